@@ -1,0 +1,33 @@
+"""What every network is to the rest: a function of (noisy input, noise level, condition)."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from carrara.shapes import PerSample, Samples
+from carrara.types import Conditioning
+
+
+class Backbone(nn.Module, ABC):
+    """F of the parameterization: it knows nothing of schedules, samplers or losses."""
+
+    @abstractmethod
+    def forward(self, x: Samples, noise_level: PerSample, cond: Conditioning) -> Tensor:
+        """Maps ``x`` (B, *S), half log-SNRs (B,) and a condition to (B, *S)."""
+
+
+class BackboneConfig(ABC):
+    """Everything about a network but the data's shape."""
+
+    @property
+    @abstractmethod
+    def vector_width(self) -> int:
+        """The width D of ``Conditioning.vector`` that the network takes."""
+
+    @abstractmethod
+    def build(self, shape: tuple[int, ...], image_channels: int = 0) -> Backbone:
+        """Makes the network for samples of ``shape``, with ``image_channels`` of ``Conditioning.image`` beside them.
+
+        Raises:
+            ValueError: the network cannot take such samples.
+        """

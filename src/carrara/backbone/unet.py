@@ -1,0 +1,211 @@
+r"""The U-Net of DDPM and ADM (Ho et al., 2020, appendix B; Dhariwal and Nichol, 2021).
+
+Levels halve the picture; each has residual blocks, some have self-attention, and the way up sees the features of the
+way down.
+The embedding ``emb`` of noise level (and condition ``c``) enters a feature map ``h`` in one of three ways:
+
+.. math::
+    \text{shift:} \quad & h + W emb                                                                              (1) \\
+    \text{scale-shift:} \quad & h (1 + W_1 emb) + W_2 emb \quad \text{after normalisation}                       (2) \\
+    \text{context:} \quad & c' h + t' \quad \text{at the start of each level up}                                 (3)
+
+where in (1) and (2) c is added to the embedding of the noise level, and in (3), the form ``cemb * up + temb`` of the
+context U-Net that is taught with sprites, c and the noise level keep embeddings of their own.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from carrara.backbone.base import Backbone, BackboneConfig
+from carrara.nn import NoiseEmbedding, PixelAttention, Upsample, conv3, group_norm, zeroed
+from carrara.shapes import PerSample, Samples
+from carrara.types import Conditioning
+
+Modulation = Literal["shift", "scale_shift", "context"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig(BackboneConfig):
+    """The defaults are the CIFAR-10 network of DDPM: 35,746,307 parameters at 3 channels.
+
+    Attributes:
+        channels: width of the first level.
+        multipliers: width of each level in units of ``channels``; each further level halves the picture.
+        blocks: residual blocks per level.
+        attention_levels: the levels (0 = full size) with self-attention after each block.
+        head_width: channels per attention head; None for a single head.
+        modulation: how the embedding enters, equations (1) to (3).
+        dropout: probability, before each block's last convolution.
+    """
+
+    kind: Literal["unet"] = "unet"
+    channels: int = 128
+    multipliers: tuple[int, ...] = (1, 2, 2, 2)
+    blocks: int = 2
+    attention_levels: tuple[int, ...] = (1,)
+    head_width: int | None = None
+    modulation: Modulation = "shift"
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.channels < 4 or self.channels % 4 or self.blocks < 1 or not self.multipliers:
+            raise ValueError("a U-Net needs channels in multiples of 4, at least one block and at least one level")
+        if not set(self.attention_levels) <= set(range(len(self.multipliers))):
+            raise ValueError(
+                f"attention_levels {self.attention_levels} must be among the levels 0 to {len(self.multipliers) - 1}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is a probability below 1, got {self.dropout}")
+
+    @property
+    def vector_width(self) -> int:
+        return 4 * self.channels
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level."""
+        return tuple(self.channels * m for m in self.multipliers)
+
+    def build(self, shape: tuple[int, ...], image_channels: int = 0) -> Backbone:
+        if len(shape) != 3:
+            raise ValueError(f"a U-Net takes pictures (C, H, W), not samples of shape {shape}")
+        smallest = min(shape[1:]) >> (len(self.multipliers) - 1)
+        if smallest < 1:
+            raise ValueError(f"{len(self.multipliers)} levels are too many for pictures of {shape[1]}x{shape[2]}")
+        return UNet(self, in_channels=shape[0] + image_channels, out_channels=shape[0])
+
+
+class ResidualBlock(nn.Module):
+    """Normalise, activate, convolve, twice, around a skip connection; the embedding enters in between."""
+
+    def __init__(self, inp: int, out: int, config: UNetConfig) -> None:
+        super().__init__()
+        self.scale_shift = config.modulation == "scale_shift"
+        self.norm1, self.conv1 = group_norm(inp), conv3(inp, out)
+        self.emb = nn.Linear(config.vector_width, 2 * out if self.scale_shift else out)
+        self.norm2, self.conv2 = group_norm(out), zeroed(conv3(out, out))
+        self.dropout = nn.Dropout(config.dropout)
+        self.skip = nn.Conv2d(inp, out, 1) if inp != out else nn.Identity()
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        """(B, inp, H, W) and an activated embedding (B, D) to (B, out, H, W)."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        shift = self.emb(emb)[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = shift.chunk(2, dim=1)
+            h = torch.addcmul(shift, self.norm2(h), 1 + scale)
+        else:
+            h = self.norm2(h + shift)
+        return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
+
+
+class Block(nn.Module):
+    """A residual block, and attention where the level has it."""
+
+    def __init__(self, inp: int, out: int, config: UNetConfig, attention: bool) -> None:
+        super().__init__()
+        self.residual = ResidualBlock(inp, out, config)
+        self.attention = PixelAttention(out, config.head_width) if attention else nn.Identity()
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        return self.attention(self.residual(x, emb))
+
+
+class ContextGate(nn.Module):
+    """Equation (3): the condition scales the features, the noise level shifts them."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.context, self.time = nn.Linear(width, channels), nn.Linear(width, channels)
+        nn.init.ones_(self.context.bias)
+
+    def forward(self, h: Tensor, context: Tensor, emb: Tensor) -> Tensor:
+        return torch.addcmul(self.time(emb)[:, :, None, None], self.context(context)[:, :, None, None], h)
+
+
+class UNet(Backbone):
+    """See the module's head. Use ``UNetConfig(...).build((3, 32, 32))``.
+
+    Args:
+        config: the network's shape.
+        in_channels: channels of the noisy picture and of the image condition together.
+        out_channels: channels of the prediction.
+    """
+
+    def __init__(self, config: UNetConfig, *, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.config = config
+        widths, n = config.widths, config.blocks
+        levels = range(len(widths))
+        attends = [level in config.attention_levels for level in levels]
+        self.noise = NoiseEmbedding(config.channels, config.vector_width)
+        self.inp = conv3(in_channels, config.channels)
+
+        enters = [config.channels, *widths[:-1]]
+        self.down = nn.ModuleList(_stage([enters[i]] + n * [widths[i]], config, attends[i]) for i in levels)
+        self.downsample = nn.ModuleList(conv3(w, w, stride=2) for w in widths[:-1])
+
+        self.middle = nn.ModuleList(Block(widths[-1], widths[-1], config, attention) for attention in (True, False))
+
+        skips = [[enters[i]] + n * [widths[i]] for i in levels]
+        above = [*widths[1:], widths[-1]]
+        self.up = nn.ModuleList(
+            nn.ModuleList(
+                Block(before + skip, widths[i], config, attends[i])
+                for before, skip in zip([above[i]] + n * [widths[i]], reversed(skips[i]), strict=True)
+            )
+            for i in levels
+        )
+        self.upsample = nn.ModuleList(Upsample(w) for w in widths[1:])
+        context = config.modulation == "context"
+        self.gates = nn.ModuleList(ContextGate(w, config.vector_width) for w in above) if context else None
+
+        self.norm = group_norm(config.channels * config.multipliers[0])
+        self.out = zeroed(conv3(config.channels * config.multipliers[0], out_channels))
+
+    def forward(self, x: Samples, noise_level: PerSample, cond: Conditioning) -> Tensor:
+        emb, context = self._embed(noise_level, cond.vector)
+        h = self.inp(x if cond.image is None else torch.cat([x, cond.image], dim=1))
+        skips = [h]
+        for level, blocks in enumerate(self.down):
+            for block in _modules(blocks):
+                h = block(h, emb)
+                skips.append(h)
+            if level < len(self.downsample):
+                h = self.downsample[level](h)
+                skips.append(h)
+
+        for block in self.middle:
+            h = block(h, emb)
+
+        for level in reversed(range(len(self.up))):
+            if self.gates is not None:
+                h = self.gates[level](h, context, emb)
+            for block in _modules(self.up[level]):
+                h = block(torch.cat([h, skips.pop()], dim=1), emb)
+            if level:
+                size = skips[-1].shape[-2:]
+                h = self.upsample[level - 1](h, size)
+        return self.out(F.silu(self.norm(h)))
+
+    def _embed(self, noise_level: Tensor, vector: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The activated embedding that the blocks see, and the one that the context gates see; (B, D) each."""
+        emb = self.noise(noise_level)
+        vector = torch.zeros_like(emb) if vector is None else vector
+        if self.gates is None:
+            emb = emb + vector
+        return F.silu(emb), F.silu(vector)
+
+
+def _stage(widths: list[int], config: UNetConfig, attention: bool) -> nn.ModuleList:
+    return nn.ModuleList(Block(inp, out, config, attention) for inp, out in pairwise(widths))
+
+
+def _modules(blocks: nn.Module) -> nn.ModuleList:
+    assert isinstance(blocks, nn.ModuleList)
+    return blocks

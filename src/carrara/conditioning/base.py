@@ -1,0 +1,52 @@
+"""From what is known about a sample to what the network is told."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from carrara.errors import UserError
+from carrara.shapes import Keep
+from carrara.types import Columns, Conditioning
+
+
+class Conditioner(nn.Module, ABC):
+    """Turns condition columns into a ``Conditioning``, and knows the condition that says nothing."""
+
+    column: str | None
+    """The column of a batch that it reads; None if it reads nothing, so that guidance has no meaning."""
+
+    @abstractmethod
+    def null(self, count: int) -> Conditioning:
+        """The learned "nothing is said", for ``count`` samples."""
+
+    @abstractmethod
+    def embed(self, columns: Columns) -> Conditioning:
+        """The condition of each sample of a batch."""
+
+    @abstractmethod
+    def parse(self, text: str) -> Tensor:
+        """Makes one row of the column from what a user types.
+
+        Raises:
+            UserError: with the accepted spellings.
+        """
+
+    def forward(self, columns: Columns, keep: Keep | None = None) -> Conditioning:
+        """The conditions of a batch, with those dropped where ``keep`` (B,) is False: one coin per sample."""
+        cond = self.embed(columns)
+        return cond if keep is None else cond.where(keep, self.null(len(keep)))
+
+
+class Unconditional(Conditioner):
+    """Nothing is ever said."""
+
+    column = None
+
+    def null(self, count: int) -> Conditioning:
+        return Conditioning()
+
+    def embed(self, columns: Columns) -> Conditioning:
+        return Conditioning()
+
+    def parse(self, text: str) -> Tensor:
+        raise UserError(f"this model is unconditional, so it cannot be asked for '{text}': sample it without a label")

@@ -1,0 +1,59 @@
+r"""The denoiser: a network, a schedule and a parameterization make an estimate of the data.
+
+.. math:: \hat x_0(x_t, t, c) = c_{skip} x_t + c_{out} F(c_{in} x_t, \lambda(t), c)                              (1)
+"""
+
+import torch
+from torch import Tensor, nn
+
+from carrara.backbone import Backbone
+from carrara.noise import Coefficients, Parameterization, Schedule
+from carrara.shapes import Samples, Scalars, expand
+from carrara.types import Conditioning, DenoiseFn
+
+
+class Denoiser(nn.Module):
+    """Equation (1). The coefficients are computed in float64 and applied in float32, whatever the network's own.
+
+    Raises:
+        ValueError: the parameterization cannot be read where the schedule has no signal left.
+    """
+
+    def __init__(self, backbone: Backbone, schedule: Schedule, parameterization: Parameterization) -> None:
+        super().__init__()
+        end = schedule(torch.ones((), dtype=torch.float64))[0].item()
+        if end == 0 and parameterization.needs_signal:
+            raise ValueError(
+                "eps cannot be trained on a schedule that ends in pure noise, where it says nothing about the data: "
+                "choose the parameterization v, x0 or flow, or another schedule"
+            )
+        self.backbone = backbone
+        self.schedule = schedule
+        self.parameterization = parameterization
+
+    def coefficients(self, t: Scalars) -> Coefficients:
+        """Equation (1)'s coefficients at times of any shape, in the type of ``t``."""
+        return self.parameterization(*self.schedule(t))
+
+    def output(self, x_t: Samples, coefficients: Coefficients, cond: Conditioning) -> Samples:
+        """The network's own answer F (B, *S) in float32, for coefficients of shape () or (B,)."""
+        level = coefficients.noise_level.to(x_t).expand(len(x_t))
+        return self.backbone(expand(coefficients.inp, x_t).to(x_t) * x_t, level, cond).float()
+
+    def forward(self, x_t: Samples, t: Scalars, cond: Conditioning) -> Samples:
+        """Equation (1).
+
+        Args:
+            x_t: (B, *S).
+            t: () or (B,).
+        """
+        coefficients = self.coefficients(t)
+        return coefficients.denoised(x_t, self.output(x_t, coefficients, cond))
+
+    def bind(self, cond: Conditioning) -> DenoiseFn:
+        """The function of (x_t, t) that samplers call."""
+
+        def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+            return self(x_t, t, cond)
+
+        return denoise

@@ -1,0 +1,7 @@
+"""Layers that the networks share."""
+
+from carrara.nn.attention import PixelAttention
+from carrara.nn.embedding import NoiseEmbedding
+from carrara.nn.layers import Upsample, conv3, group_norm, zeroed
+
+__all__ = ["NoiseEmbedding", "PixelAttention", "Upsample", "conv3", "group_norm", "zeroed"]

@@ -1,0 +1,39 @@
+"""Small layers that several networks share."""
+
+from typing import TypeVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_M = TypeVar("_M", bound=nn.Linear | nn.Conv2d)
+
+
+def zeroed(layer: _M) -> _M:
+    """Sets weights and bias to zero, so that a residual branch starts as nothing and a network as its skip path."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def conv3(inp: int, out: int, stride: int = 1) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the size, or halves it (rounding up) with ``stride`` 2."""
+    return nn.Conv2d(inp, out, 3, stride=stride, padding=1)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group normalisation in at most 32 groups of at least 4 channels, the most that divide ``channels``."""
+    groups = next(g for g in range(min(32, max(1, channels // 4)), 0, -1) if channels % g == 0)
+    return nn.GroupNorm(groups, channels)
+
+
+class Upsample(nn.Module):
+    """Repeats pixels up to a given size, then convolves: any size works, odd ones too."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = conv3(channels, channels)
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, C, h, w) to (B, C, *size)."""
+        return self.conv(F.interpolate(x, size=size, mode="nearest"))

@@ -1,0 +1,71 @@
+"""The forward process: schedules, parameterizations, training times, weightings. Pure functions, no networks."""
+
+from carrara.noise.parameterization import (
+    X0,
+    AnyParameterization,
+    Coefficients,
+    Edm,
+    Eps,
+    Flow,
+    Parameterization,
+    V,
+)
+from carrara.noise.process import Transition, Variance, add_noise, bound_term, noising, prior_kl, transition
+from carrara.noise.schedule import (
+    AnySchedule,
+    Cosine,
+    DiscreteSchedule,
+    Linear,
+    RectifiedFlow,
+    ScaledLinear,
+    Schedule,
+    Sigmoid,
+    VarianceExploding,
+)
+from carrara.noise.times import AnyTimes, LogitNormalTimes, LogNormalTimes, TimeDistribution, UniformTimes
+from carrara.noise.weighting import (
+    AnyWeighting,
+    MinSnrWeighting,
+    P2Weighting,
+    SigmoidWeighting,
+    UnitWeighting,
+    Weighting,
+)
+
+__all__ = [
+    "AnyParameterization",
+    "AnySchedule",
+    "AnyTimes",
+    "AnyWeighting",
+    "Coefficients",
+    "Cosine",
+    "DiscreteSchedule",
+    "Edm",
+    "Eps",
+    "Flow",
+    "Linear",
+    "LogNormalTimes",
+    "LogitNormalTimes",
+    "MinSnrWeighting",
+    "P2Weighting",
+    "Parameterization",
+    "RectifiedFlow",
+    "ScaledLinear",
+    "Schedule",
+    "Sigmoid",
+    "SigmoidWeighting",
+    "TimeDistribution",
+    "Transition",
+    "UniformTimes",
+    "UnitWeighting",
+    "V",
+    "Variance",
+    "VarianceExploding",
+    "Weighting",
+    "X0",
+    "add_noise",
+    "bound_term",
+    "noising",
+    "prior_kl",
+    "transition",
+]

@@ -1,0 +1,43 @@
+"""What training needs to know about a model: whose parameters learn, and what each sample costs them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from carrara.seeds import Draws
+from carrara.types import Batch, Role
+
+
+@dataclass(frozen=True)
+class LossReport:
+    """What a batch costs.
+
+    Attributes:
+        per_sample: ``(B,)`` float32, differentiable. The trainer takes the mean, over micro-batches and ranks alike.
+        logs: numbers to watch, ``()`` or ``(B,)`` each; the trainer logs their means.
+    """
+
+    per_sample: Tensor
+    logs: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+
+class Objective(nn.Module, ABC):
+    """A batch's loss, and the model that it trains.
+
+    Its direct children (``first_stage``, ``conditioner``, ``denoiser``) are the parts of the model: a checkpoint has one
+    file for each. A part that must stay in evaluation mode overrides ``train``.
+    """
+
+    @abstractmethod
+    def roles(self) -> Mapping[Role, Iterable[nn.Parameter]]:
+        """The parameters that learn, by the loss that they descend. No parameter has two roles."""
+
+    @abstractmethod
+    def forward(self, batch: Batch, role: Role, draws: Draws) -> LossReport:
+        """The loss of ``role``'s parameters on ``batch``, a pure function of weights, batch and ``draws``."""
+
+    @abstractmethod
+    def validate(self, batch: Batch, draws: Draws) -> Mapping[str, Tensor]:
+        """Held-out measures of ``batch``, ``(B,)`` each: the loss per noise level, say."""

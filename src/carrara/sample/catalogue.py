@@ -1,0 +1,37 @@
+"""The samplers and time grids by name."""
+
+from typing import Any, get_args
+
+from carrara.errors import unknown
+from carrara.sample.base import Sampler
+from carrara.sample.grids import AnyGrid, TimeGrid
+from carrara.sample.multistep import DpmPp, DpmPpSde, Lms, UniPC
+from carrara.sample.samplers import Ddim, Ddpm, Euler, EulerAncestral, Heun
+
+AnySampler = Ddpm | Ddim | Euler | EulerAncestral | Heun | DpmPp | DpmPpSde | UniPC | Lms
+"""The tagged union that recipes and commands hold."""
+
+SAMPLERS: dict[str, type[Sampler]] = {cls.kind: cls for cls in get_args(AnySampler)}
+GRIDS: dict[str, type[TimeGrid]] = {cls.kind: cls for cls in get_args(AnyGrid)}
+
+
+def sampler(name: str, **options: Any) -> Sampler:
+    """Makes a sampler by its name.
+
+    Raises:
+        UserError: there is no such sampler.
+    """
+    if name not in SAMPLERS:
+        raise unknown("sampler", name, SAMPLERS)
+    return SAMPLERS[name](**options)
+
+
+def grid(name: str, **options: Any) -> TimeGrid:
+    """Makes a time grid by its name.
+
+    Raises:
+        UserError: there is no such grid.
+    """
+    if name not in GRIDS:
+        raise unknown("time grid", name, GRIDS)
+    return GRIDS[name](**options)

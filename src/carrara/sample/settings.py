@@ -1,0 +1,46 @@
+"""How to sample, as one value: what a recipe states, a model carries with it, and a command overrides."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from carrara.kinds import BY_KIND, SPELLED
+from carrara.sample.catalogue import AnyGrid, AnySampler
+from carrara.sample.grids import Uniform
+from carrara.sample.guidance import clip, dynamic_threshold, guide
+from carrara.sample.multistep import DpmPp
+from carrara.types import DenoiseFn
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings:
+    """How to go from noise to data.
+
+    Attributes:
+        sampler, grid: the method, and where it stops on its way.
+        steps: how many steps.
+        guidance: guidance scale; 1 = off.
+        interval: the times between which guidance acts.
+        rescale: how far to undo guidance's change of contrast, 0 to 1.
+        clip: clips estimates to [-1, 1]; for pixels, not for latents or points.
+        threshold: dynamic thresholding's percentile, as in 0.995, in the place of clipping; None = off.
+    """
+
+    sampler: Annotated[AnySampler, SPELLED, BY_KIND] = DpmPp()
+    grid: Annotated[AnyGrid, SPELLED, BY_KIND] = Uniform()
+    steps: int = 20
+    guidance: float = 1.0
+    interval: tuple[float, float] = (0.0, 1.0)
+    rescale: float = 0.0
+    clip: bool = False
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"sampling takes at least 1 step, got {self.steps}")
+
+    def wrap(self, cond: DenoiseFn, null: DenoiseFn) -> DenoiseFn:
+        """Guides ``cond`` away from ``null`` and keeps the result in range, as these settings say."""
+        guided = guide(cond, null, self.guidance, interval=self.interval, rescale=self.rescale)
+        if self.threshold is not None:
+            return dynamic_threshold(guided, self.threshold)
+        return clip(guided) if self.clip else guided

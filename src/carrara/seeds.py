@@ -1,0 +1,105 @@
+r"""Random numbers as a pure function of what they are for.
+
+No generator state exists, so nothing about randomness is saved, and resume is exact. Sample k of a batch draws the same
+numbers alone or among 64 others, on any device, on any rank. The generator is counter-based: draw ``j`` is
+
+.. math:: u_j = \operatorname{mix}(\text{key} + j \gamma)                                                        (1)
+
+with SplitMix64's finaliser ``mix`` and odd increment gamma (Steele, Lea and Flood, "Fast Splittable Pseudorandom
+Number Generators", 2014), where the key is itself mixed from (seed, purpose, step, sample). Normal numbers come from
+the two 32-bit halves of a draw by Box and Muller,
+
+.. math:: z = \sqrt{-2 \ln u} (\cos 2 \pi v, \sin 2 \pi v).                                                      (2)
+"""
+
+import hashlib
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from carrara.shapes import Indices
+
+_GAMMA = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed 64-bit number
+_MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
+_HALF = 0xFFFFFFFF
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits) & ((1 << (64 - bits)) - 1)  # int64 shifts keep the sign; the mask makes them logical
+
+
+def mix(x: Tensor) -> Tensor:
+    """SplitMix64's finaliser on int64 tensors of any shape: a bijection; each input bit moves half of the output's."""
+    x = (x ^ _shift(x, 30)) * _MIX[0]
+    x = (x ^ _shift(x, 27)) * _MIX[1]
+    return x ^ _shift(x, 31)
+
+
+def integer(*parts: int | str) -> int:
+    """Hashes names and numbers to 63 bits, the same on every machine and in every Python."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def permutation(count: int, *parts: int | str) -> Tensor:
+    """Returns ``(count,)`` int64, a shuffle of ``range(count)`` that depends on ``parts`` alone."""
+    keys = mix(integer("permutation", *parts) + torch.arange(count) * _GAMMA)
+    return torch.argsort(keys, stable=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """The random numbers of some samples at one step.
+
+    Args:
+        seed: the run's seed.
+        samples: ``(B,)`` int64, which samples: their positions in training, or their numbers in a request.
+        step: the optimizer step in training, the sampler's step in sampling.
+    """
+
+    seed: int
+    samples: Indices
+    step: int = 0
+
+    def at(self, step: int) -> Self:
+        """The same samples at another step."""
+        return replace(self, step=step)
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor:
+        """Returns ``(B, *shape)`` float32, uniform in (0, 1): the ends never occur."""
+        bits = self._bits(purpose, math.prod(shape))
+        return ((_shift(bits, 41) + 0.5) * 2.0**-23).reshape(-1, *shape)
+
+    def normal(self, purpose: str, *shape: int) -> Tensor:
+        """Returns ``(B, *shape)`` float32, standard normal."""
+        count = math.prod(shape)
+        bits = self._bits(purpose, (count + 1) // 2)
+        u, v = (_shift(bits, 32) + 0.5) * 2.0**-32, (bits & _HALF) * 2.0**-32
+        radius, angle = torch.sqrt(-2 * torch.log(u)), 2 * math.pi * v
+        pair = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
+        return pair[:, :count].reshape(-1, *shape)
+
+    def integer(self, purpose: str, below: int) -> Tensor:
+        """Returns ``(B,)`` int64, uniform in [0, below)."""
+        return (self.uniform(purpose) * below).long().clamp(max=below - 1)
+
+    def _bits(self, purpose: str, count: int) -> Tensor:
+        key = mix(integer(self.seed, purpose, self.step) + mix(self.samples * _GAMMA))
+        counters = torch.arange(1, count + 1, device=key.device) * _GAMMA
+        return mix(key[:, None] + counters)
+
+
+@contextmanager
+def torch_generator(*parts: int | str) -> Generator[None]:
+    """Seeds torch's own generators from ``parts`` inside the block, and leaves them as they were after it.
+
+    For what only they can draw: initial weights and dropout masks.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(integer(*parts))
+        yield

@@ -1,0 +1,88 @@
+"""Many processes, one training: torchrun starts them, DDP averages their gradients, rank 0 writes to disk.
+
+Every rank takes its share of each batch and makes every decision (the learning rate, skipping a step, stopping) from
+numbers that all ranks agree on. Without torchrun the world is one process, and each function here is the identity.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from carrara.objective.base import Objective
+
+
+@contextmanager
+def launched() -> Iterator[torch.device]:
+    """Joins the other processes, if torchrun started this one; yields the device to train on."""
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    if "WORLD_SIZE" not in os.environ:
+        yield device
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+def world() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def is_main() -> bool:
+    """Whether this process writes and prints."""
+    return rank() == 0
+
+
+def replicated(objective: Objective) -> nn.Module:
+    """The objective as it is called: its gradients are means over the ranks."""
+    if world() == 1:
+        return objective
+    return DistributedDataParallel(objective, find_unused_parameters=len(objective.roles()) > 1)
+
+
+def synchronised(module: nn.Module, when: bool) -> AbstractContextManager[None]:
+    """A context in which a backward pass averages gradients over the ranks only ``when`` it is the step's last."""
+    waits = isinstance(module, DistributedDataParallel) and not when
+    return module.no_sync() if waits else nullcontext()
+
+
+def mean(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """The mean over the ranks of some scalars, in one message."""
+    together = torch.stack([value.float() for value in values.values()])
+    if world() > 1:
+        dist.all_reduce(together)
+        together /= world()
+    return dict(zip(values, together.tolist(), strict=True))
+
+
+def agreed(value: float, device: torch.device) -> float:
+    """Rank 0's value, on every rank: for the clock."""
+    if world() == 1:
+        return value
+    shared = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.broadcast(shared, src=0)
+    return shared.item()
+
+
+def anywhere(flag: bool, device: torch.device) -> bool:
+    """Whether ``flag`` holds on some rank: for a request to stop."""
+    if world() == 1:
+        return flag
+    shared = torch.tensor(int(flag), device=device)
+    dist.all_reduce(shared, dist.ReduceOp.MAX)
+    return bool(shared.item())

@@ -1,0 +1,74 @@
+"""log.jsonl: one JSON object a step, appended and flushed; a number that is not finite is ``null``."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Line = dict[str, Any]
+"""A line's fields; ``step`` is one of them."""
+
+
+class Log:
+    """A file of lines, open for appending.
+
+    Args:
+        path: the file; it and its folder are made.
+        step: the step that training goes on from. Lines after it, of a run that was killed since its last checkpoint, and
+            lines that are not whole are dropped, atomically.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _keep_until(path, step)
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Appends one line."""
+        finite = {name: value if _is_finite(value) else None for name, value in line.items()}
+        self._file.write(json.dumps(finite, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Waits until the lines are on the disk: before the checkpoint that they lead to."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def read_log(path: Path) -> list[Line]:
+    """The whole lines of a log, in order; a half-written one is left out. No file is no lines."""
+    if not path.exists():
+        return []
+    lines = (_parse(text) for text in path.read_bytes().split(b"\n"))
+    return [line for line in lines if line is not None]
+
+
+def _keep_until(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    kept = "".join(json.dumps(line) + "\n" for line in read_log(path) if line["step"] <= step).encode()
+    if kept == path.read_bytes():
+        return
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(kept)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _parse(text: bytes) -> Line | None:
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and isinstance(line.get("step"), int) else None
+
+
+def _is_finite(value: object) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)

@@ -1,0 +1,79 @@
+"""What a user decides about a training: how long, how fast, how averaged, how often saved."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Precision = Literal["auto", "float32", "bfloat16"]
+"""What matrix products are computed in; weights, optimizer and EMA are float32 always. See ``precision.py``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How to train. Exactly one of ``steps`` and ``minutes`` is set.
+
+    Attributes:
+        steps: optimizer steps of the whole run.
+        minutes: wall-clock budget of the whole run instead, previews and saves included. It survives a resume.
+        batch: samples of an optimizer step, over all ranks and micro-batches.
+        lr: AdamW's learning rate.
+        warmup: the steps over which the learning rate rises from 0.
+        decay: the part of the run, at its end, over which the learning rate falls to 0.
+        betas: AdamW's, for the gradient and for its square.
+        weight_decay: AdamW's, on matrices and kernels; norms and biases have none.
+        clip: the largest norm of a gradient; ``inf`` is off.
+        accumulate: micro-batches of a rank's step, one after the other: less memory, same result.
+        precision: see ``precision.py``.
+        ema_half_life: after so many images a weight counts half in the average.
+        ema_rampup: the half-life is at most this part of the images seen; None is off. See ``ema.py``.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    batch: int = 64
+    lr: float = 2e-4
+    warmup: int = 100
+    decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    accumulate: int = 1
+    precision: Precision = "auto"
+    ema_half_life: float = 500_000
+    ema_rampup: float | None = 0.05
+
+    def __post_init__(self) -> None:
+        budget = self.steps if self.minutes is None else self.minutes
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError(
+                "set one of steps and minutes, and leave the other out (null): a run has one length"
+            )
+        if budget is None or budget <= 0:
+            raise ValueError(f"a run of {budget} steps or minutes does not train: take a number above 0")
+        for name in ("batch", "lr", "clip", "accumulate", "ema_half_life"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, and is {getattr(self, name)}")
+        if self.warmup < 0 or self.weight_decay < 0 or (self.ema_rampup or 0) < 0:
+            raise ValueError("warmup, weight_decay and ema_rampup must be 0 or more")
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"decay is a part of the run, from 0 to 1, and is {self.decay}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must lie in [0, 1), and are {self.betas}")
+
+    def progress(self, step: int, seconds: float) -> float:
+        """The part of the run, from 0 to 1, that is done after ``step`` steps and ``seconds`` seconds."""
+        done = step / self.steps if self.steps else seconds / (60 * (self.minutes or 0))
+        return min(1.0, done)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSettings:
+    """When to save: every so many steps, and which to keep: so many of the newest. The last step is always saved."""
+
+    every: int = 1000
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.keep < 1:
+            raise ValueError(
+                f"checkpoint.every and checkpoint.keep must be 1 or more, and are {self.every} and {self.keep}"
+            )
