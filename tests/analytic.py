@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from carrara.noise import (
+    Coefficients,
     Cosine,
     Linear,
     Parameterization,
@@ -43,9 +44,7 @@ def gaussian(schedule: Schedule, std: float = 0.5, mean: float = 0.0) -> Denoise
     return denoise
 
 
-def mixture(
-    schedule: Schedule, means: Sequence[float], stds: Sequence[float], weights: Sequence[float]
-) -> DenoiseFn:
+def mixture(schedule: Schedule, means: Sequence[float], stds: Sequence[float], weights: Sequence[float]) -> DenoiseFn:
     """E[x0 | x_t] of a mixture of Gaussians, elementwise: the components' own, weighted by their posterior."""
     m, s, w = (torch.tensor(v, dtype=torch.float64) for v in (means, stds, weights))
 
@@ -54,26 +53,36 @@ def mixture(
         variance = alpha**2 * s**2 + sigma**2
         off = x[..., None] - alpha * m
         gamma = torch.softmax(torch.log(w) - 0.5 * torch.log(variance) - 0.5 * off**2 / variance, dim=-1)
-        return (gamma * (alpha * s**2 * x[..., None] + sigma**2 * m) / variance).sum(-1)
+        return (gamma * (alpha * s**2 * x[..., None] + sigma**2 * m) / variance).sum(-1).to(x.dtype)
 
     return denoise
 
 
+@cache
+def time_of(schedule: Schedule, half_logsnr: float) -> Tensor:
+    """Where the schedule has this level; looked up again and again by ``network``."""
+    return schedule.time_of(torch.tensor(half_logsnr, dtype=torch.float64))
+
+
 def network(exact: DenoiseFn, schedule: Schedule, kind: Parameterization) -> DenoiseFn:
-    """The same denoiser seen through a perfect network F*: it gets the scaled input and the noise level, nothing else."""
+    """The same denoiser through a perfect network F*, which gets the scaled input and the noise level, nothing else."""
 
     @cache
-    def time_of(level: float) -> Tensor:
-        return schedule.time_of(torch.tensor(level, dtype=torch.float64))
+    def at_level(level: float) -> tuple[Tensor, Coefficients]:
+        t = time_of(schedule, level)
+        return t, kind(*schedule(t))
+
+    @cache
+    def at_time(t: float) -> Coefficients:
+        return kind(*schedule(torch.tensor(t, dtype=torch.float64)))
 
     def f_star(z: Tensor, noise_level: Tensor) -> Tensor:
-        t = time_of(noise_level.item())
-        c = kind(*schedule(t))
+        t, c = at_level(noise_level.item())
         x = z / c.inp
         return (exact(x, t) - c.skip * x) / c.out
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
-        c = kind(*schedule(t))
+        c = at_time(t.item())
         return c.denoised(x, f_star(c.inp * x, c.noise_level))
 
     return denoise

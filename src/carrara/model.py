@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -117,7 +117,7 @@ class DiffusionModel(nn.Module):
         (folder / "config.json").write_bytes(config_json(self.config, {**self.about, **about}))
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path) -> "DiffusionModel":
         """Reads a model from ``folder``, on the CPU, in evaluation mode.
 
         Raises:

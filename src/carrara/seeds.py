@@ -17,7 +17,6 @@ import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -66,7 +65,7 @@ class Draws:
     samples: Indices
     step: int = 0
 
-    def at(self, step: int) -> Self:
+    def at(self, step: int) -> "Draws":
         """The same samples at another step."""
         return replace(self, step=step)
 

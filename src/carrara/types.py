@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -68,15 +68,15 @@ class Batch:
     def __len__(self) -> int:
         return len(self.x)
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Batch":
         """The same samples on another device."""
         return self._map(lambda v: v.to(device, non_blocking=True))
 
-    def split(self, size: int) -> Iterator[Self]:
+    def split(self, size: int) -> Iterator["Batch"]:
         """Cuts into parts of ``size`` samples, the last one possibly smaller: micro-batches."""
         for start in range(0, len(self), size):
             yield self._map(lambda v, rows=slice(start, start + size): v[rows])
 
-    def _map(self, f: Callable[[Tensor], Tensor]) -> Self:
+    def _map(self, f: Callable[[Tensor], Tensor]) -> "Batch":
         columns = {name: f(value) for name, value in self.columns.items()}
         return replace(self, x=f(self.x), position=f(self.position), columns=columns)

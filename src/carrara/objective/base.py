@@ -26,8 +26,8 @@ class LossReport:
 class Objective(nn.Module, ABC):
     """A batch's loss, and the model that it trains.
 
-    Its direct children (``first_stage``, ``conditioner``, ``denoiser``) are the parts of the model: a checkpoint has one
-    file for each. A part that must stay in evaluation mode overrides ``train``.
+    Its direct children (``first_stage``, ``conditioner``, ``denoiser``) are the parts of the model: a checkpoint has
+    one file for each. A part that must stay in evaluation mode overrides ``train``.
     """
 
     @abstractmethod

@@ -1,5 +1,4 @@
-"""Noise to data: samplers, time grids, guidance. Nothing here knows what a network is; a denoiser is any
-function."""
+"""Noise to data: samplers, time grids, guidance. Nothing here knows what a network is; a denoiser is any function."""
 
 from carrara.sample.base import Level, Sampler, SampleStep, Step, last, walk
 from carrara.sample.catalogue import GRIDS, SAMPLERS, AnySampler, grid, sampler

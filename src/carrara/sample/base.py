@@ -1,28 +1,27 @@
 r"""From noise to data: what a sampler is, and the step that every sampler is made of.
 
-A sampler walks down a grid of times from noise to data. Between t and the earlier s < t, with the half
-log-SNR :math:`\lambda = \ln(\alpha / \sigma)`, write
+A sampler walks down a grid of times from noise to data. Between t and the earlier s < t, with the half log-SNR
+:math:`\lambda = \ln(\alpha / \sigma)`, write
 
 .. math:: h = \lambda_s - \lambda_t > 0, \qquad
-          r = e^{-h} = \frac{\alpha_t \sigma_s}{\alpha_s \sigma_t} \in [0, 1).                             (1)
+          r = e^{-h} = \frac{\alpha_t \sigma_s}{\alpha_s \sigma_t} \in [0, 1).                                    (1)
 
 The probability flow (Song et al., "Score-Based Generative Modeling through SDEs", 2021) is solved by
 
-.. math:: x_s = \frac{\sigma_s}{\sigma_t} x_t + \alpha_s (1 - r) \bar x_0,                                 (2)
+.. math:: x_s = \frac{\sigma_s}{\sigma_t} x_t + \alpha_s (1 - r) \bar x_0,                                        (2)
 
-exactly, if :math:`\bar x_0` is the mean of the denoiser's :math:`\hat x_0` over the step, weighted by
-:math:`e^\lambda` (Lu et al., "DPM-Solver++", 2022, equation 8): samplers differ in how they estimate it.
-The same step with fresh noise,
+exactly, if :math:`\bar x_0` is the mean of the denoiser's :math:`\hat x_0` over the step, weighted by :math:`e^\lambda`
+(Lu et al., "DPM-Solver++", 2022, equation 8): samplers differ in how they estimate it. The same step with fresh noise,
 
 .. math:: x_s = k x_t + (\alpha_s - k \alpha_t) \bar x_0 + \eta \, \sigma_s \sqrt{1 - r^2} \, \epsilon, \qquad
-          k = \frac{\sigma_s}{\sigma_t} \sqrt{1 - \eta^2 (1 - r^2)},                                       (3)
+          k = \frac{\sigma_s}{\sigma_t} \sqrt{1 - \eta^2 (1 - r^2)},                                              (3)
 
 keeps the marginal law for every :math:`\eta` in [0, 1] (Song et al., "DDIM", 2021, equation 12). It is (2) at
 :math:`\eta = 0` and a draw from the posterior :math:`q(x_s | x_t, x_0 = \bar x_0)` at :math:`\eta = 1`.
 
-From alpha = 0 (pure noise) and to sigma = 0 (data) h is infinite and r exactly 0: (2) and (3) stay finite, and
-what compares h with another step's is first order there. With s > t equation (2) goes up, from data to noise;
-at sigma = 0 the expected noise is 0, which leaves :math:`x_s = (\alpha_s / \alpha_t) x_t`.
+From alpha = 0 (pure noise) and to sigma = 0 (data) h is infinite and r exactly 0: (2) and (3) stay finite, and what
+compares h with another step's is first order there. With s > t equation (2) goes up, from data to noise; at sigma = 0
+the expected noise is 0, which leaves :math:`x_s = (\alpha_s / \alpha_t) x_t`.
 """
 
 import math
@@ -65,8 +64,8 @@ class SampleStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler(ABC):
-    """A way from noise to data. Frozen and stateless: memory of earlier steps lives in the generator that
-    ``steps`` is, so that one object serves any number of requests at once."""
+    """A way from noise to data. Frozen and stateless: memory of earlier steps lives in the generator that ``steps`` is,
+    so that one object serves any number of requests at once."""
 
     kind: str
 
@@ -78,8 +77,7 @@ class Sampler(ABC):
 
         Args:
             denoise: ``(x_t, t ()) -> E[x0 | x_t]``, called at least once per step.
-            x: the state at ``times[0]``, usually ``initial(...)``. Arithmetic is in its type and on its
-                device.
+            x: the state at ``times[0]``, usually ``initial(...)``. Arithmetic is in its type and on its device.
             times: where the steps begin and end, usually from a ``TimeGrid``.
             noise: step index -> fresh noise like ``x``; deterministic samplers never call it.
         """
@@ -101,8 +99,7 @@ class Level:
 
     @property
     def noise_to_signal(self) -> float:
-        """sigma / alpha: the sigma of the frame x / alpha, in which EDM and k-diffusion write their
-        samplers."""
+        """sigma / alpha: the sigma of the frame x / alpha, in which EDM and k-diffusion write their samplers."""
         return self.sigma / self.alpha if self.alpha > 0 else math.inf
 
     def eps(self, x: Tensor, x0: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """From seeds to samples: the composition of a grid, a first state, fresh noise and a sampler.
 
-Every random number is a function of (seed of the sample, purpose, step), so sample k is the same alone or
-among others, and ``seeds=[7]`` is the picture that ``seeds=range(64)`` has at place 7.
+Every random number is a function of (seed of the sample, purpose, step), so sample k is the same alone or among others,
+and ``seeds=[7]`` is the picture that ``seeds=range(64)`` has at place 7.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,8 +1,8 @@
 r"""At which times a sampler stops: n steps are n + 1 times from noise, t = 1, to data, t = 0.
 
-A grid whose times are a network's own training steps k / T matters for networks that never saw any other; the
-others suit networks trained in continuous time. Where a schedule ends in pure noise or in clean data, sigma /
-alpha is infinite or 0.
+A grid whose times are a network's own training steps k / T matters for networks that never saw any other; the others
+suit networks trained in continuous time. Where a schedule ends in pure noise or in clean data, sigma / alpha is
+infinite or 0.
 """
 
 import math
@@ -59,8 +59,8 @@ class Uniform(TimeGrid):
 
 @dataclass(frozen=True, kw_only=True)
 class Trailing(TimeGrid):
-    """Training steps nearest to ``Uniform``: begins at T, the noisiest (Lin et al., "Common Diffusion Noise
-    Schedules and Sample Steps are Flawed", 2024, table 2).
+    """Training steps nearest to ``Uniform``: begins at T, the noisiest (Lin et al., "Common Diffusion Noise Schedules
+    and Sample Steps are Flawed", 2024, table 2).
 
     Attributes:
         train_steps: T.
@@ -75,9 +75,8 @@ class Trailing(TimeGrid):
 
 @dataclass(frozen=True, kw_only=True)
 class Leading(TimeGrid):
-    """Training steps with the indices 0, T/n, 2T/n, ... (Song et al., "DDIM", 2021, section 4.2), and then
-    the data. It
-    never visits the noisiest step: few steps begin well below t = 1. For comparison with older results.
+    """Training steps with the indices 0, T/n, 2T/n, ... (Song et al., "DDIM", 2021, section 4.2), and then the data.
+    It never visits the noisiest step: few steps begin well below t = 1. For comparison with older results.
 
     Attributes:
         train_steps: T.
@@ -93,8 +92,7 @@ class Leading(TimeGrid):
 
 @dataclass(frozen=True, kw_only=True)
 class Quadratic(TimeGrid):
-    """t = (1 - i / n)^2: most steps near the data (Song et al., "DDIM", 2021, appendix D.2, stretched to
-    reach t = 1)."""
+    """t = (1 - i / n)^2: most steps near the data (Song et al., "DDIM", 2021, appendix D.2, stretched to t = 1)."""
 
     kind: Literal["quadratic"] = "quadratic"
 
@@ -104,16 +102,14 @@ class Quadratic(TimeGrid):
 
 @dataclass(frozen=True, kw_only=True)
 class Karras(TimeGrid):
-    """Equal steps of (sigma / alpha)^(1 / rho) between the schedule's ends (Karras et al., "EDM", 2022,
-    equation 5).
+    """Equal steps of (sigma / alpha)^(1 / rho) between the schedule's ends (Karras et al., "EDM", 2022, equation 5).
 
-    An end beyond ``sigma_min`` or ``sigma_max`` is replaced by it: at the noisy end the grid begins there, at
-    a t below 1; at the clean end one last step leads from there to t = 0.
+    An end beyond ``sigma_min`` or ``sigma_max`` is replaced by it: at the noisy end the grid begins there, at a t below
+    1; at the clean end one last step leads from there to t = 0.
 
     Attributes:
         rho: 7 for pictures; larger spends more steps near the data.
-        sigma_min, sigma_max: limits of sigma / alpha. Give a discrete network its own first level as
-            ``sigma_min``.
+        sigma_min, sigma_max: limits of sigma / alpha. Give a discrete network its own first level as ``sigma_min``.
     """
 
     kind: Literal["karras"] = "karras"

@@ -1,14 +1,13 @@
 r"""Wrappers of a denoiser: each takes ``DenoiseFn`` and returns ``DenoiseFn``, so that they compose.
 
-Classifier-free guidance (Ho and Salimans, 2022) extrapolates from the estimate without a condition to the one
-with it,
+Classifier-free guidance (Ho and Salimans, 2022) extrapolates from the estimate without a condition to the one with it,
 
-.. math:: \hat x_0 = \hat x_0^{null} + w (\hat x_0^{cond} - \hat x_0^{null}).                              (1)
+.. math:: \hat x_0 = \hat x_0^{null} + w (\hat x_0^{cond} - \hat x_0^{null}).                                     (1)
 
-Here w = 1 is off; the paper's own w is ours minus 1. The result is no density's denoiser in general: between
-Gaussians of equal variance it is that of N(mu_null + w (mu_cond - mu_null), s^2), but with unequal ones the
-flow ends with the standard deviation s_cond^w s_null^(1 - w). A large w makes estimates larger than any
-picture, which the other wrappers repair.
+Here w = 1 is off; the paper's own w is ours minus 1. The result is no density's denoiser in general: between Gaussians
+of equal variance it is that of N(mu_null + w (mu_cond - mu_null), s^2), but with unequal ones the flow ends with the
+standard deviation s_cond^w s_null^(1 - w). A large w makes estimates larger than any picture, which the other wrappers
+repair.
 """
 
 import math
@@ -34,11 +33,10 @@ def guide(
         cond: with the condition.
         null: without it, or with one to be avoided; never called at ``scale`` 1.
         scale: w.
-        interval: the times [low, high] of guidance; outside only ``cond`` counts (Kynkäänniemi et al.,
-            "Applying Guidance in a Limited Interval", 2024).
-        rescale: how far, from 0 to 1, to bring each sample's standard deviation back to the conditional
-            estimate's (Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2024,
-            equations 15 and 16).
+        interval: the times [low, high] of guidance; outside only ``cond`` counts (Kynkäänniemi et al., "Applying
+            Guidance in a Limited Interval", 2024).
+        rescale: how far, from 0 to 1, to bring each sample's standard deviation back to the conditional estimate's (Lin
+            et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2024, equations 15 and 16).
 
     Raises:
         ValueError: ``interval`` or ``rescale`` is out of range.
@@ -71,8 +69,8 @@ def _std_ratio(wanted: Tensor, found: Tensor) -> Tensor:
 
 
 def dynamic_threshold(denoise: DenoiseFn, percentile: float = 0.995) -> DenoiseFn:
-    """Shrinks each sample whose values leave [-1, 1] until only the share above ``percentile`` is clipped
-    (Saharia et al., "Imagen", 2022, section 2.3).
+    """Shrinks each sample whose values leave [-1, 1] until only the share above ``percentile`` is clipped (Saharia et
+    al., "Imagen", 2022, section 2.3).
 
     Args:
         percentile: in (0, 1], of the absolute values, by nearest rank.

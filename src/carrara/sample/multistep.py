@@ -1,30 +1,26 @@
-r"""The samplers with a memory: second order and more at one evaluation a step. ``base`` has equations (1) to
-(3).
+r"""The samplers with a memory: second order and more at one evaluation a step. ``base`` has equations (1) to (3).
 
-**Exponential integrators** look for the weighted mean of the denoiser's estimates in equation (2). In units
-of the step, :math:`u = (\lambda - \lambda_t) / h`, the estimate now is :math:`\hat x_0(0) = m_0`, earlier
-ones are :math:`m_k` at :math:`u_k < 0`. A polynomial through them has the mean
+**Exponential integrators** look for the weighted mean of the denoiser's estimates in equation (2). In units of the
+step, :math:`u = (\lambda - \lambda_t) / h`, the estimate now is :math:`\hat x_0(0) = m_0`, earlier ones are :math:`m_k`
+at :math:`u_k < 0`. A polynomial through them has the mean
 
 .. math:: \bar x_0 = m_0 + \sum_k \rho_k \frac{m_k - m_0}{u_k}, \qquad \sum_k \rho_k u_k^{j-1} = M_j, \quad
-          j = 1 ... K,
-          (4)
+          j = 1 ... K,                                                                                            (4)
 
 with the moments of the weight :math:`e^\lambda` over the step
 
-.. math:: M_j = \frac{h}{1 - e^{-h}} \int_0^1 e^{-(1-u) h} u^j \, du = \frac{1}{1 - e^{-h}} - \frac{j}{h}
-          M_{j-1}, \quad M_0 = 1.
-          (5)
+.. math:: M_j = \frac{h}{1 - e^{-h}} \int_0^1 e^{-(1-u) h} u^j \, du = \frac{1}{1 - e^{-h}} - \frac{j}{h} M_{j-1},
+          \quad M_0 = 1.                                                                                          (5)
 
-For a single neighbour the literature takes :math:`\rho = \tfrac12`, the limit of M_1 as h goes to 0, which
-keeps the order. Then K = 1 with the last estimate is DPM-Solver++(2M), and UniPC adds that, once the next
-evaluation is there (u = 1), the step is repeated with it. So UniPC of order 2 is DPM-Solver++(2M) with a
-corrector, at the same cost.
+For a single neighbour the literature takes :math:`\rho = \tfrac12`, the limit of M_1 as h goes to 0, which keeps the
+order. Then K = 1 with the last estimate is DPM-Solver++(2M). UniPC repeats the step with the next evaluation, u = 1, as
+one more neighbour: of order 2, it is DPM-Solver++(2M) with a corrector, at the same cost.
 
 **Adams-Bashforth** integrates a polynomial through the last slopes in the frame x / alpha, where
 :math:`d (x / \alpha) = \hat\epsilon \, d \varsigma` and :math:`\varsigma = \sigma / \alpha`:
 
 .. math:: x_s = x_s^{Euler} + \alpha_s \sum_k c_k (\hat\epsilon_k - \hat\epsilon_t), \qquad
-          c_k = \int_{\varsigma_t}^{\varsigma_s} \ell_k(\varsigma) \, d \varsigma                          (6)
+          c_k = \int_{\varsigma_t}^{\varsigma_s} \ell_k(\varsigma) \, d \varsigma                                 (6)
 
 with Lagrange's polynomials :math:`\ell_k`.
 """
@@ -66,8 +62,7 @@ def weights(u: Sequence[float], h: float) -> list[float]:
 
 
 def average(step: Step, now: Estimate, others: Sequence[Estimate]) -> Tensor:
-    """Equation (4): the weighted mean of x0 over the step, extrapolated from ``others``; the present where h
-    is infinite."""
+    """Equation (4): the mean of x0 over the step, from ``now`` and ``others``; ``now`` where h is infinite."""
     others = [m for m in others if math.isfinite(m.half_logsnr)]
     if math.isinf(step.h) or not others:
         return now.x0
@@ -112,11 +107,10 @@ class DpmPpSde(Sampler):
 
 @dataclass(frozen=True, kw_only=True)
 class UniPC(Sampler):
-    """The predictor and corrector of Zhao et al. ("UniPC", 2023, algorithm 1, variant B_2), predicting the
-    data.
+    """The predictor and corrector of Zhao et al. ("UniPC", 2023, algorithm 1, variant B_2), predicting the data.
 
-    The evaluation that corrects a step begins the next one, so n steps take n evaluations where the last step
-    is to clean data and is not corrected, and n + 1 where it is.
+    The evaluation that corrects a step begins the next one, so n steps take n evaluations where the last step is to
+    clean data and is not corrected, and n + 1 where it is.
 
     Attributes:
         order: p, 1 to 3; the corrector raises the order of convergence to p + 1.
@@ -171,9 +165,14 @@ class Lms(Sampler):
                 places = [step.t.noise_to_signal, *places][: self.order]
                 slopes = [step.t.eps(x, x0), *slopes][: self.order]
             x = step.mean(x, x0)
-            for k in range(1, len(places)) if step.s.alpha > 0 else ():
-                x = x + step.s.alpha * lagrange_integral(k, places, step.s.noise_to_signal) * (slopes[k] - slopes[0])
+            if step.s.alpha > 0:
+                x = x + step.s.alpha * curvature(places, slopes, step.s.noise_to_signal)
             yield step.done(x, x0)
+
+
+def curvature(places: Sequence[float], slopes: Sequence[Tensor], end: float) -> Tensor | float:
+    """Equation (6)'s sum; 0 if the present slope is the only one."""
+    return sum(lagrange_integral(k, places, end) * (slopes[k] - slopes[0]) for k in range(1, len(places)))
 
 
 def lagrange_integral(k: int, places: Sequence[float], end: float) -> float:

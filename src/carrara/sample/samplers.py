@@ -1,14 +1,13 @@
 r"""The samplers that look at one step at a time. ``base`` has equations (1) to (3).
 
-In the frame x / alpha, where the noise has standard deviation :math:`\varsigma = \sigma / \alpha`, the
-probability flow is
+In the frame x / alpha the noise has standard deviation :math:`\varsigma = \sigma / \alpha`; the probability flow is
 
-.. math:: \frac{d (x / \alpha)}{d \varsigma} = \hat\epsilon = \frac{x - \alpha \hat x_0}{\sigma}           (4)
+.. math:: \frac{d (x / \alpha)}{d \varsigma} = \hat\epsilon = \frac{x - \alpha \hat x_0}{\sigma}                  (4)
 
 for every schedule (Karras et al., "EDM", 2022, section 3). Euler's method for it, times alpha_s,
 
 .. math:: x_s = \alpha_s \left( \frac{x_t}{\alpha_t} + (\varsigma_s - \varsigma_t) \hat\epsilon \right)
-              = \alpha_s \hat x_0 + \sigma_s \hat\epsilon,                                                 (5)
+              = \alpha_s \hat x_0 + \sigma_s \hat\epsilon,                                                        (5)
 
 is (2) with :math:`\bar x_0 = \hat x_0`: Euler, DDIM at eta = 0 and first-order DPM-Solver++ are one method.
 """
@@ -32,8 +31,8 @@ class Ddpm(Sampler):
     """Ancestral sampling (Ho et al., "Denoising Diffusion Probabilistic Models", 2020, algorithm 2).
 
     Attributes:
-        variance: ``beta_tilde`` is the posterior's variance, right if the data were one point; ``beta`` is
-            the forward step's, right if the data had unit variance, and its last step adds none.
+        variance: ``beta_tilde`` is the posterior's variance, right if the data were one point; ``beta`` is the forward
+            step's, right if the data had unit variance, and its last step adds none.
     """
 
     kind: Literal["ddpm"] = "ddpm"
@@ -93,8 +92,8 @@ class Euler(Sampler):
 class EulerAncestral(Sampler):
     """Euler to a level below s, then fresh noise up to s, in the frame x / alpha.
 
-    The noise's standard deviation there is eta s (1 - s^2 / t^2)^(1/2), with s and t for the two ratios sigma /
-    alpha. As s / t is equation (1)'s r, this is DDIM with the same eta, under the name people look for.
+    The noise's standard deviation there is eta s (1 - s^2 / t^2)^(1/2), with s and t for the two ratios sigma / alpha.
+    As s / t is equation (1)'s r, this is DDIM with the same eta, under the name people look for.
     """
 
     kind: Literal["euler_a"] = "euler_a"
@@ -113,13 +112,13 @@ class EulerAncestral(Sampler):
 class Heun(Sampler):
     r"""Heun's second-order method for equation (4), with optional churn (Karras et al., 2022, algorithm 2).
 
-    The corrected step averages the slopes at both ends. As :math:`\hat\epsilon` at the end of an Euler step
-    differs from that at its start by :math:`\alpha_s (\hat x_0^t - \hat x_0^s) / \sigma_s`, it is
+    The corrected step averages the slopes at both ends. As :math:`\hat\epsilon` at the end of an Euler step differs
+    from that at its start by :math:`\alpha_s (\hat x_0^t - \hat x_0^s) / \sigma_s`, it is
 
-    .. math:: x_s = x_s^{Euler} + \tfrac12 \alpha_s (1 / r - 1) (\hat x_0^s - \hat x_0^t).                 (6)
+    .. math:: x_s = x_s^{Euler} + \tfrac12 \alpha_s (1 / r - 1) (\hat x_0^s - \hat x_0^t).                        (6)
 
-    Two evaluations a step, but one where h is infinite. Ratios 1 / r much above 10 make (6) overshoot: use
-    the Karras grid.
+    Two evaluations a step, but one where h is infinite. Ratios 1 / r much above 10 make (6) overshoot: use the Karras
+    grid.
 
     Attributes:
         churn: S_churn, fresh noise per run; 0 is deterministic.

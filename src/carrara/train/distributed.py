@@ -5,7 +5,7 @@ numbers that all ranks agree on. Without torchrun the world is one process, and 
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
@@ -17,7 +17,7 @@ from carrara.objective.base import Objective
 
 
 @contextmanager
-def launched() -> Iterator[torch.device]:
+def launched() -> Generator[torch.device, None, None]:
     """Joins the other processes, if torchrun started this one; yields the device to train on."""
     local = int(os.environ.get("LOCAL_RANK", 0))
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
@@ -57,8 +57,9 @@ def replicated(objective: Objective) -> nn.Module:
 
 def synchronised(module: nn.Module, when: bool) -> AbstractContextManager[None]:
     """A context in which a backward pass averages gradients over the ranks only ``when`` it is the step's last."""
-    waits = isinstance(module, DistributedDataParallel) and not when
-    return module.no_sync() if waits else nullcontext()
+    if isinstance(module, DistributedDataParallel) and not when:
+        return module.no_sync()
+    return nullcontext()
 
 
 def mean(values: Mapping[str, Tensor]) -> dict[str, float]:

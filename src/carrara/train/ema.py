@@ -4,14 +4,14 @@ After a step that saw b images the average moves to the weights by
 
 .. math:: \bar\theta \leftarrow \theta + 0.5^{b / h} (\bar\theta - \theta)                                         (1)
 
-so h, the half-life, is in images, and means the same at every batch size. While the run is young a fixed half-life would
-remember the initial noise; so it is at most a part r of the n images seen before the step (Karras et al., "Elucidating the design
-space of diffusion-based generative models", 2022, appendix F.2),
+so h, the half-life, is in images, and means the same at every batch size. While the run is young a fixed half-life
+would remember the initial noise; so it is at most a part r of the n images seen before the step (Karras et al.,
+"Elucidating the design space of diffusion-based generative models", 2022, appendix F.2),
 
 .. math:: h = \min(h_{max}, r n).                                                                                (2)
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -50,7 +50,7 @@ class Ema:
                 self._averages[name].copy_(live)
 
     @contextmanager
-    def swapped_in(self) -> Iterator[None]:
+    def swapped_in(self) -> Generator[None, None, None]:
         """The module has the averaged weights, in evaluation mode; after it, its own again, bit for bit."""
         own = {name: live.detach().clone() for name, live in self._live().items()}
         modes = {module: module.training for module in self._module.modules()}

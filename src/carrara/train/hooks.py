@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -10,11 +10,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible() -> Generator[Callable[[], bool], None, None]:
     """Yields a question: has somebody asked to stop?
 
-    The first SIGINT or SIGTERM turns the answer to yes, so that a loop can finish its step and save. It also puts the former
-    handlers back: the second signal acts at once. Outside the main thread signals are not ours, and the answer is no.
+    The first SIGINT or SIGTERM turns the answer to yes, so that a loop can finish its step and save. It also puts the
+    former handlers back: the second signal acts at once. Outside the main thread, where
+    signals do not arrive, the answer is no.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -16,14 +16,14 @@ class Log:
 
     Args:
         path: the file; it and its folder are made.
-        step: the step that training goes on from. Lines after it, of a run that was killed since its last checkpoint, and
-            lines that are not whole are dropped, atomically.
+        step: the step that training goes on from. Lines after it, of a run that was killed since its last checkpoint,
+            and lines that are not whole are dropped, atomically.
     """
 
     def __init__(self, path: Path, step: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _keep_until(path, step)
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8", newline="\n")
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Appends one line."""
@@ -59,7 +59,7 @@ def _keep_until(path: Path, step: int) -> None:
         file.write(kept)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _parse(text: bytes) -> Line | None:

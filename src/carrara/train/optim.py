@@ -53,9 +53,7 @@ def parameters_of(optimizer: AdamW) -> list[nn.Parameter]:
 def moments(optimizer: AdamW, names: dict[nn.Parameter, str]) -> dict[str, Tensor]:
     """The optimizer's live tensors, by parameter name and kind: ``denoiser.weight/exp_avg``."""
     return {
-        f"{names[p]}/{kind}": tensor
-        for p in parameters_of(optimizer)
-        for kind, tensor in optimizer.state[p].items()
+        f"{names[p]}/{kind}": tensor for p in parameters_of(optimizer) for kind, tensor in optimizer.state[p].items()
     }
 
 

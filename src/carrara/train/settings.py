@@ -44,9 +44,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         budget = self.steps if self.minutes is None else self.minutes
         if (self.steps is None) == (self.minutes is None):
-            raise ValueError(
-                "set one of steps and minutes, and leave the other out (null): a run has one length"
-            )
+            raise ValueError("set one of steps and minutes, and leave the other out (null): a run has one length")
         if budget is None or budget <= 0:
             raise ValueError(f"a run of {budget} steps or minutes does not train: take a number above 0")
         for name in ("batch", "lr", "clip", "accumulate", "ema_half_life"):

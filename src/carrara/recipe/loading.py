@@ -1,0 +1,158 @@
+"""From a preset, a file and ``key=value`` arguments to a ``Recipe``; every mistake found is told at once, with its place."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from carrara.errors import UserError, close_match, unknown
+from carrara.recipe.schema import Recipe
+from carrara.recipe.sources import KeyPath, Layer, from_arguments, from_file, from_yaml, over
+
+DEFAULT = "pixel"
+"""The preset that a folder of pictures gets."""
+
+
+def presets() -> dict[str, str]:
+    """The presets by name, with what each is for: the comment in its first line."""
+    folder = files("carrara.recipe").joinpath("presets")
+    texts = {file.name.removesuffix(".yaml"): file.read_text(encoding="utf-8") for file in folder.iterdir()}
+    return {name: text.partition("\n")[0].removeprefix("# ") for name, text in sorted(texts.items())}
+
+
+def load(name: str | Path = DEFAULT, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe.
+
+    Args:
+        name: a preset's name, or a path to a YAML file; a file may begin with ``preset: NAME`` and change what it likes.
+        overrides: ``key=value`` arguments, which have the last word.
+
+    Raises:
+        UserError: one sentence for every mistake: place, key, accepted values, and the nearest right spelling.
+    """
+    return parse(over(_base(name), from_arguments(overrides)))
+
+
+def parse(layer: Layer) -> Recipe:
+    """Checks a layer against the schema."""
+    try:
+        return Recipe.model_validate(layer.values)
+    except ValidationError as error:
+        problems = [_sentence(problem, layer) for problem in error.errors()]
+        raise UserError("\n".join(dict.fromkeys(problems))) from None
+
+
+def dump(recipe: Recipe) -> str:
+    """The recipe as YAML, complete: ``load`` of it gives an equal recipe."""
+    values = recipe.model_dump(mode="json")
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+
+
+def _base(name: str | Path) -> Layer:
+    text = str(name)
+    if text.endswith((".yaml", ".yml")):
+        layer = from_file(Path(text))
+        below = layer.values.get("preset")
+        return over(_preset(below), layer) if isinstance(below, str) and below in presets() else layer
+    return _preset(text)
+
+
+def _preset(name: str) -> Layer:
+    if name not in presets():
+        raise unknown("preset", name, presets())
+    text = files("carrara.recipe").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
+    layer = from_yaml(text, f"preset {name}")
+    return Layer(values={"preset": name, **layer.values}, places=layer.places)
+
+
+def _sentence(problem: Mapping[str, Any], layer: Layer) -> str:
+    """One of pydantic's errors, in words that name the place, the key, what is accepted, and what to do."""
+    path = _written(problem["loc"], layer.values)
+    key, place = ".".join(path), _place(path, layer.places)
+    context: Mapping[str, Any] = problem.get("ctx", {})
+    match problem["type"]:
+        case "unexpected_keyword_argument" | "extra_forbidden":
+            siblings = accepted(path[:-1], layer.values)
+            return f"{place}: unknown key '{key}'.{_elsewhere(path, siblings)} Accepted here: {', '.join(siblings)}."
+        case "union_tag_invalid":
+            kinds = [kind.strip("' ") for kind in context["expected_tags"].split(",")]
+            return f"{place}: '{context['tag']}' is no {key}: it is one of {', '.join(kinds)}." + close_match(
+                str(context["tag"]), kinds
+            )
+        case "union_tag_not_found":
+            return f"{place}: {key} needs a 'kind', such as {key}.kind=..."
+        case "value_error":
+            return f"{place}: {key}: {context['error']}."
+        case "missing" | "missing_argument":
+            return f"{place}: the key '{key}' is missing."
+        case "literal_error":
+            return f"{place}: {key} is {problem['input']!r}, but must be {context['expected']}."
+        case _:
+            return f"{place}: {key} is {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
+
+
+def _written(loc: tuple[int | str, ...], values: Any) -> KeyPath:
+    """The path as the user wrote it: pydantic's has the members of unions in between."""
+    path: list[str] = []
+    for part in map(str, loc):
+        known = isinstance(values, Mapping) and part in values
+        if not known and (isinstance(values, str) or not isinstance(values, Mapping) or _is_member(part, values)):
+            continue
+        path.append(part)
+        values = values.get(part) if known else None
+    return tuple(path)
+
+
+def _is_member(part: str, values: Mapping[str, Any]) -> bool:
+    return part == values.get("kind") or part[:1].isupper() or "[" in part
+
+
+def _place(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
+    """Where the key, or the nearest one above or below it, was written."""
+    for length in range(len(path), 0, -1):
+        if place := places.get(path[:length]):
+            return place
+    return next((place for known, place in places.items() if known[: len(path)] == path), "the recipe")
+
+
+def _elsewhere(path: KeyPath, siblings: list[str]) -> str:
+    """The nearest right spelling: among the keys that are accepted here, or the same word in another section."""
+    homes = [".".join(p) for p in _leaves(_schema()) if p[-1] == path[-1]]
+    prefix = ".".join(path[:-1])
+    full = [f"{prefix}.{s}" if prefix else s for s in siblings]
+    return f" Did you mean '{homes[0]}'?" if homes else close_match(".".join(path), full)
+
+
+def accepted(path: KeyPath, values: Any) -> list[str]:
+    """The keys that may stand below ``path``, the members of unions being those that ``values`` choose."""
+    node = _schema()
+    for part in path:
+        values = values.get(part) if isinstance(values, Mapping) else None
+        node = _choose(node["properties"].get(part, {}), values)
+        if "properties" not in node:
+            return []
+    return list(node["properties"])
+
+
+def _schema() -> dict[str, Any]:
+    return Recipe.model_json_schema()
+
+
+def _choose(node: Mapping[str, Any], values: Any) -> dict[str, Any]:
+    """Follows references, and in a union the member of the same kind, or its first."""
+    definitions = _schema()["$defs"]
+    options = [option for option in node.get("oneOf", node.get("anyOf", [node])) if option.get("type") != "null"]
+    resolved = [definitions[o["$ref"].rsplit("/", 1)[1]] if "$ref" in o else o for o in options]
+    kind = values.get("kind") if isinstance(values, Mapping) else values
+    same = [r for r in resolved if r.get("properties", {}).get("kind", {}).get("const", kind) == kind]
+    return dict((same or resolved or [{}])[0])
+
+
+def _leaves(node: Mapping[str, Any], path: KeyPath = ()) -> Iterator[KeyPath]:
+    for name, below in node.get("properties", {}).items():
+        yield (*path, name)
+        if len(path) < 1:
+            yield from _leaves(_choose(below, None), (*path, name))

@@ -1,0 +1,32 @@
+"""Loss to weights: a training loop on one page, and what keeps it exact, averaged, saved and restartable."""
+
+from carrara.train.checkpoint import Checkpoint
+from carrara.train.distributed import launched
+from carrara.train.ema import Ema
+from carrara.train.hooks import interruptible
+from carrara.train.log import Log, read_log
+from carrara.train.precision import autocast
+from carrara.train.runner import Training, held_out
+from carrara.train.settings import CheckpointSettings, Precision, TrainSettings
+from carrara.train.state import Clock, TrainState
+from carrara.train.trainer import Batches, StepReport, train
+
+__all__ = [
+    "Batches",
+    "Checkpoint",
+    "CheckpointSettings",
+    "Clock",
+    "Ema",
+    "Log",
+    "Precision",
+    "StepReport",
+    "TrainSettings",
+    "TrainState",
+    "Training",
+    "autocast",
+    "held_out",
+    "interruptible",
+    "launched",
+    "read_log",
+    "train",
+]

@@ -1,0 +1,131 @@
+"""A training in a folder: goes on where the last process stopped, and writes down how far it is."""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from carrara.objective.base import Objective
+from carrara.seeds import Draws
+from carrara.train import checkpoint, distributed
+from carrara.train.ema import Ema
+from carrara.train.hooks import interruptible
+from carrara.train.log import Log
+from carrara.train.settings import CheckpointSettings, TrainSettings
+from carrara.train.state import Clock, TrainState
+from carrara.train.trainer import Batches, StepReport, train
+from carrara.types import Batch
+
+
+class Training:
+    """A run: iterate over it, and it trains, logs to ``log.jsonl`` and saves to ``checkpoints/``.
+
+    >>> training = Training(objective, loader.batches, settings, seed=0, folder=Path("runs/photos"))
+    >>> for report in training:
+    ...     if report.step % 500 == 0:
+    ...         with training.ema.swapped_in():
+    ...             preview()
+
+    When the constructor returns, the newest whole checkpoint of the folder is loaded: making the same object again is
+    all there is to resuming, and the result is the same to the bit, however often and whenever the process was stopped.
+    Ctrl-C ends the iteration after a step and a save; the last report's ``progress`` is below 1 then.
+
+    Args:
+        objective: on its device.
+        batches: see ``trainer.Batches``.
+        settings, checkpoints: what the user decided.
+        seed: of every random number.
+        folder: the run's.
+        extra: files by name that each checkpoint holds besides, such as the model's ``config.json``.
+
+    Attributes:
+        state: weights, optimizers, averages and clock.
+        warnings: a sentence for each damaged checkpoint that was passed over.
+
+    Raises:
+        UserError: the checkpoints are all damaged, or of another model.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        batches: Batches,
+        settings: TrainSettings,
+        *,
+        seed: int,
+        folder: Path,
+        checkpoints: CheckpointSettings | None = None,
+        extra: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.state = TrainState(objective, settings)
+        self._batches, self._settings, self._seed = batches, settings, seed
+        self._folder, self._checkpoints, self._extra = folder, checkpoints or CheckpointSettings(), extra
+        newest, self.warnings = checkpoint.latest(folder / "checkpoints")
+        if newest is not None:
+            self.state.restore(newest)
+
+    @property
+    def ema(self) -> Ema:
+        """The averaged weights; put them in with ``swapped_in`` to sample or to measure."""
+        return self.state.ema
+
+    @property
+    def clock(self) -> Clock:
+        """How far the run is."""
+        return self.state.clock
+
+    def __iter__(self) -> Iterator[StepReport]:
+        """Trains; a report comes after its step is logged and, where that is due, saved.
+
+        Raises:
+            UserError: the loss is not finite for many steps, or a checkpoint cannot be written.
+        """
+        steps = train(self.state, self._batches, self._settings, seed=self._seed)
+        with interruptible() as asked, closing(steps), self._log() as log:
+            for report in steps:
+                stop = distributed.anywhere(asked(), self.state.device)
+                due = stop or report.progress == 1 or report.step % self._checkpoints.every == 0
+                if log is not None:
+                    log.write(report.line())
+                    if due:
+                        log.sync()
+                        self._save(report)
+                yield report
+                if stop:
+                    return
+
+    @contextmanager
+    def _log(self) -> Generator[Log | None, None, None]:
+        """One process of many writes."""
+        if not distributed.is_main():
+            yield None
+            return
+        with closing(Log(self._folder / "log.jsonl", self.clock.step)) as log:
+            yield log
+
+    def _save(self, report: StepReport) -> None:
+        keep = None if report.skipped else self._checkpoints.keep  # in trouble, an older one may be wanted
+        checkpoint.save(self._folder / "checkpoints", self.state.checkpoint(), extra=self._extra, keep=keep)
+
+
+@torch.no_grad()
+def held_out(objective: Objective, batches: Iterable[Batch], seed: int) -> dict[str, float]:
+    """Means over all samples of what the objective measures on data that it does not train on.
+
+    The random numbers are the same at each call, so two results differ by the weights alone. To be called under
+    ``ema.swapped_in()``, and under ``autocast`` for the precision of the training.
+
+    Args:
+        objective: anything; it is not changed.
+        batches: finitely many.
+        seed: of the random numbers.
+    """
+    device, count, sums = next(objective.parameters()).device, 0, dict[str, Tensor]()
+    for batch in batches:
+        here = batch.to(device)
+        count += len(here)
+        for name, values in objective.validate(here, Draws(seed, here.position)).items():
+            sums[name] = sums.get(name, torch.zeros((), device=device)) + values.float().sum()
+    return {name: total.item() / count for name, total in sums.items()}
