@@ -34,11 +34,17 @@ SCHEDULES: dict[str, Schedule] = {
 }
 
 
+@cache
+def level(schedule: Schedule, t: float) -> tuple[Tensor, Tensor]:
+    """Alpha and sigma, () each, computed once per schedule and time: the tests visit the same times again and again."""
+    return schedule(torch.tensor(t, dtype=torch.float64))
+
+
 def gaussian(schedule: Schedule, std: float = 0.5, mean: float = 0.0) -> DenoiseFn:
     """E[x0 | x_t] of data N(mean, std^2), elementwise."""
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
-        alpha, sigma = schedule(t)
+        alpha, sigma = level(schedule, t.item())
         return (alpha * std**2 * x + sigma**2 * mean) / (alpha**2 * std**2 + sigma**2)
 
     return denoise
@@ -49,7 +55,7 @@ def mixture(schedule: Schedule, means: Sequence[float], stds: Sequence[float], w
     m, s, w = (torch.tensor(v, dtype=torch.float64) for v in (means, stds, weights))
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
-        alpha, sigma = schedule(t)
+        alpha, sigma = level(schedule, t.item())
         variance = alpha**2 * s**2 + sigma**2
         off = x[..., None] - alpha * m
         gamma = torch.softmax(torch.log(w) - 0.5 * torch.log(variance) - 0.5 * off**2 / variance, dim=-1)
@@ -60,7 +66,7 @@ def mixture(schedule: Schedule, means: Sequence[float], stds: Sequence[float], w
 
 @cache
 def time_of(schedule: Schedule, half_logsnr: float) -> Tensor:
-    """Where the schedule has this level; looked up again and again by ``network``."""
+    """Where the schedule has this level; computed once, too."""
     return schedule.time_of(torch.tensor(half_logsnr, dtype=torch.float64))
 
 
@@ -68,13 +74,13 @@ def network(exact: DenoiseFn, schedule: Schedule, kind: Parameterization) -> Den
     """The same denoiser through a perfect network F*, which gets the scaled input and the noise level, nothing else."""
 
     @cache
-    def at_level(level: float) -> tuple[Tensor, Coefficients]:
-        t = time_of(schedule, level)
-        return t, kind(*schedule(t))
+    def at_time(t: float) -> Coefficients:
+        return kind(*level(schedule, t))
 
     @cache
-    def at_time(t: float) -> Coefficients:
-        return kind(*schedule(torch.tensor(t, dtype=torch.float64)))
+    def at_level(half_logsnr: float) -> tuple[Tensor, Coefficients]:
+        t = time_of(schedule, half_logsnr)
+        return t, at_time(t.item())
 
     def f_star(z: Tensor, noise_level: Tensor) -> Tensor:
         t, c = at_level(noise_level.item())

@@ -4,6 +4,7 @@ A model's folder has ``config.json``, which says how to build it and what it was
 per part that has weights. Nothing in it can run code.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -108,6 +109,13 @@ class DiffusionModel(nn.Module):
             )
         return settings
 
+    def digest(self) -> str:
+        """A fingerprint of configuration and weights: 16 hexadecimal digits."""
+        state = hashlib.sha256(repr(self.config).encode())
+        for name, value in self.state_dict().items():
+            state.update(name.encode() + value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return state.hexdigest()[:16]
+
     def save(self, folder: Path, **about: Any) -> None:
         """Writes the model to ``folder``, with ``about`` added to what is known about it."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +131,7 @@ class DiffusionModel(nn.Module):
         Raises:
             UserError: the folder is not a model's, is damaged, or is from a newer Carrara.
         """
-        config, about = _read_config(folder)
+        config, about = read_config(folder)
         model = cls(config, about)
         for name, part in model.named_children():
             if weights(part):
@@ -143,7 +151,12 @@ def config_json(config: ModelConfig, about: Mapping[str, Any]) -> bytes:
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _read_config(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
+def read_config(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
+    """Reads ``config.json``: how to build the model, and what is known about it.
+
+    Raises:
+        UserError: it is missing, damaged, or from a newer Carrara.
+    """
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"'{folder}' holds no model: there is no config.json in it")

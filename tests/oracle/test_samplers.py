@@ -71,7 +71,7 @@ def test_a_ddim_step_with_eta_1_is_the_posterior(schedule) -> None:
     x, x0 = torch.tensor([[0.3, -2.0]], dtype=torch.float64), torch.tensor([[0.9, -0.1]], dtype=torch.float64)
     for step in walk(Uniform()(10, schedule), schedule):
         q = transition(schedule, *(torch.tensor(level.t, dtype=torch.float64) for level in (step.s, step.t)))
-        torch.testing.assert_close(step.mean(x, x0, eta=1), q.from_x_t * x + q.from_x0 * x0, rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(step.mean(x, x0, eta=1.0), q.from_x_t * x + q.from_x0 * x0, rtol=1e-11, atol=1e-12)
         assert step.std() ** 2 == pytest.approx(q.posterior_variance.item(), rel=1e-11)
 
 
@@ -136,5 +136,5 @@ def test_heun_with_churn_keeps_the_law() -> None:
     def error(steps: int) -> float:
         return abs(linear_response(sampler, gaussian(VE), Karras()(steps, VE), VE, VE.sigma_max) / 0.5 - 1)
 
-    assert error(320) < 5e-4
-    assert order(error, (80, 160, 320)) == pytest.approx(2, abs=0.1)
+    assert error(160) < 2e-3
+    assert order(error, (40, 80, 160)) == pytest.approx(2, abs=0.1)

@@ -1,6 +1,7 @@
 """From a preset, a file and ``key=value`` arguments to a ``Recipe``; every mistake found is told at once, with its place."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,8 @@ def _sentence(problem: Mapping[str, Any], layer: Layer) -> str:
             return f"{place}: {key} needs a 'kind', such as {key}.kind=..."
         case "value_error":
             return f"{place}: {key}: {context['error']}."
+        case "dataclass_type":
+            return f"{place}: {key} is a section: name a key in it, such as {key}.{accepted(path, {})[0]}=..."
         case "missing" | "missing_argument":
             return f"{place}: the key '{key}' is missing."
         case "literal_error":
@@ -111,11 +114,11 @@ def _is_member(part: str, values: Mapping[str, Any]) -> bool:
 
 
 def _place(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
-    """Where the key, or the nearest one above or below it, was written."""
-    for length in range(len(path), 0, -1):
-        if place := places.get(path[:length]):
-            return place
-    return next((place for known, place in places.items() if known[: len(path)] == path), "the recipe")
+    """Where the key was written; for a whole section, by preference the argument that changed something in it."""
+    below = [place for known, place in places.items() if known[: len(path)] == path]
+    above = [places[path[:length]] for length in range(len(path), 0, -1) if path[:length] in places]
+    arguments = [place for place in below if place.startswith("argument")]
+    return next(iter([*arguments[-1:], *above, *below]), "the recipe")
 
 
 def _elsewhere(path: KeyPath, siblings: list[str]) -> str:
@@ -137,18 +140,27 @@ def accepted(path: KeyPath, values: Any) -> list[str]:
     return list(node["properties"])
 
 
+@cache
 def _schema() -> dict[str, Any]:
     return Recipe.model_json_schema()
 
 
 def _choose(node: Mapping[str, Any], values: Any) -> dict[str, Any]:
     """Follows references, and in a union the member of the same kind, or its first."""
-    definitions = _schema()["$defs"]
-    options = [option for option in node.get("oneOf", node.get("anyOf", [node])) if option.get("type") != "null"]
-    resolved = [definitions[o["$ref"].rsplit("/", 1)[1]] if "$ref" in o else o for o in options]
+    members = list(_members(node))
     kind = values.get("kind") if isinstance(values, Mapping) else values
-    same = [r for r in resolved if r.get("properties", {}).get("kind", {}).get("const", kind) == kind]
-    return dict((same or resolved or [{}])[0])
+    same = [m for m in members if m.get("properties", {}).get("kind", {}).get("const", kind) == kind]
+    return (same or members or [{}])[0]
+
+
+def _members(node: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    options = [*node.get("oneOf", ()), *node.get("anyOf", ())]
+    for option in options:
+        yield from _members(option)
+    if "$ref" in node:
+        yield _schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    elif not options and node.get("type") != "null":
+        yield dict(node)
 
 
 def _leaves(node: Mapping[str, Any], path: KeyPath = ()) -> Iterator[KeyPath]:

@@ -81,10 +81,10 @@ class ModelSettings:
         conditioner: None = the labels or vectors that the data has, or nothing.
     """
 
-    backbone: Annotated[AnyBackbone | None, SPELLED] = None
+    backbone: Annotated[AnyBackbone | None, SPELLED, BY_KIND] = None
     schedule: Annotated[AnySchedule, SPELLED, BY_KIND] = Cosine()
     parameterization: Annotated[AnyParameterization, SPELLED, BY_KIND] = V()
-    conditioner: Annotated[AnyConditioner | None, SPELLED] = None
+    conditioner: Annotated[AnyConditioner | None, SPELLED, BY_KIND] = None
     first_stage: Annotated[AnyFirstStage, SPELLED] = IdentityConfig()
 
 

@@ -87,6 +87,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, new in above.items():
         old = merged.get(key)
+        old = {"kind": old} if isinstance(old, str) and isinstance(new, Mapping) else old
         merged[key] = merge(old, new) if isinstance(old, Mapping) and _same_kind(old, new) else new
         if key in ("steps", "minutes") and new is not None:
             merged.pop("minutes" if key == "steps" else "steps", None)

@@ -76,7 +76,7 @@ class Sampler(ABC):
         """Goes down the grid, one ``SampleStep`` per interval; the last one holds the sample.
 
         Args:
-            denoise: ``(x_t, t ()) -> E[x0 | x_t]``, called at least once per step.
+            denoise: ``(x_t, t ()) -> E[x0 | x_t]``, called about once a step, by Heun twice.
             x: the state at ``times[0]``, usually ``initial(...)``. Arithmetic is in its type and on its device.
             times: where the steps begin and end, usually from a ``TimeGrid``.
             noise: step index -> fresh noise like ``x``; deterministic samplers never call it.

@@ -32,7 +32,16 @@ def noise_for(draws: Draws, shape: Sequence[int]) -> NoiseFn:
     return lambda index: draws.at(index).normal("sampler noise", *shape)
 
 
-@torch.no_grad()
+def without_gradients(steps: Iterator[SampleStep]) -> Iterator[SampleStep]:
+    """The same steps, made without gradients. Between two of them the caller's own mode holds."""
+    while True:
+        with torch.no_grad():
+            step = next(steps, None)
+        if step is None:
+            return
+        yield step
+
+
 def generate(
     denoise: DenoiseFn,
     shape: Sequence[int],
@@ -56,4 +65,4 @@ def generate(
     draws = seeds if isinstance(seeds, Draws) else draws_for(seeds, device)
     times = grid(steps, schedule)
     x = initial(draws, shape, schedule, times[0].item())
-    yield from sampler.steps(denoise, x, times, schedule, noise_for(draws, shape))
+    return without_gradients(sampler.steps(denoise, x, times, schedule, noise_for(draws, shape)))

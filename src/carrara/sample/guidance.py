@@ -55,9 +55,9 @@ def guide(
         if not inside.any():
             return with_condition
         without = null(x, t)
-        x0 = without + scale * (with_condition - without)
-        x0 = torch.lerp(x0, x0 * _std_ratio(with_condition, x0), rescale) if rescale else x0
-        return torch.where(expand(inside, x0), x0, with_condition)
+        w = torch.ones_like(t).masked_fill(inside, scale)
+        x0 = without + expand(w, x) * (with_condition - without)
+        return torch.lerp(x0, x0 * _std_ratio(with_condition, x0), rescale) if rescale else x0
 
     return guided
 

@@ -90,7 +90,7 @@ class DpmPp(Sampler):
 
 @dataclass(frozen=True, kw_only=True)
 class DpmPpSde(Sampler):
-    """SDE-DPM-Solver++(2M) (Lu et al., 2022, section 5): ``DpmPp`` for equation (3) at eta = 1."""
+    """SDE-DPM-Solver++(2M) (Lu et al., 2022): ``DpmPp`` for equation (3) at eta = 1."""
 
     kind: Literal["dpmpp_sde"] = "dpmpp_sde"
 
@@ -100,14 +100,14 @@ class DpmPpSde(Sampler):
         before: list[Estimate] = []
         for step in walk(times, schedule):
             now = Estimate(step.t.half_logsnr, denoise(x, step.now(x)))
-            x = step.add(step.mean(x, average(step, now, before), eta=1), step.std(), noise)
+            x = step.add(step.mean(x, average(step, now, before), eta=1.0), step.std(), noise)
             before = [now]
             yield step.done(x, now.x0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class UniPC(Sampler):
-    """The predictor and corrector of Zhao et al. ("UniPC", 2023, algorithm 1, variant B_2), predicting the data.
+    """The predictor and corrector of Zhao et al. ("UniPC", 2023, variant B_2), predicting the data.
 
     The evaluation that corrects a step begins the next one, so n steps take n evaluations where the last step is to
     clean data and is not corrected, and n + 1 where it is.
@@ -172,7 +172,8 @@ class Lms(Sampler):
 
 def curvature(places: Sequence[float], slopes: Sequence[Tensor], end: float) -> Tensor | float:
     """Equation (6)'s sum; 0 if the present slope is the only one."""
-    return sum(lagrange_integral(k, places, end) * (slopes[k] - slopes[0]) for k in range(1, len(places)))
+    terms = (lagrange_integral(k, places, end) * (slopes[k] - slopes[0]) for k in range(1, len(places)))
+    return sum(terms, start=0.0)
 
 
 def lagrange_integral(k: int, places: Sequence[float], end: float) -> float:

@@ -43,7 +43,7 @@ class Ddpm(Sampler):
     ) -> Iterator[SampleStep]:
         for step in walk(times, schedule):
             x0 = denoise(x, step.now(x))
-            x = step.add(step.mean(x, x0, eta=1), self._std(step), noise)
+            x = step.add(step.mean(x, x0, eta=1.0), self._std(step), noise)
             yield step.done(x, x0)
 
     def _std(self, step: Step) -> float:

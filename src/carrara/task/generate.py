@@ -35,7 +35,7 @@ def generate(
     settings: SampleSettings,
     *,
     batch: int = 64,
-    autocast: torch.dtype | None = None,
+    autocast: torch.dtype = torch.float32,
 ) -> Iterator[Progress]:
     """Makes one sample per seed, in batches, without gradients; memory does not grow with their number.
 
@@ -43,7 +43,7 @@ def generate(
         wishes: the condition of each sample as a user types it; None says nothing.
         seeds: one per sample, any whole numbers.
         batch: samples at a time; has no influence on the result.
-        autocast: the network's precision; None = float32.
+        autocast: what the network multiplies in.
 
     Raises:
         UserError: a wish that the model does not understand, or guidance for an unconditional model.
@@ -68,20 +68,12 @@ def generate(
             yield Progress(first=first, step=step, pixels=model.first_stage.decode(step.x) if done else None)
 
 
-def _lowered(model: DiffusionModel, cond: Conditioning, dtype: torch.dtype | None) -> DenoiseFn:
+def _lowered(model: DiffusionModel, cond: Conditioning, dtype: torch.dtype) -> DenoiseFn:
     """The model's denoiser with its network in ``dtype``; the context lasts one call, not from one step to the next."""
     denoise = model.denoiser.bind(cond)
 
     def lowered(x_t: Tensor, t: Tensor) -> Tensor:
-        with torch.autocast(x_t.device.type, dtype, enabled=dtype is not None):
+        with torch.autocast(x_t.device.type, dtype, enabled=dtype is not torch.float32):
             return denoise(x_t, t)
 
     return lowered
-
-
-def samples(
-    model: DiffusionModel, wishes: Sequence[str | None], seeds: Sequence[int], settings: SampleSettings
-) -> Tensor:
-    """All samples of ``generate`` at once: (N, *S), pictures in about [-1, 1]."""
-    done = [progress.pixels for progress in generate(model, wishes, seeds, settings)]
-    return torch.cat([pixels for pixels in done if pixels is not None])

@@ -62,6 +62,12 @@ def synchronised(module: nn.Module, when: bool) -> AbstractContextManager[None]:
     return nullcontext()
 
 
+def wait() -> None:
+    """Until every process is here: so that all of them find the file that one wrote."""
+    if world() > 1:
+        dist.barrier()
+
+
 def mean(values: Mapping[str, Tensor]) -> dict[str, float]:
     """The mean over the ranks of some scalars, in one message."""
     together = torch.stack([value.float() for value in values.values()])

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from carrara.errors import UserError
 from carrara.objective.base import Objective
 from carrara.seeds import Draws
 from carrara.train import checkpoint, distributed
@@ -45,7 +46,7 @@ class Training:
         warnings: a sentence for each damaged checkpoint that was passed over.
 
     Raises:
-        UserError: the checkpoints are all damaged, or of another model.
+        UserError: the checkpoints are all damaged, of another model, or not the same for every process.
     """
 
     def __init__(
@@ -65,6 +66,10 @@ class Training:
         newest, self.warnings = checkpoint.latest(folder / "checkpoints")
         if newest is not None:
             self.state.restore(newest)
+        if distributed.agreed(float(self.clock.step), self.state.device) != self.clock.step:
+            raise UserError(
+                f"{folder} is another folder for some processes: put the run on a disk that all of them share"
+            )
 
     @property
     def ema(self) -> Ema:
@@ -88,10 +93,9 @@ class Training:
                 stop = distributed.anywhere(asked(), self.state.device)
                 due = stop or report.progress == 1 or report.step % self._checkpoints.every == 0
                 if log is not None:
-                    log.write(report.line())
-                    if due:
-                        log.sync()
-                        self._save(report)
+                    self._record(report, log, due)
+                if due:
+                    distributed.wait()
                 yield report
                 if stop:
                     return
@@ -105,9 +109,12 @@ class Training:
         with closing(Log(self._folder / "log.jsonl", self.clock.step)) as log:
             yield log
 
-    def _save(self, report: StepReport) -> None:
-        keep = None if report.skipped else self._checkpoints.keep  # in trouble, an older one may be wanted
-        checkpoint.save(self._folder / "checkpoints", self.state.checkpoint(), extra=self._extra, keep=keep)
+    def _record(self, report: StepReport, log: Log, save: bool) -> None:
+        log.write(report.line())
+        if save:
+            log.sync()
+            keep = None if report.skipped else self._checkpoints.keep  # in trouble, an older one may be wanted
+            checkpoint.save(self._folder / "checkpoints", self.state.checkpoint(), extra=self._extra, keep=keep)
 
 
 @torch.no_grad()

@@ -38,7 +38,7 @@ class TrainSettings:
     clip: float = 1.0
     accumulate: int = 1
     precision: Precision = "auto"
-    ema_half_life: float = 500_000
+    ema_half_life: float = 500_000.0
     ema_rampup: float | None = 0.05
 
     def __post_init__(self) -> None:

@@ -142,7 +142,7 @@ def _gradient(
             assert report.per_sample.shape == (len(micro),), "an objective's loss is one number per sample"
             (report.per_sample.mean() * share).backward()
         for name, value in {**report.logs, "loss": report.per_sample}.items():
-            means[name] = means.get(name, torch.zeros((), device=value.device)) + value.detach().float().mean() * share
+            means[name] = means.get(name, 0.0) + value.detach().float().mean() * share
     return distributed.mean(means)
 
 

@@ -1,0 +1,5 @@
+"""The command ``carrara``."""
+
+from carrara.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,230 @@
+"""What the command accepts. The work is in ``commands``, which is imported when a command runs: help needs no torch."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+import carrara
+from carrara.errors import UserError
+
+app = App(
+    name="carrara",
+    version=carrara.__version__,
+    help="From a folder of your own files to a diffusion model that you own.",
+    help_epilogue="Begin with:  carrara demo   and then:  carrara train photos/",
+    help_format="plaintext",
+    result_action="return_value",
+)
+inspect = App(name="inspect", help="Look into a run, a noise schedule, or data.")
+app.command(inspect)
+
+Run = Annotated[Path, Parameter(help="A run's folder.")]
+Count = Annotated[int | None, Parameter(name=["--count", "-n"])]
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Runs the command and exits: 0 if all went well, 2 for a mistake of the user's, 130 after Ctrl-C."""
+    console = Console(stderr=True, soft_wrap=True)
+    try:
+        result = app(sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False)
+        sys.exit(result if isinstance(result, int) else 0)
+    except CycloptsError as error:
+        lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+        console.print(" ".join(lines), markup=False, highlight=False)
+        console.print("'carrara --help' and 'carrara COMMAND --help' say what there is.", markup=False, highlight=False)
+        sys.exit(2)
+    except UserError as error:
+        console.print(str(error), style="red", markup=False, highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("stopped", highlight=False)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+@app.command
+def demo(*overrides: str, run: Path = Path("runs/demo")) -> None:
+    """Trains on handwritten digits and shows what came out, in minutes on two cores.
+
+    Examples:
+        carrara demo
+        carrara demo train.minutes=5
+
+    Parameters
+    ----------
+    overrides
+        Changes to the recipe, key=value.
+    run
+        Where to put the run.
+    """
+    from carrara.cli import commands
+
+    commands.demo(run, overrides)
+
+
+@app.command
+def train(
+    data: str | None = None, /, *overrides: str, preset: str | None = None, run: Path | None = None, dry_run: bool = False
+) -> None:
+    """Trains a model on a folder, or on digits, openmoji or swissroll. Run it again to go on where it stopped.
+
+    Examples:
+        carrara train photos/
+        carrara train photos/ data.size=64 train.minutes=240
+        carrara train openmoji --preset sprites --run runs/sprites
+        carrara train photos/ --dry-run
+
+    Parameters
+    ----------
+    data
+        A folder of pictures, or a built-in data set. Without it, the preset's own.
+    overrides
+        Changes to the recipe, key=value, such as train.steps=5000 or model.schedule=linear.
+    preset
+        A preset ('carrara presets' lists them), or a recipe file ending in .yaml.
+    run
+        The run's folder; runs/ and the name of the data, if not given.
+    dry_run
+        Build everything, make one step, estimate time and memory; write nothing.
+    """
+    from carrara.cli import commands
+
+    if data is not None and "=" in data and not Path(data).exists():
+        data, overrides = None, (data, *overrides)
+    commands.train(data, overrides, preset, run, dry_run)
+
+
+@app.command
+def sample(
+    run: Run,
+    /,
+    *wishes: str,
+    count: Count = None,
+    sampler: str | None = None,
+    grid: str | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    rescale: float | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    strip: bool = False,
+) -> None:
+    """Draws samples from a run. Each PNG carries its recipe: 'carrara replay' remakes it.
+
+    Examples:
+        carrara sample runs/photos -n 16
+        carrara sample runs/digits 3 7 --guidance 2
+        carrara sample runs/digits 3:0.5+8:0.5 --sampler ddim --steps 50
+
+    Parameters
+    ----------
+    wishes
+        What to draw: labels, several at once (a+b), mixtures (a:0.5+b:0.5), or vectors (0.2,-1).
+    count
+        How many: in all (16), or of each wish (4).
+    sampler
+        ddpm, ddim, euler, euler_a, heun, dpmpp, dpmpp_sde, unipc or lms; any model works with any of them.
+    grid
+        Where the sampler stops on its way: uniform, trailing, leading, quadratic or karras.
+    steps
+        How many steps.
+    guidance
+        Guidance scale: 1 = off, larger = more of what was asked for.
+    rescale
+        How far to undo guidance's change of contrast, 0 to 1.
+    seed
+        The first sample's seed; the others count up. A seed's sample is the same in any batch.
+    out
+        The folder for the pictures; a new one in the run's samples/, if not given.
+    strip
+        Also a strip of pictures from noise to sample.
+    """
+    from carrara.cli import commands
+
+    changes = {"sampler": sampler, "grid": grid, "steps": steps, "guidance": guidance, "rescale": rescale}
+    commands.sample(run, wishes, count, seed, out, strip, changes)
+
+
+@app.command
+def replay(image: Path, /, *, run: Path | None = None, out: Path | None = None) -> None:
+    """Remakes a sampled PNG from the recipe that it carries, and says whether it came out the same.
+
+    Examples:
+        carrara replay runs/digits/samples/sample-1/grid.png
+
+    Parameters
+    ----------
+    image
+        A PNG that 'carrara sample' wrote.
+    run
+        The run's folder, if it has moved.
+    out
+        Where to write the picture; beside the old one, if not given.
+    """
+    from carrara.cli import commands
+
+    commands.replay(image, run, out)
+
+
+@app.command
+def presets() -> None:
+    """Lists the presets, and what each is for.
+
+    Examples:
+        carrara presets
+    """
+    from carrara.cli import commands
+
+    commands.presets()
+
+
+@inspect.default
+def inspect_run(run: Run, /) -> None:
+    """Says what is in a run's folder, and how it went.
+
+    Examples:
+        carrara inspect runs/photos
+        carrara inspect data photos/
+        carrara inspect schedule scaled_linear
+    """
+    from carrara.cli import looking
+
+    looking.run(run)
+
+
+@inspect.command(name="data")
+def inspect_data(path: str, /) -> None:
+    """Lists what is wrong with a folder of pictures: corrupt, truncated, oversized, duplicate and caption-less files.
+
+    It never changes or deletes anything.
+
+    Examples:
+        carrara inspect data photos/
+    """
+    from carrara.cli import looking
+
+    looking.data(path)
+
+
+@inspect.command(name="schedule")
+def inspect_schedule(name: str, /, *overrides: str) -> None:
+    """Says how a schedule destroys the data, and whether its end is noise.
+
+    Examples:
+        carrara inspect schedule scaled_linear
+        carrara inspect schedule linear steps=250
+
+    Parameters
+    ----------
+    name
+        linear, scaled_linear, cosine, sigmoid, rectified_flow or ve.
+    overrides
+        Changes to the schedule, key=value.
+    """
+    from carrara.cli import looking
+
+    looking.schedule(name, overrides)

@@ -1,0 +1,67 @@
+"""Progress on a terminal as a bar, and in a log file as a line now and then."""
+
+from time import monotonic
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from carrara.train import Clock, StepReport
+
+LINE_EVERY = 10.0
+"""Seconds between lines where there is no terminal."""
+
+
+class TrainingProgress:
+    """A bar with loss, speed and the time left for the whole run, over all the times it was started."""
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._console = console
+        self._begun, self._started, self._line = clock, monotonic(), monotonic()
+        self._loss: float | None = None
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:>3.0f}%  {task.fields[text]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=1.0, text="")
+
+    def __enter__(self) -> "TrainingProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def step(self, report: StepReport) -> None:
+        """Shows where the run is."""
+        self._loss = report.loss if self._loss is None else 0.98 * self._loss + 0.02 * report.loss
+        text = f"step {report.step}  loss {self._loss:.4f}  {self._speed(report)} images/s  {self._left(report)} left"
+        self._bar.update(self._task, completed=report.progress, text=text)
+        if not self._console.is_terminal and (monotonic() - self._line > LINE_EVERY or report.progress == 1):
+            self._line = monotonic()
+            self._console.print(f"{report.progress:4.0%}  {text}")
+
+    def note(self, text: str) -> None:
+        """Prints a line above the bar."""
+        self._bar.console.print(text)
+
+    def _speed(self, report: StepReport) -> str:
+        speed = (report.images - self._begun.images) / max(1e-9, monotonic() - self._started)
+        return f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}"
+
+    def _left(self, report: StepReport) -> str:
+        """Hours, minutes and seconds, from the whole run's pace so far."""
+        seconds = round(report.seconds * (1 - report.progress) / max(report.progress, 1e-9))
+        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def sampling_bar(console: Console) -> Progress:
+    """A bar for the steps of a sampler."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn(), console=console,
+        transient=True, disable=not console.is_terminal,
+    )

@@ -1,0 +1,166 @@
+"""What a data set is, and how it is split.
+
+A data set is a finite sequence of examples. Which part of it an example belongs to depends on what the example *is*: on
+a hash of its content, a number in [0, 1) that is compared with the held-out fraction. Files that are added later move
+nothing, renaming moves nothing, and exact copies are on the same side.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carrara.seeds import integer
+
+Row = NDArray[np.float32]
+"""One example's part of a condition column."""
+
+
+Fault = Literal["corrupt", "truncated", "oversized"]
+
+
+class Unreadable(ValueError):
+    """An example that cannot be used, with the reason. A loader takes another one and says so."""
+
+    def __init__(self, reason: str, fault: Fault = "corrupt") -> None:
+        super().__init__(reason)
+        self.fault: Fault = fault
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One picture or point, and what is known about it.
+
+    Attributes:
+        pixels: (H, W, C) uint8, uint16 or float32 in [0, 1]; or a point (D,) float32.
+        columns: ``label`` (K,), a weight per class, and ``vector`` (D,), where the data has them.
+    """
+
+    pixels: NDArray[Any]
+    columns: Mapping[str, Row] = field(default_factory=dict[str, Row])
+    caption: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInfo:
+    """What is known about a data set without decoding it; enough to choose a model for it.
+
+    Attributes:
+        channels: what most pictures have; 0 for points. A transform converts the others.
+        native: (height, width), the medians over the pictures; None for points.
+        classes: the names behind the column ``label``; empty if there is none.
+        vector_size: how many numbers the column ``vector`` has; 0 if there is none.
+        captions: whether there are any.
+        dimension: of points; None for pictures.
+        attribution: who made it and on which terms, where known.
+    """
+
+    name: str
+    channels: int = 0
+    native: tuple[int, int] | None = None
+    classes: tuple[str, ...] = ()
+    vector_size: int = 0
+    captions: bool = False
+    dimension: int | None = None
+    attribution: str = ""
+
+
+class Dataset(ABC):
+    """A finite sequence of examples. Abstract in where they come from."""
+
+    info: DataInfo
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def pixels(self, index: int) -> NDArray[Any]:
+        """The picture (H, W, C) or point (D,) of an example.
+
+        Raises:
+            Unreadable: it cannot be decoded.
+        """
+
+    @abstractmethod
+    def key(self, index: int) -> str:
+        """What identifies the content of an example: equal for exact copies, whatever they are called."""
+
+    def columns(self, index: int) -> Mapping[str, Row]:
+        """The condition columns of an example."""
+        return {}
+
+    def caption(self, index: int) -> str | None:
+        """The caption of an example."""
+        return None
+
+    def name(self, index: int) -> str:
+        """What to call an example in a message."""
+        return f"{self.info.name} {index}"
+
+    @final
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return Example(pixels=self.pixels(index), columns=self.columns(index), caption=self.caption(index))
+
+
+@final
+class Subset(Dataset):
+    """Some examples of a data set, in a given order."""
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+        self.dataset, self.indices, self.info = dataset, tuple(indices), dataset.info
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def pixels(self, index: int) -> NDArray[Any]:
+        return self.dataset.pixels(self.indices[index])
+
+    def key(self, index: int) -> str:
+        return self.dataset.key(self.indices[index])
+
+    def columns(self, index: int) -> Mapping[str, Row]:
+        return self.dataset.columns(self.indices[index])
+
+    def caption(self, index: int) -> str | None:
+        return self.dataset.caption(self.indices[index])
+
+    def name(self, index: int) -> str:
+        return self.dataset.name(self.indices[index])
+
+
+def split(dataset: Dataset, fraction: float) -> tuple[Subset, Subset]:
+    """Divides a data set into (train, held out) by content.
+
+    Of two different examples or more, at least one is held out, and at least one is not.
+
+    Args:
+        fraction: the expected part that is held out; 0 holds out nothing.
+    """
+    places = [integer("held out", dataset.key(k)) / 2**63 for k in range(len(dataset))]
+    held: set[float] = set()
+    if fraction > 0 and places:
+        held = ({place for place in places if place < fraction} or {min(places)}) - {max(places)}
+    train = [k for k, place in enumerate(places) if place not in held]
+    return Subset(dataset, train), Subset(dataset, [k for k, place in enumerate(places) if place in held])
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Identifies a data set for the record of a run: 16 hexadecimal digits over names, contents and labels."""
+    digest = hashlib.blake2b(repr(dataset.info.classes).encode(), digest_size=8)
+    for k in range(len(dataset)):
+        columns = {name: row.tolist() for name, row in sorted(dataset.columns(k).items())}
+        digest.update(repr((dataset.name(k), dataset.key(k), columns, dataset.caption(k))).encode())
+    return digest.hexdigest()
+
+
+def one_hot(count: int, *classes: int) -> Row:
+    """Weights (count,): 1 for each of ``classes``, else 0."""
+    row = np.zeros(count, np.float32)
+    row[list(classes)] = 1
+    return row

@@ -1,0 +1,196 @@
+"""Picture files: which there are, what their headers say, and their pixels.
+
+Headers are cheap, so all of them are read before a training starts; what cannot be a picture is left out with its
+reason. Of an animation the first frame counts. Pillow reads 16-bit grey in full and 16-bit colour with 8 bits; ``.npy``
+arrays keep what they have.
+"""
+
+import hashlib
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from rich.progress import track
+
+from carrara.data.base import Unreadable
+
+T = TypeVar("T")
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy")
+PIXEL_LIMIT = 64_000_000
+"""More than this many pixels is taken for a mistake or an attack, and left out."""
+
+_PROBE = 4096  # bytes that are hashed at each of five places of a large file
+_CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "LA": 4, "PA": 4, "RGBA": 4, "RGBa": 4, "La": 4}
+_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What is known about a file without decoding it.
+
+    Attributes:
+        size: (height, width) as shown; None if unknown.
+        mode: Pillow's name for the kind of pixels, or the type of an array.
+        channels: after decoding; 0 if unknown.
+        content: a hash of the number of bytes, and of all of them in a small file or of five probes in a large one.
+        problem: why the file cannot be used; None if it seems good.
+    """
+
+    path: Path
+    size: tuple[int, int] | None = None
+    mode: str = ""
+    channels: int = 0
+    content: str = ""
+    problem: Unreadable | None = None
+
+
+def find(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """Finds pictures in a folder and all below it, in order of their names, and counts the endings of other files.
+
+    Symbolic links are followed, each folder is visited once, and names that begin with a dot are passed over.
+    """
+    pictures, others, seen = list[Path](), Counter[str](), set[str]()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        for name in () if real in seen else names:
+            path = Path(where, name)
+            if path.suffix.lower() in ENDINGS and not name.startswith("."):
+                pictures.append(path)
+            elif not name.startswith("."):
+                others[path.suffix.lower() or name] += 1
+        seen.add(real)
+    return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix()), others
+
+
+def scan(read: Callable[[Path], T], paths: Sequence[Path], title: str) -> list[T]:
+    """Applies ``read`` to many files, in threads, with a progress bar if there are thousands."""
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # PIXEL_LIMIT is the rule here
+        results = pool.map(read, paths)
+        return list(track(results, title, total=len(paths), transient=True, disable=len(paths) < 5000))
+
+
+def read_header(path: Path) -> Header:
+    """Reads what a file says about itself. Never raises: what is wrong stands in ``problem``."""
+    try:
+        content = _content(path)
+        size, mode, channels = (_array_header if path.suffix.lower() == ".npy" else _image_header)(path)
+    except Exception as error:  # the plugins of Pillow raise almost anything on broken files
+        return Header(path=path, problem=explain(path, error))
+    large = size[0] * size[1] > PIXEL_LIMIT
+    problem = _oversized(f"{size[1]}x{size[0]} pixels are") if large else None
+    return Header(path=path, size=size, mode=mode, channels=channels, content=content, problem=problem)
+
+
+def decode(path: Path) -> NDArray[Any]:
+    """Reads a picture: (H, W, C), uint8, uint16 or float32 in [0, 1], turned as its EXIF orientation says.
+
+    Raises:
+        Unreadable: with the reason.
+    """
+    try:
+        return _decode_array(path) if path.suffix.lower() == ".npy" else _decode_image(path)
+    except Exception as error:  # as above
+        raise explain(path, error) from error
+
+
+def explain(path: Path, error: Exception) -> Unreadable:
+    """Says in a few words why a file cannot be read."""
+    if isinstance(error, Unreadable):
+        return error
+    if isinstance(error, OSError) and error.strerror:
+        return Unreadable(error.strerror.lower())
+    if path.stat().st_size == 0:
+        return Unreadable("the file is empty")
+    if isinstance(error, Image.DecompressionBombError):
+        return _oversized("its pixels are")
+    if isinstance(error, Image.UnidentifiedImageError):
+        return Unreadable(f"not a {path.suffix.lower()} file inside")
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return Unreadable("the file is truncated", "truncated")
+    return Unreadable(f"damaged: {error}")
+
+
+def _oversized(what: str) -> Unreadable:
+    return Unreadable(f"{what} more than {PIXEL_LIMIT // 10**6} million", "oversized")
+
+
+def _content(path: Path) -> str:
+    total = path.stat().st_size
+    digest = hashlib.blake2b(str(total).encode(), digest_size=16)
+    with path.open("rb") as file:
+        for start in _probes(total):
+            file.seek(start)
+            digest.update(file.read(_PROBE))
+    return digest.hexdigest()
+
+
+def _probes(total: int) -> Iterator[int]:
+    if total <= 5 * _PROBE:
+        yield from range(0, total, _PROBE)
+    else:
+        yield from (k * (total - _PROBE) // 4 for k in range(5))
+
+
+def _image_header(path: Path) -> tuple[tuple[int, int], str, int]:
+    with Image.open(path) as image:
+        width, height = image.size
+        exif = Image.Exif()
+        exif.load(image.info.get("exif", b""))
+        turned = exif.get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        mode, channels = image.mode, 4 if "transparency" in image.info else _CHANNELS.get(image.mode[:4], 3)
+    return (width, height) if turned else (height, width), mode, channels if not mode.startswith("I;") else 1
+
+
+def _array_header(path: Path) -> tuple[tuple[int, int], str, int]:
+    array = _open_array(path)
+    return array.shape[:2], str(array.dtype), 1 if array.ndim == 2 else array.shape[2]
+
+
+def _open_array(path: Path) -> NDArray[Any]:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise Unreadable(f"an array of shape {array.shape}: pictures are (height, width, channels)")
+    if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
+        raise Unreadable(f"an array of {array.dtype}: pictures are uint8, uint16 or floating-point in [0, 1]")
+    return array
+
+
+def _decode_array(path: Path) -> NDArray[Any]:
+    array = np.array(_open_array(path))
+    return _checked(array) if array.dtype.kind == "f" else np.atleast_3d(array)
+
+
+def _checked(array: NDArray[Any]) -> NDArray[np.float32]:
+    low, high = float(array.min()), float(array.max())
+    if not 0 <= low <= high <= 1:
+        raise Unreadable(f"values from {low:g} to {high:g}: floating-point pictures lie in [0, 1]")
+    return np.atleast_3d(array.astype(np.float32))
+
+
+def _decode_image(path: Path) -> NDArray[Any]:
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode == "F":
+            return _checked(np.asarray(image))
+        if image.mode.startswith("I"):
+            return _sixteen_bits(np.asarray(image))
+        transparent = "A" in image.mode or "a" in image.mode or "transparency" in image.info
+        mode = "RGBA" if transparent else "L" if image.mode in ("1", "L") else "RGB"
+        return np.atleast_3d(np.array(image.convert(mode)))
+
+
+def _sixteen_bits(values: NDArray[Any]) -> NDArray[np.uint16]:
+    if values.min() < 0 or values.max() > 65535:
+        raise Unreadable(f"values from {values.min()} to {values.max()}: whole numbers lie in 0..65535")
+    return np.atleast_3d(values.astype(np.uint16))

@@ -1,0 +1,181 @@
+"""A folder of pictures.
+
+What is known about a picture comes from where it lies and from what lies beside it:
+
+* ``metadata.jsonl`` in the folder: one JSON object a line, with ``file_name`` (relative to the folder) and any of
+  ``text`` (a caption), ``label`` (a name or a list of names) and ``vector`` (a list of numbers, equally many each time);
+* else its sub-folder is its class, if every picture lies in a sub-folder and there are at least two of these;
+* ``cat.txt`` beside ``cat.png`` is its caption.
+"""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median_low
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carrara.data.base import DataInfo, Dataset, Row, one_hot
+from carrara.data.files import ENDINGS, Header, decode, find, read_header, scan
+from carrara.errors import UserError
+
+METADATA = "metadata.jsonl"
+_log = logging.getLogger(__name__)
+
+
+@final
+class Folder(Dataset):
+    """The readable pictures of a folder, in order of their names.
+
+    Args:
+        path: with pictures in it or in folders below it.
+        headers: of its good pictures, where they are known already.
+
+    Raises:
+        UserError: there is no such folder, no readable picture in it, or its metadata are wrong.
+    """
+
+    def __init__(self, path: Path | str, headers: Sequence[Header] | None = None) -> None:
+        self.path = Path(path)
+        self._headers = _readable(self.path) if headers is None else headers
+        files = [header.path.relative_to(self.path).as_posix() for header in self._headers]
+        rows = read_metadata(self.path)
+        self._labels = [_labels(rows.get(file, {})) for file in files]
+        if not any(self._labels):
+            self._labels = class_folders(files)
+        classes = tuple(sorted({name for labels in self._labels for name in labels}))
+        self._index = {name: k for k, name in enumerate(classes)}
+        self._vectors = _vectors(files, rows)
+        self._captions = [_caption(h.path, rows.get(file, {})) for h, file in zip(self._headers, files, strict=True)]
+        self.info = DataInfo(
+            name=self.path.resolve().name,
+            channels=Counter(header.channels for header in self._headers).most_common(1)[0][0],
+            native=median_size(self._headers),
+            classes=classes,
+            vector_size=len(self._vectors[0]) if self._vectors else 0,
+            captions=any(self._captions),
+        )
+
+    def __len__(self) -> int:
+        return len(self._headers)
+
+    def pixels(self, index: int) -> NDArray[Any]:
+        return decode(self._headers[index].path)
+
+    def key(self, index: int) -> str:
+        return self._headers[index].content
+
+    def columns(self, index: int) -> Mapping[str, Row]:
+        columns: dict[str, Row] = {}
+        if self._index:
+            columns["label"] = one_hot(len(self._index), *(self._index[name] for name in self._labels[index]))
+        if self._vectors:
+            columns["vector"] = self._vectors[index]
+        return columns
+
+    def caption(self, index: int) -> str | None:
+        return self._captions[index]
+
+    def name(self, index: int) -> str:
+        return self._headers[index].path.relative_to(self.path).as_posix()
+
+
+def look(path: Path) -> list[Path]:
+    """Finds the pictures of a folder.
+
+    Raises:
+        UserError: there is no such folder, or no picture in it.
+    """
+    if not path.is_dir():
+        raise UserError(f"there is no folder '{path}'")
+    pictures, others = find(path)
+    if pictures:
+        return pictures
+    kinds = ", ".join(sorted(others)[:5])
+    found = f"found {sum(others.values())} files with other endings ({kinds})" if others else "it is empty"
+    raise UserError(f"no pictures in '{path}': {found}; Carrara reads {' '.join(ENDINGS)}")
+
+
+def _readable(folder: Path) -> list[Header]:
+    headers = scan(read_header, look(folder), "Reading headers")
+    broken = [header for header in headers if header.problem]
+    if len(broken) == len(headers):
+        first = f"'{broken[0].path.name}': {broken[0].problem}"
+        raise UserError(f"none of the {len(broken)} pictures in '{folder}' can be read, such as {first}")
+    if broken:
+        names = ", ".join(f"'{header.path.name}' ({header.problem})" for header in broken[:3])
+        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        _log.warning("left out %d unreadable of %d pictures: %s%s", len(broken), len(headers), names, more)
+    return [header for header in headers if not header.problem]
+
+
+def median_size(headers: Iterable[Header]) -> tuple[int, int]:
+    """The medians of the heights and of the widths."""
+    heights, widths = zip(*(header.size for header in headers if header.size), strict=True)
+    return median_low(heights), median_low(widths)
+
+
+def class_folders(files: Sequence[str]) -> list[tuple[str, ...]]:
+    """The labels of files, given relative to their folder: the first sub-folder, if these divide all of the files."""
+    tops = [file.partition("/")[0] if "/" in file else None for file in files]
+    divided = None not in tops and len(set(tops)) > 1
+    return [(top,) if divided and top else () for top in tops]
+
+
+def read_metadata(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Reads ``metadata.jsonl``, if there is one: its objects by file name.
+
+    Raises:
+        UserError: a line is wrong; with its number.
+    """
+    path = folder / METADATA
+    rows: dict[str, Mapping[str, Any]] = {}
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            file = row["file_name"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f'{path}, line {number}: not a JSON object with a "file_name" ({error})') from None
+        if not (folder / file).exists():
+            raise UserError(f"{path}, line {number}: there is no file '{file}' in the folder")
+        rows[Path(file).as_posix()] = _valid(row, f"{path}, line {number}")
+    return rows
+
+
+def _valid(row: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    names = row.get("label", [])
+    if not isinstance(names, str) and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
+        raise UserError(f'{where}: "label" is a name in quotes or a list of names, not {names!r}')
+    numbers = row.get("vector", [])
+    if not isinstance(numbers, list) or not all(type(n) in (int, float) for n in numbers):
+        raise UserError(f'{where}: "vector" is a list of numbers, not {numbers!r}')
+    if not isinstance(row.get("text", ""), str):
+        raise UserError(f'{where}: "text" is a caption in quotes, not {row["text"]!r}')
+    return row
+
+
+def _labels(row: Mapping[str, Any]) -> tuple[str, ...]:
+    names = row.get("label", ())
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _vectors(files: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    vectors = [np.array(rows.get(file, {}).get("vector", ()), np.float32) for file in files]
+    size = max(map(len, vectors))
+    for file, vector in zip(files, vectors, strict=True):
+        if len(vector) != size:
+            raise UserError(f"{METADATA}: \"vector\" of '{file}' has {len(vector)} numbers, and others have {size}")
+    return vectors if size else []
+
+
+def _caption(picture: Path, row: Mapping[str, Any]) -> str | None:
+    if "text" in row:
+        return row["text"]
+    beside = picture.with_suffix(".txt")
+    return beside.read_text(encoding="utf-8", errors="replace").strip() if beside.is_file() else None

@@ -1,0 +1,140 @@
+r"""From a data set to endless batches.
+
+Sample p of the whole training is decided by the seed alone. With N examples, batch B and R ranks, rank r's j-th sample
+at step s is
+
+.. math:: p = (s R + r) B + j, \qquad \text{example} = \pi_e(p \bmod N), \quad e = \lfloor p / N \rfloor         (1)
+
+where pi_e is the shuffle of epoch e. Nothing is remembered from one batch to the next, so a loader starts at any step,
+and threads that prepare batches in advance change nothing. Batches run over the end of an epoch.
+"""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import count
+from threading import Lock
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from carrara.data.base import Dataset, Row, Unreadable
+from carrara.data.transforms import Transform
+from carrara.errors import UserError
+from carrara.seeds import Draws, permutation
+from carrara.types import Batch
+
+GIBIBYTE = 1 << 30
+_WORKERS = min(4, os.cpu_count() or 1)
+_log = logging.getLogger(__name__)
+
+
+@final
+class Loader:
+    """Endless batches of one rank.
+
+    Args:
+        transform: what brings pictures to one shape; None for points.
+        batch: samples a step on each rank.
+        seed: of the order, and of random crops and mirroring.
+        memory: how many bytes of prepared pictures are kept; the first that fit stay, others are read again.
+
+    Raises:
+        UserError: the data set is empty.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        transform: Transform | None,
+        batch: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        memory: int = GIBIBYTE,
+    ) -> None:
+        if not len(dataset):
+            raise UserError(f"nothing to train on: the training part of '{dataset.info.name}' is empty")
+        assert batch >= 1 and 0 <= rank < world
+        self._examples = _Examples(dataset, transform, memory)
+        self.count, self.batch, self.seed, self.rank, self.world = len(dataset), batch, seed, rank, world
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step: equation (1)."""
+        first = (step * self.world + self.rank) * self.batch
+        positions = range(first, first + self.batch)
+        indices = [int(_order(self.count, self.seed, p // self.count)[p % self.count]) for p in positions]
+        return self._examples.batch(indices, Draws(self.seed, torch.tensor(positions)))
+
+    def batches(self, start_step: int = 0) -> Generator[Batch]:
+        """The batches of ``start_step`` and all later ones, prepared in advance by threads until it is closed."""
+        pool = ThreadPoolExecutor(_WORKERS, "carrara-loader")
+        try:
+            ahead = deque(pool.submit(self.at, start_step + k) for k in range(_WORKERS + 1))
+            for step in count(start_step + len(ahead)):
+                batch = ahead.popleft().result()
+                ahead.append(pool.submit(self.at, step))
+                yield batch
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def batch_of(dataset: Dataset, transform: Transform | None, indices: Sequence[int]) -> Batch:
+    """The given examples as one batch; positions are the indices. For evaluation: cropped at the centre, not mirrored."""
+    plain = None if transform is None else transform.plain()
+    return _Examples(dataset, plain, 0).batch(indices, Draws(0, torch.tensor(list(indices))))
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, seed: int, epoch: int) -> Tensor:
+    return permutation(count, seed, "epoch", epoch)
+
+
+class _Examples:
+    """Prepared examples by index, kept in memory up to a budget."""
+
+    def __init__(self, dataset: Dataset, transform: Transform | None, memory: int) -> None:
+        self._dataset, self._transform, self._memory = dataset, transform, memory
+        self._kept: dict[int, tuple[NDArray[Any], Mapping[str, Row]]] = {}
+        self._lock = Lock()
+
+    def batch(self, indices: Sequence[int], draws: Draws) -> Batch:
+        arrays, columns = zip(*map(self._get, indices), strict=True)
+        x = torch.from_numpy(np.stack(arrays)) if self._transform is None else self._transform.finish(arrays, draws)
+        stacked = {name: torch.from_numpy(np.stack([row[name] for row in columns])) for name in columns[0]}
+        return Batch(x=x, position=draws.samples, columns=stacked)
+
+    def _get(self, index: int) -> tuple[NDArray[Any], Mapping[str, Row]]:
+        if index in self._kept:
+            return self._kept[index]
+        example = self._readable(index)
+        with self._lock:
+            self._memory -= example[0].nbytes
+            if self._memory >= 0:
+                self._kept[index] = example
+        return example
+
+    def _readable(self, index: int) -> tuple[NDArray[Any], Mapping[str, Row]]:
+        """The example, or the next one that can be read: the same one each time."""
+        problem = ""
+        for k in (*range(index, len(self._dataset)), *range(index)):
+            try:
+                example = self._prepared(k)
+            except Unreadable as error:
+                problem = problem or f"'{self._dataset.name(index)}' cannot be used ({error})"
+                continue
+            if problem:
+                _log.warning("%s: '%s' takes its place", problem, self._dataset.name(k))
+            return example
+        raise UserError(f"none of the {len(self._dataset)} examples can be used: {problem}")
+
+    def _prepared(self, index: int) -> tuple[NDArray[Any], Mapping[str, Row]]:
+        pixels = self._dataset.pixels(index)
+        prepared = pixels if self._transform is None else self._transform.prepare(pixels)
+        return np.ascontiguousarray(prepared), self._dataset.columns(index)

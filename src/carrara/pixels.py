@@ -1,0 +1,226 @@
+r"""Between pictures at the edges and tensors inside: the one module that converts.
+
+At the edges a picture is an array (H, W, C) of uint8, uint16, or floating-point numbers in [0, 1]; inside it is float32
+(C, H, W) in [-1, 1]. With v the value and m the largest value of its type (255, 65535, 1),
+
+.. math:: x = 2 v / m - 1,                                                                                       (1)
+.. math:: v = \operatorname{round}(m \operatorname{clip}((x + 1) / 2, 0, 1)).                                    (2)
+"""
+
+import json
+import math
+import os
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageError
+from torch import Tensor
+
+from carrara.errors import UserError
+
+Pixels = NDArray[Any]
+"""A picture at the edges: (H, W, C), uint8, uint16, or floating-point in [0, 1]."""
+Pictures = Float[Tensor, "B C H W"]
+"""Pictures inside: float32 in [-1, 1]."""
+
+WHITE = (255, 255, 255)
+_CHUNK = "carrara"
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow has it
+_VISIBLE = 96  # the size that a small sample is enlarged to in a grid
+
+
+def largest(dtype: np.dtype[Any]) -> float:
+    """The value of white: m in equation (1).
+
+    Raises:
+        ValueError: a type that pictures do not have.
+    """
+    if dtype in (np.uint8, np.uint16):
+        return float(np.iinfo(dtype).max)
+    if dtype.kind == "f":
+        return 1.0
+    raise ValueError(f"pictures are uint8, uint16 or floating-point, not {dtype}")
+
+
+def to_tensor(pixels: Pixels) -> Float[Tensor, "C H W"]:
+    """Equation (1), for any number of channels; (H, W) is one channel."""
+    value = np.atleast_3d(pixels).transpose(2, 0, 1).astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(value * np.float32(2 / largest(pixels.dtype)) - 1))
+
+
+def to_pixels(x: Float[Tensor, "*B C H W"], dtype: Any = np.uint8) -> Pixels:
+    """Equation (2): returns (*B, H, W, C) of uint8, uint16, or float32 (not rounded)."""
+    top = largest(np.dtype(dtype))
+    value = ((x.detach().cpu().double() + 1) / 2).clamp(0, 1).movedim(-3, -1).numpy() * top
+    return (value if np.dtype(dtype).kind == "f" else value.round()).astype(dtype)
+
+
+def to_uint8(x: Pictures) -> NDArray[np.uint8]:
+    """Equation (2) for a batch: returns (B, H, W, C)."""
+    return to_pixels(x, np.uint8)
+
+
+def over(rgba: Pixels, background: Sequence[int] = WHITE) -> Pixels:
+    """Lays pictures (..., H, W, 4) over a colour given in 0..255: returns (..., H, W, 3) of the same type."""
+    top = largest(rgba.dtype)
+    alpha = rgba[..., 3:].astype(np.float64) / top
+    mixed = rgba[..., :3] * alpha + np.asarray(background) * (top / 255) * (1 - alpha)
+    return (mixed if rgba.dtype.kind == "f" else mixed.round()).astype(rgba.dtype)
+
+
+def with_channels(pixels: Pixels, channels: int, background: Sequence[int] = WHITE) -> Pixels:
+    """Converts between grey (1), colour (3) and colour with transparency (4).
+
+    Args:
+        pixels: (H, W, C).
+        background: what transparent pictures are laid over when the result has no transparency.
+
+    Raises:
+        ValueError: any other change of the number of channels.
+    """
+    have = pixels.shape[-1]
+    if have == channels:
+        return pixels
+    if not {have, channels} <= {1, 3, 4}:
+        raise ValueError(f"a picture of {have} channels cannot become one of {channels}: only 1, 3 and 4 convert")
+    colour = over(pixels, background) if have == 4 else pixels.repeat(3, -1) if have == 1 else pixels
+    if channels == 1:
+        grey = (colour @ np.asarray(_LUMA))[..., None]
+        return (grey if pixels.dtype.kind == "f" else grey.round()).astype(pixels.dtype)
+    opaque = np.full_like(colour[..., :1], largest(pixels.dtype))
+    return np.concatenate([colour, opaque], axis=-1) if channels == 4 else colour
+
+
+def grid(
+    x: Pictures,
+    columns: int | None = None,
+    scale: int | None = None,
+    pad: int = 2,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+) -> Image.Image:
+    """Draws samples row by row on a white sheet.
+
+    One, three and four channels are shown as they are; of two the first, of others the first three.
+
+    Args:
+        x: (B, C, H, W) in [-1, 1].
+        columns: how many side by side; None makes a square, or one per column label.
+        scale: how many times to enlarge, pixel by pixel; None makes small samples large enough to see.
+        pad: white pixels between samples.
+        row_labels: written left of the rows.
+        column_labels: written above the columns.
+    """
+    samples = to_uint8(x[:, : {2: 1}.get(x.shape[1], 3 if x.shape[1] != 4 else 4)])
+    count, height, width, _ = samples.shape
+    columns = columns or len(column_labels) or math.ceil(math.sqrt(count))
+    scale = scale or max(1, _VISIBLE // max(height, width))
+    sheet = _tile(samples.repeat(scale, 1).repeat(scale, 2), columns, pad)
+    return _labelled(sheet, (height * scale + pad, width * scale + pad), row_labels, column_labels, pad)
+
+
+def strip(states: Sequence[Pictures], labels: Sequence[str] = (), scale: int | None = None) -> Image.Image:
+    """Draws samples being made: a row per sample, a column per state, from left to right."""
+    return grid(torch.stack(list(states), dim=1).flatten(0, 1), len(states), scale, column_labels=labels)
+
+
+def _tile(samples: NDArray[np.uint8], columns: int, pad: int) -> Image.Image:
+    count, height, width, channels = samples.shape
+    rows = math.ceil(count / columns)
+    sheet = np.full((rows * (height + pad) + pad, columns * (width + pad) + pad, channels), 255, np.uint8)
+    for k, sample in enumerate(samples):
+        top, left = pad + k // columns * (height + pad), pad + k % columns * (width + pad)
+        sheet[top : top + height, left : left + width] = sample
+    return to_image(sheet)
+
+
+def to_image(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Makes a Pillow image of (H, W, C) with one, three or four channels."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def _labelled(
+    sheet: Image.Image, step: tuple[int, int], rows: Sequence[str], columns: Sequence[str], pad: int
+) -> Image.Image:
+    if not rows and not columns:
+        return sheet
+    font = ImageFont.load_default(12)
+    margin = 6 + math.ceil(max((font.getlength(text) for text in rows), default=-6))
+    above = 18 if columns else 0
+    white = 255 if sheet.mode == "L" else (255,) * len(sheet.mode)
+    page = Image.new(sheet.mode, (sheet.width + margin, sheet.height + above), white)
+    page.paste(sheet, (margin, above))
+    draw = ImageDraw.Draw(page)
+    black = 0 if sheet.mode == "L" else (0, 0, 0, 255)[: len(sheet.mode)]
+    for k, text in enumerate(rows):
+        draw.text((margin - 3, above + pad + (k + 0.5) * step[0]), text, black, font, anchor="rm")
+    for k, text in enumerate(columns):
+        draw.text((margin + pad + (k + 0.5) * step[1], above / 2 + 1), text, black, font, anchor="mm")
+    return page
+
+
+def fresh(path: Path) -> Path:
+    """The path itself if nothing is there, else ``name-2.png``, ``name-3.png``, ..."""
+    candidate, number = path, 1
+    while candidate.exists() or candidate.is_symlink():
+        number += 1
+        candidate = path.with_stem(f"{path.stem}-{number}")
+    return candidate
+
+
+def save_png(
+    image: Image.Image, path: Path, recipe: Mapping[str, Any] | None = None, *, overwrite: bool = False
+) -> Path:
+    """Saves a picture that knows how it was made, completely or not at all.
+
+    Args:
+        recipe: JSON values, stored inside the file.
+        overwrite: replaces an earlier picture of this name; else a free name is taken.
+
+    Returns:
+        Where it was saved.
+    """
+    path = path if overwrite else fresh(path)
+    chunks = PngImagePlugin.PngInfo()
+    if recipe is not None:
+        chunks.add_itxt(_CHUNK, json.dumps(dict(recipe), ensure_ascii=False))
+    with replacing(path) as file:
+        image.save(file, format="PNG", pnginfo=chunks)
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Generator[BinaryIO]:
+    """A new file that takes its name only when the block has ended well: readers see the old one or all of the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Reads the recipe that ``save_png`` stored.
+
+    Raises:
+        UserError: the file cannot be read, is not a PNG, or has no recipe.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            text = image.info.get(_CHUNK)
+    except UnidentifiedImageError:
+        raise UserError(f"'{path}' is not a PNG: only the .png files that Carrara saved carry a recipe") from None
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {error.strerror or error}") from None
+    if text is None:
+        raise UserError(f"'{path}' carries no recipe: it was not made by Carrara, or another program saved it again")
+    return json.loads(text)

@@ -1,0 +1,108 @@
+"""``--dry-run``: builds everything, makes a few steps in memory, and says what the whole would cost."""
+
+import resource
+import sys
+from dataclasses import dataclass, replace
+from time import monotonic
+
+import torch
+
+from carrara.recipe import build
+from carrara.recipe.run import Plan
+from carrara.train import TrainState, train
+
+STEPS = 2
+"""The first step is slower than all others, so the second one is timed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a run would be.
+
+    Attributes:
+        parameters: by part of the model.
+        shape: one sample's, in pixels.
+        latent_shape: one sample's, where it diffuses.
+        examples, held_out: how much data.
+        batch: samples of a step.
+        loss: of the untrained model.
+        step_seconds: one step's.
+        steps: of the whole run.
+        memory: bytes at the peak.
+    """
+
+    parameters: dict[str, int]
+    shape: tuple[int, ...]
+    latent_shape: tuple[int, ...]
+    examples: int
+    held_out: int
+    batch: int
+    loss: float
+    step_seconds: float
+    steps: int
+    memory: int
+
+    def text(self) -> str:
+        """The same in words."""
+        parts = ", ".join(f"{name} {count:,}" for name, count in self.parameters.items())
+        total = self.steps * self.step_seconds
+        lines = [
+            f"data        {self.examples:,} examples to train on, {self.held_out:,} held out",
+            f"sample      {_by(self.shape)}, diffused as {_by(self.latent_shape)}",
+            f"parameters  {sum(self.parameters.values()):,} ({parts})",
+            f"one step    {self.batch} samples in {self.step_seconds:.2f} s, loss {self.loss:.3f} before training",
+            f"whole run   {self.steps:,} steps, about {_duration(total)}",
+            f"memory      {self.memory / 2**30:.2f} GiB at the peak",
+        ]
+        return "\n".join(lines)
+
+
+def rehearse(plan: Plan) -> Rehearsal:
+    """Makes two steps of a plan on this machine and writes nothing.
+
+    Raises:
+        UserError: whatever training would run into.
+    """
+    recipe, device = plan.recipe, build.device()
+    training, held_out = build.parts(recipe, build.dataset(recipe))
+    model = build.model(recipe).to(device)
+    settings = replace(recipe.train, steps=STEPS, minutes=None)
+    state = TrainState(build.objective(recipe, model), settings)
+    seconds, started, report = 0.0, monotonic(), None
+    for report in train(state, build.loader(recipe, training).batches, settings, seed=recipe.seed):
+        seconds, started = monotonic() - started, monotonic()
+    assert report is not None
+    minutes = recipe.train.minutes
+    return Rehearsal(
+        parameters={
+            name: count for name, part in model.named_children() if (count := sum(p.numel() for p in part.parameters()))
+        },
+        shape=model.config.shape,
+        latent_shape=model.latent_shape,
+        examples=len(training),
+        held_out=len(held_out),
+        batch=recipe.train.batch,
+        loss=report.loss,
+        step_seconds=seconds,
+        steps=recipe.train.steps or max(1, round((minutes or 0) * 60 / seconds)),
+        memory=_peak(device),
+    )
+
+
+def _peak(device: torch.device) -> int:
+    """Bytes of the device's memory, or of this process where the device is the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -1,0 +1,114 @@
+"""What a recipe leaves open is filled in from the data and the machine, with a sentence that says why."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from carrara.backbone import AnyBackbone, MlpConfig, UNetConfig
+from carrara.conditioning import AnyConditioner, LabelsConfig, UnconditionalConfig, VectorsConfig
+from carrara.data import DataInfo
+from carrara.errors import UserError
+from carrara.recipe.schema import Recipe
+
+LARGEST = {"cpu": 32, "cuda": 64}
+"""Diffusion in pixels costs four times as much at twice the size: up to here a model is trained in hours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """A complete recipe, and a sentence for every choice that was made for the user."""
+
+    recipe: Recipe
+    reasons: tuple[str, ...]
+
+
+def resolve(recipe: Recipe, info: DataInfo, device: str) -> Resolved:
+    """Completes a recipe.
+
+    Args:
+        info: what the data is.
+        device: ``"cpu"`` or ``"cuda"``.
+
+    Raises:
+        UserError: the recipe asks for what the data does not have.
+    """
+    reasons: list[str] = []
+    data, model = recipe.data, recipe.model
+    if info.native is not None and data.size is None:
+        size, why = _size(info.native, device)
+        data = replace(data, size=size)
+        reasons.append(f"size {size[0]}x{size[1]}: {why}")
+    if info.native is not None and data.channels is None:
+        data = replace(data, channels=info.channels)
+        reasons.append(f"{info.channels} channels: as most of the pictures have")
+    if model.backbone is None:
+        backbone, why = _backbone(data.size, device)
+        model = replace(model, backbone=backbone)
+        reasons.append(f"network: {why}")
+    conditioner, why = _conditioner(model.conditioner, info)
+    if why:
+        reasons.append(f"condition: {why}")
+    resolved = recipe.model_copy(update={"data": data, "model": replace(model, conditioner=conditioner)})
+    return Resolved(recipe=resolved, reasons=tuple(reasons))
+
+
+def _size(native: tuple[int, int], device: str) -> tuple[tuple[int, int], str]:
+    """The shorter side becomes a power of two; pictures keep their shape to a multiple of 8 pixels."""
+    largest, short = LARGEST[device], min(native)
+    side = max(8, min(largest, 1 << (short.bit_length() - 1)))
+    height, width = (max(8, round(side * edge / short / 8) * 8) for edge in native)
+    limit = f"at most {largest} on a {device.upper()}, so that training takes hours" if side < short else "their own size"
+    return (height, width), f"the pictures are {native[0]}x{native[1]} at the median; {limit}"
+
+
+def _backbone(size: tuple[int, int] | None, device: str) -> tuple[AnyBackbone, str]:
+    """A U-Net whose lowest level is 4 to 8 pixels, with attention at 8 pixels and below."""
+    if size is None:
+        return MlpConfig(), "a perceptron, because the data are points"
+    levels = max(2, min(size).bit_length() - 3)
+    channels = 64 if device == "cpu" else 128
+    multipliers = (1, 2, 2, 3, 4, 4)[:levels]
+    attention = tuple(level for level in range(levels) if min(size) >> level <= 8)
+    unet = UNetConfig(
+        channels=channels,
+        multipliers=multipliers,
+        attention_levels=attention,
+        head_width=64,
+        modulation="scale_shift",
+        blocks=2,
+    )
+    return unet, f"a U-Net of {levels} levels, {channels} channels wide, which suits {size[0]}x{size[1]} on a {device.upper()}"
+
+
+def _conditioner(wanted: AnyConditioner | None, info: DataInfo) -> tuple[AnyConditioner, str]:
+    """The condition that was asked for, with the data's classes in it; or the one that the data offers."""
+    match wanted:
+        case None if len(info.classes) > 1:
+            return LabelsConfig(classes=info.classes), f"the data's {len(info.classes)} classes"
+        case None if info.vector_size:
+            return VectorsConfig(size=info.vector_size), f"the data's vectors of {info.vector_size} numbers"
+        case None:
+            return UnconditionalConfig(), "none, because the data has no classes"
+        case LabelsConfig(classes=()) if not info.classes:
+            raise UserError("model.conditioner is labels, but the data has none: make one sub-folder per class")
+        case LabelsConfig(classes=()):
+            return LabelsConfig(classes=info.classes), ""
+        case VectorsConfig(size=0) if not info.vector_size:
+            raise UserError('model.conditioner is vectors, but the data has none: put "vector" into metadata.jsonl')
+        case VectorsConfig(size=0):
+            return VectorsConfig(size=info.vector_size), ""
+        case _:
+            return wanted, ""
+
+
+RUN_CHANGES = ("train", "checkpoint", "preview", "sample")
+"""The sections that may change when a run goes on; another model, seed or data is another run."""
+
+
+def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Names the keys in which two trees of plain values differ, with both values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif old != new:
+        yield f"{path} is {old}, not {new}"

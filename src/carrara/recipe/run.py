@@ -1,0 +1,222 @@
+"""A run: a folder that knows itself. Training fills it, everything else reads it.
+
+    recipe.yaml           complete: all that is needed to build the model and to go on training
+    model/                the model with averaged weights, ready to sample
+    checkpoints/step-N/   to go on from; see ``train.checkpoint``
+    samples/              previews of fixed seeds
+    log.jsonl             a line for every step
+    held_out.jsonl        a line for every measurement on held-out data
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from carrara import pixels
+from carrara.data import batch_of, fingerprint
+from carrara.errors import UserError
+from carrara.model import DiffusionModel, config_json
+from carrara.recipe import build
+from carrara.recipe.loading import DEFAULT, dump, load, presets
+from carrara.recipe.resolve import RUN_CHANGES, differences, resolve
+from carrara.recipe.sampling import Request, cycled, draw, finished, picture
+from carrara.recipe.schema import Recipe
+from carrara.train import StepReport, Training, autocast, distributed, held_out
+from carrara.train.precision import matmul_dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a command asks for, complete.
+
+    Attributes:
+        recipe: resolved.
+        folder: the run's.
+        reasons: why what was left open was chosen so.
+        resumes: whether the folder holds the beginning of this run.
+    """
+
+    recipe: Recipe
+    folder: Path
+    reasons: tuple[str, ...] = ()
+    resumes: bool = False
+
+
+def plan(source: str | None, preset: str | None, folder: Path | None, overrides: Sequence[str]) -> Plan:
+    """Decides what to train, where, and whether to go on.
+
+    Args:
+        source: a folder or a built-in data set; None = the preset's.
+        preset: a preset or a recipe file; None = the built-in data set's own, or the default.
+        folder: the run's folder; None = ``runs/`` and the name of the data.
+        overrides: ``key=value``.
+
+    Raises:
+        UserError: anything that is wrong with them.
+    """
+    name = preset or (source if source in presets() else DEFAULT)
+    overrides = [*overrides, *([f"data.source={json.dumps(_absolute(source))}"] if source else [])]
+    recipe = load(name, overrides)
+    if not recipe.data.source:
+        raise UserError("what shall be trained on? Name a folder of pictures, or digits, openmoji or swissroll")
+    folder = folder or Path("runs") / Path(recipe.data.source).name
+    if (folder / "recipe.yaml").is_file():
+        return _resumed(folder, recipe if preset else None, overrides)
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"'{folder}' is not empty and holds no run: choose another folder with --run")
+    resolved = resolve(recipe, build.dataset(recipe).info, build.device().type)
+    return Plan(recipe=resolved.recipe, folder=folder, reasons=resolved.reasons)
+
+
+def _absolute(source: str | None) -> str:
+    path = Path(source or "")
+    return str(path.resolve()) if path.exists() else str(source)
+
+
+def _resumed(folder: Path, wanted: Recipe | None, overrides: Sequence[str]) -> Plan:
+    """Goes on with a run; its length, saving, previews and sampling may change, nothing else."""
+    saved = load(folder / "recipe.yaml")
+    changed = load(folder / "recipe.yaml", overrides)
+    fixed = [s for s in Recipe.model_fields if s not in RUN_CHANGES]
+    other = list(differences(saved.model_dump(include=set(fixed)), changed.model_dump(include=set(fixed))))
+    if wanted is not None and wanted.preset != saved.preset:
+        other.insert(0, f"preset is {saved.preset}, not {wanted.preset}")
+    if other:
+        raise UserError(
+            f"'{folder}' holds another run ({'; '.join(other[:3])}): start this one elsewhere with --run, or leave that out"
+        )
+    return Plan(recipe=changed, folder=folder, resumes=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """Samples of fixed seeds were drawn."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """The loss on held-out data was measured: ``loss@t=...`` for each noise level."""
+
+    step: int
+    values: Mapping[str, float]
+
+    @property
+    def mean(self) -> float:
+        """Over the noise levels."""
+        return sum(self.values.values()) / len(self.values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """The model was written, ready to sample."""
+
+    step: int
+    path: Path
+
+
+Event = StepReport | Preview | HeldOut | Saved
+
+
+class Session:
+    """A run in training: iterate over it. Stopping after any event loses nothing that was saved.
+
+    Args:
+        plan: what to train, and where.
+        device: where.
+
+    Attributes:
+        warnings: sentences that the user should read.
+
+    Raises:
+        UserError: the data, the recipe or the folder do not fit together.
+    """
+
+    def __init__(self, plan: Plan, device: torch.device) -> None:
+        self.recipe, self.folder = plan.recipe, plan.folder
+        whole = build.dataset(self.recipe)
+        self.training_data, self.held_out_data = build.parts(self.recipe, whole)
+        self.model = build.model(self.recipe).to(device)
+        self.objective = build.objective(self.recipe, self.model)
+        self._about: dict[str, Any] = {"preset": self.recipe.preset, "data": whole.info.name}
+        self._about |= {"examples": len(whole), "fingerprint": fingerprint(whole)}
+        if distributed.is_main():
+            plan.folder.mkdir(parents=True, exist_ok=True)
+            _write(plan.folder / "recipe.yaml", dump(self.recipe).encode())
+        loader = build.loader(self.recipe, self.training_data, distributed.rank(), distributed.world())
+        self.training = Training(
+            self.objective,
+            loader.batches,
+            self.recipe.train,
+            seed=self.recipe.seed,
+            folder=plan.folder,
+            checkpoints=self.recipe.checkpoint,
+            extra={"config.json": config_json(self.model.config, self._about)},
+        )
+        self.warnings = self.training.warnings
+
+    def __iter__(self) -> Iterator[Event]:
+        report: StepReport | None = None
+        for report in self.training:
+            yield report
+            every = self.recipe.preview.every
+            if distributed.is_main() and every and (report.step % every == 0 or report.progress == 1):
+                with self.training.ema.swapped_in():
+                    yield from self._look(report.step)
+        unsaved = report is not None or not (self.folder / "model" / "config.json").is_file()
+        if unsaved and distributed.is_main():
+            yield self._save()
+
+    def _look(self, step: int) -> Iterator[Event]:
+        self.model.eval()
+        if self.recipe.preview.held_out and len(self.held_out_data):
+            values = self._held_out()
+            line = {"step": step, **values}
+            with (self.folder / "held_out.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            yield HeldOut(step=step, values=values)
+        yield Preview(step=step, path=self._preview(step))
+        self.model.train()
+
+    def _held_out(self) -> dict[str, float]:
+        count = min(self.recipe.preview.held_out, len(self.held_out_data))
+        batch = batch_of(self.held_out_data, build.transform(self.recipe), range(count))
+        with autocast(self.recipe.train.precision, self.model.device):
+            return held_out(self.objective, batch.split(self.recipe.train.batch), self.recipe.seed)
+
+    def _preview(self, step: int) -> Path:
+        count = self.recipe.preview.count
+        wanted = Request(
+            wishes=tuple(cycled(self.model, count)), seeds=tuple(range(count)), settings=self.recipe.sample
+        )
+        dtype = matmul_dtype(self.recipe.train.precision, self.model.device)
+        samples = finished(draw(self.model, wanted, autocast=dtype))
+        path = self.folder / "samples" / f"step-{step:06d}.png"
+        return pixels.save_png(picture(samples, wanted), path, overwrite=True)
+
+    def _save(self) -> Saved:
+        """Writes ``model/`` beside the old one, then puts it in its place; a checkpoint of the same step exists."""
+        clock = self.training.clock
+        final, new, old = (self.folder / name for name in ("model", ".model.new", ".model.old"))
+        shutil.rmtree(new, ignore_errors=True)
+        with self.training.ema.swapped_in():
+            self.model.save(new, **self._about, step=clock.step, images=clock.images)
+        shutil.rmtree(old, ignore_errors=True)
+        if final.exists():
+            final.rename(old)
+        new.rename(final)
+        shutil.rmtree(old, ignore_errors=True)
+        return Saved(step=clock.step, path=final)
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)

@@ -1,0 +1,209 @@
+"""Samples that know how they were made, and can be made again."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+
+import carrara
+from carrara import pixels, plots
+from carrara.errors import UserError
+from carrara.model import DiffusionModel
+from carrara.recipe.folder import open_model
+from carrara.sample import SampleSettings, grid, sampler
+from carrara.task.generate import Progress, generate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Everything but the weights that samples are a function of.
+
+    Attributes:
+        wishes: what each sample shall show, as a user types it; None says nothing.
+        seeds: one per sample.
+        settings: how to go from noise to data.
+        columns: how many samples side by side; None makes a square.
+        labels: of the rows.
+    """
+
+    wishes: tuple[str | None, ...]
+    seeds: tuple[int, ...]
+    settings: SampleSettings
+    columns: int | None = None
+    labels: tuple[str, ...] = ()
+
+    def only(self, k: int) -> "Request":
+        """The request for sample ``k`` alone, which gives the same sample."""
+        return Request(wishes=(self.wishes[k],), seeds=(self.seeds[k],), settings=self.settings)
+
+
+def request(
+    model: DiffusionModel, wishes: Sequence[str], count: int | None, seed: int, changes: Mapping[str, Any]
+) -> Request:
+    """Makes a request from what a user says.
+
+    Args:
+        wishes: a row of samples for each; none at all means each class in turn, or unconditional samples.
+        count: samples per wish (4), or in all (16).
+        seed: of each row's first sample; the others count up, so a column shares its noise.
+        changes: of the model's own sampling settings; samplers and grids by name, None leaves a setting as it is.
+
+    Raises:
+        UserError: an unknown sampler or grid, or settings that do not fit the model.
+    """
+    count = count or (4 if wishes else 16)
+    if count < 1:
+        raise UserError(f"{count} samples are none: ask for at least 1")
+    asked = [wish for wish in wishes for _ in range(count)] or cycled(model, count)
+    for wish in wishes:
+        model.conditioner.parse(wish)
+    return Request(
+        wishes=tuple(asked),
+        seeds=tuple(seed + k % count for k in range(len(asked))),
+        settings=settings(model, changes),
+        columns=count if wishes else None,
+        labels=tuple(wishes),
+    )
+
+
+def settings(model: DiffusionModel, changes: Mapping[str, Any]) -> SampleSettings:
+    """The model's own sampling settings with some changed; samplers and grids may be named."""
+    named = dict(changes)
+    for key, make in (("sampler", sampler), ("grid", grid)):
+        if isinstance(named.get(key), str):
+            named[key] = make(named[key])
+    try:
+        return model.settings(**named)
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise UserError(f"these sampling settings do not work: {error}") from None
+
+
+def cycled(model: DiffusionModel, count: int) -> list[str | None]:
+    """What to ask for when nothing in particular is: each class in turn, or nothing."""
+    classes: Sequence[str] = getattr(model.conditioner, "classes", ())
+    return [classes[k % len(classes)] if classes else None for k in range(count)]
+
+
+def draw(model: DiffusionModel, wanted: Request, **options: Any) -> Iterator[Progress]:
+    """Makes the samples of a request, step by step; see ``task.generate``."""
+    return generate(model, wanted.wishes, wanted.seeds, wanted.settings, **options)
+
+
+def finished(progress: Iterator[Progress]) -> Tensor:
+    """All samples at once, (N, *S) on the CPU."""
+    return torch.cat([p.pixels.cpu() for p in progress if p.pixels is not None])
+
+
+def record(folder: Path, model: DiffusionModel, wanted: Request) -> dict[str, Any]:
+    """What a PNG carries: enough to make it again, and to know whether the weights are still the same."""
+    return {
+        "carrara": carrara.__version__,
+        "run": str(folder),
+        "weights": model.digest(),
+        "request": TypeAdapter(Request).dump_python(wanted, mode="json"),
+    }
+
+
+def save(folder: Path, samples: Tensor, wanted: Request, about: Mapping[str, Any]) -> list[Path]:
+    """Writes all samples as one ``grid.png`` and each as a file of its own; overwrites nothing.
+
+    Pictures become PNGs that carry their recipe; points, and pictures that PNG cannot hold, become ``.npy``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sheet = picture(samples, wanted)
+    paths = [pixels.save_png(sheet, folder / "grid.png", about)]
+    if samples.ndim == 4 and samples.shape[1] in (1, 3, 4):
+        request_of = TypeAdapter(Request)
+        for k, sample in enumerate(samples):
+            own = {**about, "request": request_of.dump_python(wanted.only(k), mode="json")}
+            image = pixels.to_image(pixels.to_uint8(sample[None])[0])
+            paths.append(pixels.save_png(image, folder / f"{k:04d}.png", own))
+    else:
+        path = pixels.fresh(folder / "samples.npy")
+        np.save(path, samples.numpy())
+        paths.append(path)
+    return paths
+
+
+def picture(samples: Tensor, wanted: Request) -> Image.Image:
+    """One picture of all samples: a grid of pictures, or a plot of points."""
+    if samples.ndim == 2:
+        return plots.scatter(samples, size=480)
+    return pixels.grid(samples, wanted.columns, row_labels=wanted.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """A picture made again.
+
+    Attributes:
+        path: where it is.
+        identical: whether every pixel is the old one's.
+    """
+
+    path: Path
+    identical: bool
+
+
+def replay(image: Path, folder: Path | None = None, out: Path | None = None) -> Replay:
+    """Makes a PNG again from the recipe that it carries.
+
+    Raises:
+        UserError: it carries none, or the run is gone or has learned since.
+    """
+    about = pixels.read_recipe(image)
+    try:
+        wanted = TypeAdapter(Request).validate_python(about["request"])
+        source, digest = folder or Path(about["run"]), str(about["weights"])
+    except (KeyError, TypeError, ValidationError):
+        raise UserError(f"the recipe in '{image}' is of another kind: only samples can be replayed") from None
+    model = open_model(source)
+    if model.digest() != digest:
+        raise UserError(f"the model in '{source}' has changed since '{image}' was made: name the old one with --run")
+    samples = finished(draw(model, wanted))
+    alone = len(wanted.seeds) == 1 and samples.ndim == 4
+    again = pixels.to_image(pixels.to_uint8(samples)[0]) if alone else picture(samples, wanted)
+    path = pixels.save_png(again, out or image.with_stem(f"{image.stem}-replay"), about)
+    with Image.open(image) as before:
+        same = before.size == again.size and np.array_equal(np.asarray(before), np.asarray(again))
+    return Replay(path=path, identical=same)
+
+
+class Pipeline:
+    """A trained model from Python: ``carrara.load("runs/photos").generate("a", steps=20)``.
+
+    Attributes:
+        model: the model itself.
+    """
+
+    def __init__(self, model: DiffusionModel) -> None:
+        self.model = model
+
+    def samples(self, *wishes: str, count: int | None = None, seed: int = 0, **changes: Any) -> Tensor:
+        """Draws samples as tensors, (N, *S), pictures in about [-1, 1].
+
+        Args:
+            wishes: what to draw; nothing means each class in turn, or unconditional samples.
+            count: how many of each wish (4), or in all (16).
+            seed: the first one's seed; the others count up.
+            changes: of the model's sampling settings: ``sampler``, ``grid``, ``steps``, ``guidance``, ...
+
+        Raises:
+            UserError: a wish or a setting that the model does not understand.
+        """
+        return finished(draw(self.model, request(self.model, wishes, count, seed, changes)))
+
+    def generate(self, *wishes: str, count: int = 1, seed: int = 0, **changes: Any) -> list[Image.Image]:
+        """Draws pictures; arguments as in ``samples``."""
+        samples = self.samples(*wishes, count=count, seed=seed, **changes)
+        if samples.ndim != 4 or samples.shape[1] not in (1, 3, 4):
+            raise UserError("this model's samples are not pictures: call samples() for the numbers")
+        return [pixels.to_image(array) for array in pixels.to_uint8(samples)]
