@@ -34,7 +34,9 @@ def main(run: Path, out: Path) -> None:
     """Draws both pages."""
     model = load(run).model
     schedule, denoise = model.config.schedule, model.denoiser.bind(UNCONDITIONAL)
-    data = torch.stack([torch.from_numpy(example.pixels) for example in map(open_dataset("swissroll").__getitem__, range(COUNT))])
+    data = torch.stack(
+        [torch.from_numpy(example.pixels) for example in map(open_dataset("swissroll").__getitem__, range(COUNT))]
+    )
 
     eps = Draws(1, torch.arange(COUNT)).normal("page", 2)
     noised = [add_noise(data, eps, *schedule(torch.tensor(t))) for t in TIMES]
@@ -58,7 +60,9 @@ def main(run: Path, out: Path) -> None:
 
     rows = [list(map(panel, noised)), list(map(panel, denoised)), [blank, *drifts]]
     columns = [f"t = {t:g}" for t in TIMES]
-    pixels.save_png(plots.sheet(rows, columns, ["data, noised", "noise, denoised", "drift"]), out / "swissroll.png", overwrite=True)
+    pixels.save_png(
+        plots.sheet(rows, columns, ["data, noised", "noise, denoised", "drift"]), out / "swissroll.png", overwrite=True
+    )
 
     silent = last(Ddpm().steps(denoise, x, grid, schedule, lambda _: torch.zeros_like(x))).x
     ablation = [[panel(data), panel(denoised[0]), panel(silent)]]

@@ -41,7 +41,7 @@ def largest(dtype: np.dtype[Any]) -> float:
     Raises:
         ValueError: a type that pictures do not have.
     """
-    if dtype in (np.uint8, np.uint16):
+    if dtype.name in ("uint8", "uint16"):
         return float(np.iinfo(dtype).max)
     if dtype.kind == "f":
         return 1.0

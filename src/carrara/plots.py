@@ -21,7 +21,7 @@ class Plane:
 
     def __init__(self, size: int = 320, limit: float = 3.0) -> None:
         self._size, self._limit = size, limit
-        self._image = Image.new("RGB", (size * _OVERSAMPLING,) * 2, PAPER)
+        self._image = Image.new("RGB", (size * _OVERSAMPLING, size * _OVERSAMPLING), PAPER)
         self._draw = ImageDraw.Draw(self._image)
         middle = size * _OVERSAMPLING // 2
         self._draw.line([(0, middle), (2 * middle, middle)], fill=GRID, width=2)
@@ -63,7 +63,9 @@ def scatter(points: Tensor, size: int = 320, limit: float | None = None) -> Imag
     return Plane(size, limit).points(points).picture()
 
 
-def sheet(rows: Sequence[Sequence[Image.Image]], columns: Sequence[str], labels: Sequence[str], gap: int = 8) -> Image.Image:
+def sheet(
+    rows: Sequence[Sequence[Image.Image]], columns: Sequence[str], labels: Sequence[str], gap: int = 8
+) -> Image.Image:
     """Puts pictures of one size into a table.
 
     Args:

@@ -94,11 +94,12 @@ class Draws:
 
 
 @contextmanager
-def torch_generator(*parts: int | str) -> Generator[None]:
+def torch_generator(*parts: int | str, device: torch.device | str = "cpu") -> Generator[None, None, None]:
     """Seeds torch's own generators from ``parts`` inside the block, and leaves them as they were after it.
 
     For what only they can draw: initial weights and dropout masks.
     """
-    with torch.random.fork_rng():
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(integer(*parts))
         yield

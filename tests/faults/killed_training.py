@@ -64,13 +64,13 @@ def summary(folder: Path, steps: int, **more: object) -> Result:
     }
 
 
-def killed_at_random_moments(folder: Path, times: int, steps: int) -> Result:
-    """Kills ``times`` times, each after a random part of what the rest of the run takes, then lets it end."""
+def killed_at_random_moments(folder: Path, times: int, steps: int, seconds: float) -> Result:
+    """Kills ``times`` times, each within a small part of the ``seconds`` that a whole run takes, then lets it end."""
     moments = Draws(0, torch.arange(times)).uniform("moment").tolist()
     kills, unfinished, reached = 0, 0, []
     for moment in moments:
         process = child(lambda: finish(folder, steps))
-        time.sleep(0.02 + moment * 0.15)
+        time.sleep(0.5 * moment * seconds / times)
         os.kill(process, signal.SIGKILL)
         kills += was_killed(process)
         unfinished += any((folder / "checkpoints").glob(".*.tmp"))
@@ -120,9 +120,11 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         if sys.argv[1] == "random":
-            steps = 300
+            steps = 200
+            started = time.monotonic()
             finish(root / "whole", steps)
-            killed = [killed_at_random_moments(root / "killed", times=10, steps=steps)]
+            seconds = time.monotonic() - started
+            killed = [killed_at_random_moments(root / "killed", 10, steps, seconds)]
         else:
             steps = 4
             finish(root / "whole", steps)

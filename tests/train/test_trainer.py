@@ -59,6 +59,17 @@ def test_the_gradient_is_clipped_to_the_norm(clip):
     assert moment.norm().item() == pytest.approx(min(clip, 5.0), rel=1e-5)
 
 
+def test_the_average_follows_the_weights_by_images():
+    options = settings(ema_half_life=6.0, ema_rampup=0.5)
+    state, average = TrainState(Quadratic(), options), torch.zeros(2)
+    for report in train(state, constant, options, seed=0):
+        seen, theta = report.images - 2, state.objective.theta.detach()
+        keep = 0.5 ** (2 / min(6.0, 0.5 * seen)) if seen else 0.0
+        average = theta + keep * (average - theta)
+        torch.testing.assert_close(state.ema.tensors["theta"], average)
+    assert not torch.allclose(average, theta, rtol=1e-3)
+
+
 @pytest.mark.parametrize("accumulate", [2, 3, 8])
 def test_accumulation_equals_the_whole_batch(accumulate):
     def run(**changes):

@@ -68,7 +68,12 @@ def demo(*overrides: str, run: Path = Path("runs/demo")) -> None:
 
 @app.command
 def train(
-    data: str | None = None, /, *overrides: str, preset: str | None = None, run: Path | None = None, dry_run: bool = False
+    data: str | None = None,
+    /,
+    *overrides: str,
+    preset: str | None = None,
+    run: Path | None = None,
+    dry_run: bool = False,
 ) -> None:
     """Trains a model on a folder, or on digits, openmoji or swissroll. Run it again to go on where it stopped.
 

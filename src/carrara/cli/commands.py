@@ -23,7 +23,7 @@ STRIP_SAMPLES, STRIP_STATES = 6, 9
 def demo(folder: Path, overrides: Sequence[str]) -> None:
     """Trains digits, samples them, and says how to go on with own pictures."""
     console.print("[bold]Carrara[/]: a diffusion model of handwritten digits, from nothing.\n")
-    plan = recipe.plan("digits", "digits", folder, overrides)
+    plan = recipe.plan("digits", "digits", folder, ["train.minutes=2", *overrides])
     if not _train(plan):
         return
     out = sample(folder, [str(digit) for digit in range(10)], 8, 0, None, True, {})
@@ -31,12 +31,12 @@ def demo(folder: Path, overrides: Sequence[str]) -> None:
     console.print("  carrara inspect data photos/       what is in the folder, and what is wrong with it")
     console.print("  carrara train photos/              picks size and network, and says why")
     console.print("  carrara sample runs/photos -n 16")
-    console.print(f"\nLook at [bold]{out / 'grid.png'}[/] (each row a digit) and [bold]{out / 'strip.png'}[/] (from noise).")
+    console.print(
+        f"\nLook at [bold]{out / 'grid.png'}[/] (each row a digit) and [bold]{out / 'strip.png'}[/] (from noise)."
+    )
 
 
-def train(
-    source: str | None, overrides: Sequence[str], preset: str | None, folder: Path | None, dry_run: bool
-) -> None:
+def train(source: str | None, overrides: Sequence[str], preset: str | None, folder: Path | None, dry_run: bool) -> None:
     """Trains, or only says what it would do."""
     plan = recipe.plan(source, preset, folder, overrides)
     for reason in plan.reasons:
@@ -112,9 +112,13 @@ def _draw(model: DiffusionModel, wanted: Request) -> tuple[Tensor, list[Tensor]]
     with sampling_bar(console) as bar:
         task = bar.add_task("sampling", total=None)
         for at in recipe.draw(model, wanted):
-            bar.update(task, total=len(wanted.seeds), completed=at.first + len(at.step.x) * (at.step.index + 1) / at.step.total)
+            bar.update(
+                task, total=len(wanted.seeds), completed=at.first + len(at.step.x) * (at.step.index + 1) / at.step.total
+            )
             if at.first == 0 and _is_shown(at.step):
-                states.append(_visible(at.step, model)[:STRIP_SAMPLES].cpu())
+                states.append(
+                    _visible(at.step, model)[:: max(1, len(at.step.x) // STRIP_SAMPLES)][:STRIP_SAMPLES].cpu()
+                )
             if at.pixels is not None:
                 done.append(at.pixels.cpu())
     return torch.cat(done), states

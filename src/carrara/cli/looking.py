@@ -1,9 +1,8 @@
 """``carrara inspect``: what is in a run, in data, in a schedule."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from pydantic import TypeAdapter
@@ -11,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from carrara import recipe
-from carrara.noise import DiscreteSchedule, Schedule, prior_kl
+from carrara.errors import unknown
+from carrara.noise import AnySchedule, DiscreteSchedule, Schedule, prior_kl
 from carrara.recipe.sources import from_arguments, merge
 from carrara.train import checkpoint, read_log
 
@@ -26,7 +26,9 @@ def run(folder: Path) -> None:
     model = recipe.open_model(folder)
     config, about = model.config, model.about
     console.print(f"[bold]{folder}[/]")
-    _row("data", f"{about.get('data', 'unknown')}, {about.get('examples', '?')} examples, {about.get('fingerprint', '')}")
+    _row(
+        "data", f"{about.get('data', 'unknown')}, {about.get('examples', '?')} examples, {about.get('fingerprint', '')}"
+    )
     _row("sample", f"{'x'.join(map(str, config.shape))}, diffused as {'x'.join(map(str, model.latent_shape))}")
     for name, part in model.named_children():
         if count := sum(p.numel() for p in part.parameters()):
@@ -44,16 +46,18 @@ def run(folder: Path) -> None:
 
 def _history(folder: Path) -> None:
     """How the losses went."""
-    lines = read_log(folder / "log.jsonl") if (folder / "log.jsonl").is_file() else []
-    if lines:
+    if lines := read_log(folder / "log.jsonl"):
         tenth = max(1, len(lines) // 10)
-        first, last = (sum(float(line["loss"]) for line in part) / len(part) for part in (lines[:tenth], lines[-tenth:]))
+        first, last = (
+            sum(float(line["loss"]) for line in part) / len(part) for part in (lines[:tenth], lines[-tenth:])
+        )
         _row("loss", f"{first:.4f} in the first tenth, {last:.4f} in the last; {lines[-1]['seconds'] / 60:.1f} minutes")
-    path = folder / "held_out.jsonl"
-    measured: list[dict[str, float]] = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    if measured:
+    if measured := read_log(folder / "held_out.jsonl"):
         levels = {name: value for name, value in measured[-1].items() if name != "step"}
-        _row("held out", f"after step {measured[-1]['step']}: " + ", ".join(f"{n[5:]} {v:.4f}" for n, v in levels.items()))
+        _row(
+            "held out",
+            f"after step {measured[-1]['step']}: " + ", ".join(f"{n[5:]} {v:.4f}" for n, v in levels.items()),
+        )
 
 
 def _checkpoints(folder: Path) -> None:
@@ -77,6 +81,9 @@ def data(source: str) -> None:
 
 def schedule(name: str, overrides: Sequence[str]) -> None:
     """Says how a schedule destroys the data, and whether its end is noise."""
+    kinds = [TypeAdapter(member).json_schema()["properties"]["kind"]["const"] for member in get_args(AnySchedule)]
+    if name not in kinds:
+        raise unknown("schedule", name, kinds)
     values: dict[str, Any] = {"model": {"schedule": {"kind": name}}, "train": {"steps": 1}}
     layer = from_arguments([f"model.schedule.{override}" for override in overrides])
     layer = type(layer)(values=merge(values, layer.values), places=layer.places)

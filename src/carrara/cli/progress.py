@@ -33,7 +33,9 @@ class TrainingProgress:
         self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bar.stop()
 
     def step(self, report: StepReport) -> None:
@@ -62,6 +64,10 @@ class TrainingProgress:
 def sampling_bar(console: Console) -> Progress:
     """A bar for the steps of a sampler."""
     return Progress(
-        TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn(), console=console,
-        transient=True, disable=not console.is_terminal,
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     )

@@ -96,9 +96,7 @@ def swissroll(count: int = 20_000, thickness: float = 0.02) -> Dataset:
         thickness: s, where the points have a standard deviation of about one, and the roll's outer radius is 2.04.
     """
     if count < 1 or thickness < 0:
-        raise ValueError(
-            f"a Swiss roll needs at least one point and no negative thickness, got {count} and {thickness}"
-        )
+        raise ValueError(f"a Swiss roll has a point or more, and thickness 0 or more, not {count} and {thickness}")
     draws = Draws(0, torch.arange(count))
     phi = 1.5 * math.pi * (1 + 2 * draws.uniform("swiss roll angle"))
     roll = phi[:, None] / (math.pi * math.sqrt(39 / 8)) * torch.stack([phi.cos(), phi.sin()], dim=1)

@@ -14,7 +14,8 @@ from carrara.data.folder import Folder, look
 
 _SHOWN = 8  # names in a line of the report
 
-Range = tuple[float, float, float]
+Number = int | float
+Range = tuple[Number, Number, Number]
 """Smallest, median, largest."""
 
 
@@ -71,7 +72,7 @@ class DataReport:
         yield from _counted("captions", Counter({"pictures": self.captions}) if self.captions else Counter())
         for fault, files in self.faults.items():
             yield from _listed(fault, [f"{name} ({reason})" for name, reason in files.items()])
-        yield from _listed("duplicates", [" = ".join(names) for names in self.duplicates])
+        yield from _listed("duplicates", [" = ".join(_cut(names)) for names in self.duplicates])
         yield from _listed("no caption", self.without_caption)
         yield from _listed("empty class", self.empty_classes)
         yield from _counted("passed over", self.others)
@@ -134,12 +135,13 @@ def _examine(folder: Path, path: Path) -> _Finding:
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "blake2b").hexdigest()
+    except OSError:  # a link that leads nowhere, a file that may not be read: the header knows
+        return _Finding(name=name, header=header)
+    try:
         if not header.problem:
             decode(path)
     except Unreadable as error:
-        return _Finding(name=name, header=replace(header, problem=error), bytes=path.stat().st_size, digest=digest)
-    except OSError:  # a link that leads nowhere, a file that may not be read: the header knows
-        return _Finding(name=name, header=header)
+        header = replace(header, problem=error)
     return _Finding(name=name, header=header, bytes=path.stat().st_size, digest=digest)
 
 
@@ -170,7 +172,7 @@ def _duplicates(findings: Sequence[_Finding]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(names) for names in groups.values() if len(names) > 1)
 
 
-def _range(values: Sequence[float]) -> Range | None:
+def _range(values: Sequence[Number]) -> Range | None:
     return (min(values), median_low(values), max(values)) if values else None
 
 
@@ -193,6 +195,10 @@ def _counted(title: str, counts: Counter[str]) -> Iterator[str]:
 def _listed(title: str, names: Sequence[str]) -> Iterator[str]:
     if names:
         yield _line(title, f"{len(names)}: {_shortened(names[:_SHOWN], len(names))}")
+
+
+def _cut(names: Sequence[str]) -> Sequence[str]:
+    return names if len(names) <= _SHOWN else (*names[: _SHOWN - 1], f"{len(names) - _SHOWN + 1} more")
 
 
 def _shortened(shown: Sequence[str], count: int) -> str:

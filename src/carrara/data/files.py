@@ -148,8 +148,8 @@ def _image_header(path: Path) -> tuple[tuple[int, int], str, int]:
         exif = Image.Exif()
         exif.load(image.info.get("exif", b""))
         turned = exif.get(_ORIENTATION, 1) in (5, 6, 7, 8)
-        mode, channels = image.mode, 4 if "transparency" in image.info else _CHANNELS.get(image.mode[:4], 3)
-    return (width, height) if turned else (height, width), mode, channels if not mode.startswith("I;") else 1
+        channels = 4 if "transparency" in image.info else _CHANNELS.get(image.mode.partition(";")[0], 3)
+        return (width, height) if turned else (height, width), image.mode, channels
 
 
 def _array_header(path: Path) -> tuple[tuple[int, int], str, int]:
@@ -161,7 +161,7 @@ def _open_array(path: Path) -> NDArray[Any]:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise Unreadable(f"an array of shape {array.shape}: pictures are (height, width, channels)")
-    if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
+    if array.dtype.name not in ("uint8", "uint16") and array.dtype.kind != "f":
         raise Unreadable(f"an array of {array.dtype}: pictures are uint8, uint16 or floating-point in [0, 1]")
     return array
 

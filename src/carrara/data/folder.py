@@ -3,7 +3,7 @@
 What is known about a picture comes from where it lies and from what lies beside it:
 
 * ``metadata.jsonl`` in the folder: one JSON object a line, with ``file_name`` (relative to the folder) and any of
-  ``text`` (a caption), ``label`` (a name or a list of names) and ``vector`` (a list of numbers, equally many each time);
+  ``text`` (a caption), ``label`` (a name or a list of names) and ``vector`` (a list of numbers, the same count in all);
 * else its sub-folder is its class, if every picture lies in a sub-folder and there are at least two of these;
 * ``cat.txt`` beside ``cat.png`` is its caption.
 """
@@ -12,6 +12,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from statistics import median_low
 from typing import Any, final
@@ -139,12 +140,12 @@ def read_metadata(folder: Path) -> dict[str, Mapping[str, Any]]:
             continue
         try:
             row = json.loads(line)
-            file = row["file_name"]
+            file = Path(row["file_name"])
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f'{path}, line {number}: not a JSON object with a "file_name" ({error})') from None
         if not (folder / file).exists():
             raise UserError(f"{path}, line {number}: there is no file '{file}' in the folder")
-        rows[Path(file).as_posix()] = _valid(row, f"{path}, line {number}")
+        rows[file.as_posix()] = _valid(row, f"{path}, line {number}")
     return rows
 
 
@@ -153,7 +154,7 @@ def _valid(row: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     if not isinstance(names, str) and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
         raise UserError(f'{where}: "label" is a name in quotes or a list of names, not {names!r}')
     numbers = row.get("vector", [])
-    if not isinstance(numbers, list) or not all(type(n) in (int, float) for n in numbers):
+    if not isinstance(numbers, list) or not all(type(n) in (int, float) and isfinite(n) for n in numbers):
         raise UserError(f'{where}: "vector" is a list of numbers, not {numbers!r}')
     if not isinstance(row.get("text", ""), str):
         raise UserError(f'{where}: "text" is a caption in quotes, not {row["text"]!r}')
@@ -178,4 +179,4 @@ def _caption(picture: Path, row: Mapping[str, Any]) -> str | None:
     if "text" in row:
         return row["text"]
     beside = picture.with_suffix(".txt")
-    return beside.read_text(encoding="utf-8", errors="replace").strip() if beside.is_file() else None
+    return beside.read_text(encoding="utf-8-sig", errors="replace").strip() if beside.is_file() else None

@@ -68,9 +68,11 @@ class Loader:
     def at(self, step: int) -> Batch:
         """The batch of a step: equation (1)."""
         first = (step * self.world + self.rank) * self.batch
-        positions = range(first, first + self.batch)
-        indices = [int(_order(self.count, self.seed, p // self.count)[p % self.count]) for p in positions]
-        return self._examples.batch(indices, Draws(self.seed, torch.tensor(positions)))
+        positions = torch.arange(first, first + self.batch)
+        epochs = range(first // self.count, (first + self.batch - 1) // self.count + 1)
+        order = torch.cat([_order(self.count, self.seed, epoch) for epoch in epochs])
+        indices = order[positions - epochs[0] * self.count]
+        return self._examples.batch(indices.tolist(), Draws(self.seed, positions))
 
     def batches(self, start_step: int = 0) -> Generator[Batch]:
         """The batches of ``start_step`` and all later ones, prepared in advance by threads until it is closed."""
@@ -86,7 +88,10 @@ class Loader:
 
 
 def batch_of(dataset: Dataset, transform: Transform | None, indices: Sequence[int]) -> Batch:
-    """The given examples as one batch; positions are the indices. For evaluation: cropped at the centre, not mirrored."""
+    """The given examples as one batch, for evaluation.
+
+    Positions are the indices; nothing is cropped or mirrored at random.
+    """
     plain = None if transform is None else transform.plain()
     return _Examples(dataset, plain, 0).batch(indices, Draws(0, torch.tensor(list(indices))))
 
@@ -102,6 +107,7 @@ class _Examples:
     def __init__(self, dataset: Dataset, transform: Transform | None, memory: int) -> None:
         self._dataset, self._transform, self._memory = dataset, transform, memory
         self._kept: dict[int, tuple[NDArray[Any], Mapping[str, Row]]] = {}
+        self._replaced = set[int]()
         self._lock = Lock()
 
     def batch(self, indices: Sequence[int], draws: Draws) -> Batch:
@@ -129,7 +135,8 @@ class _Examples:
             except Unreadable as error:
                 problem = problem or f"'{self._dataset.name(index)}' cannot be used ({error})"
                 continue
-            if problem:
+            if problem and index not in self._replaced:
+                self._replaced.add(index)
                 _log.warning("%s: '%s' takes its place", problem, self._dataset.name(k))
             return example
         raise UserError(f"none of the {len(self._dataset)} examples can be used: {problem}")

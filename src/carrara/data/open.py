@@ -4,8 +4,8 @@ from pathlib import Path
 
 from carrara.data.base import Dataset
 from carrara.data.builtin import digits, swissroll
+from carrara.data.emoji import openmoji
 from carrara.data.folder import Folder
-from carrara.data.openmoji import openmoji
 from carrara.errors import UserError, close_match
 
 BUILTIN = ("digits", "openmoji", "swissroll")

@@ -6,7 +6,7 @@ picture's position in the training too: where to crop, whether to mirror. Reduct
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ class Transform:
     Attributes:
         size: (height, width).
         channels: 1 grey, 3 colour, 4 colour with transparency, or as many as the arrays have.
-        fit: ``cover`` fills the size and crops what is over, ``contain`` shows all and adds a border, ``stretch`` distorts.
+        fit: ``cover`` fills the size and crops the rest, ``contain`` shows all and adds a border, ``stretch`` distorts.
         crop: where ``cover`` crops: the centre, or at random.
         flip: mirrors half of the pictures, left to right.
         background: the colour behind transparent pictures and of borders, in 0..255; borders are transparent where
@@ -46,7 +46,7 @@ class Transform:
             raise ValueError(f"pictures have at least one pixel and one channel, got {self.size} and {self.channels}")
 
     def prepare(self, pixels: Pixels) -> Pixels:
-        """Brings (H, W, C) to the right channels and to the size asked for, or a larger one if it will be cropped at random.
+        """Brings (H, W, C) to its channels and its size, or to a larger size if it will be cropped at random.
 
         Raises:
             Unreadable: the picture has other channels, and they do not convert.
@@ -60,7 +60,7 @@ class Transform:
             return self._framed(pixels)
         return pixels if self.crop == "random" else _crop(pixels, self.size, 0.5, 0.5)
 
-    def plain(self) -> Self:
+    def plain(self) -> "Transform":
         """The same without anything random."""
         return replace(self, crop="center", flip=False)
 
@@ -97,12 +97,17 @@ class Transform:
 
 
 def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Resizes (H, W, C) with antialiasing: 8-bit pictures by Lanczos' kernel in Pillow, others by the cubic in torch."""
+    """Resizes (H, W, C) with antialiasing.
+
+    8-bit pictures shrink by Pillow's Lanczos kernel, which would leave faint echoes of edges in enlarged ones; all else
+    is done by cubic kernels, Pillow's or torch's.
+    """
     if pixels.shape[:2] == size:
         return pixels
     if pixels.dtype == np.uint8 and pixels.shape[-1] in (1, 3, 4):
-        resized = to_image(pixels).resize((size[1], size[0]), Image.Resampling.LANCZOS)
-        return np.atleast_3d(np.asarray(resized))
+        smaller = size[0] < pixels.shape[0] or size[1] < pixels.shape[1]
+        kernel = Image.Resampling.LANCZOS if smaller else Image.Resampling.BICUBIC
+        return np.atleast_3d(np.asarray(to_image(pixels).resize((size[1], size[0]), kernel)))
     x = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32))
     y = F.interpolate(x, size, mode="bicubic", antialias=True, align_corners=False)
     value = y[0].permute(1, 2, 0).clamp(0, largest(pixels.dtype)).numpy()

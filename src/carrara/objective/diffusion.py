@@ -52,6 +52,12 @@ class DiffusionObjective(Objective):
         self.denoiser = denoiser
         self.times, self.weighting, self.drop = times, weighting, drop
 
+    def train(self, mode: bool = True) -> "DiffusionObjective":
+        """As any module's, but the first stage stays frozen."""
+        super().train(mode)
+        self.first_stage.eval()
+        return self
+
     def roles(self) -> Mapping[Role, Iterable[nn.Parameter]]:
         return {"main": [*self.conditioner.parameters(), *self.denoiser.parameters()]}
 

@@ -101,11 +101,11 @@ def _written(loc: tuple[int | str, ...], values: Any) -> KeyPath:
     """The path as the user wrote it: pydantic's has the members of unions in between."""
     path: list[str] = []
     for part in map(str, loc):
-        known = isinstance(values, Mapping) and part in values
-        if not known and (isinstance(values, str) or not isinstance(values, Mapping) or _is_member(part, values)):
+        below: Mapping[str, Any] = values if isinstance(values, Mapping) else {}
+        if part not in below and (not isinstance(values, Mapping) or _is_member(part, below)):
             continue
         path.append(part)
-        values = values.get(part) if known else None
+        values = below.get(part)
     return tuple(path)
 
 

@@ -39,8 +39,10 @@ def resolve(recipe: Recipe, info: DataInfo, device: str) -> Resolved:
         data = replace(data, size=size)
         reasons.append(f"size {size[0]}x{size[1]}: {why}")
     if info.native is not None and data.channels is None:
-        data = replace(data, channels=info.channels)
-        reasons.append(f"{info.channels} channels: as most of the pictures have")
+        transparent = info.channels == 4
+        data = replace(data, channels=3 if transparent else info.channels)
+        why = "transparency is laid over white" if transparent else "as most of the pictures have"
+        reasons.append(f"{data.channels} channels: {why}")
     if model.backbone is None:
         backbone, why = _backbone(data.size, device)
         model = replace(model, backbone=backbone)
@@ -57,7 +59,9 @@ def _size(native: tuple[int, int], device: str) -> tuple[tuple[int, int], str]:
     largest, short = LARGEST[device], min(native)
     side = max(8, min(largest, 1 << (short.bit_length() - 1)))
     height, width = (max(8, round(side * edge / short / 8) * 8) for edge in native)
-    limit = f"at most {largest} on a {device.upper()}, so that training takes hours" if side < short else "their own size"
+    limit = (
+        f"at most {largest} on a {device.upper()}, so that training takes hours" if side < short else "their own size"
+    )
     return (height, width), f"the pictures are {native[0]}x{native[1]} at the median; {limit}"
 
 
@@ -77,7 +81,10 @@ def _backbone(size: tuple[int, int] | None, device: str) -> tuple[AnyBackbone, s
         modulation="scale_shift",
         blocks=2,
     )
-    return unet, f"a U-Net of {levels} levels, {channels} channels wide, which suits {size[0]}x{size[1]} on a {device.upper()}"
+    return (
+        unet,
+        f"a U-Net of {levels} levels, {channels} channels wide, which suits {size[0]}x{size[1]} on a {device.upper()}",
+    )
 
 
 def _conditioner(wanted: AnyConditioner | None, info: DataInfo) -> tuple[AnyConditioner, str]:
@@ -107,7 +114,9 @@ RUN_CHANGES = ("train", "checkpoint", "preview", "sample")
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """Names the keys in which two trees of plain values differ, with both values."""
-    if isinstance(old, dict) and isinstance(new, dict):
+    if isinstance(old, dict) and isinstance(new, dict) and old.get("kind") != new.get("kind"):
+        yield f"{path} is {old.get('kind')}, not {new.get('kind')}"
+    elif isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
     elif old != new:

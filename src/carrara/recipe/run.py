@@ -1,16 +1,17 @@
 """A run: a folder that knows itself. Training fills it, everything else reads it.
 
-    recipe.yaml           complete: all that is needed to build the model and to go on training
-    model/                the model with averaged weights, ready to sample
-    checkpoints/step-N/   to go on from; see ``train.checkpoint``
-    samples/              previews of fixed seeds
-    log.jsonl             a line for every step
-    held_out.jsonl        a line for every measurement on held-out data
+recipe.yaml           complete: all that is needed to build the model and to go on training
+model/                the model with averaged weights, ready to sample
+checkpoints/step-N/   to go on from; see ``train.checkpoint``
+samples/              previews of fixed seeds
+log.jsonl             a line for every step
+held_out.jsonl        a line for every measurement on held-out data
 """
 
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,13 @@ import torch
 from carrara import pixels
 from carrara.data import batch_of, fingerprint
 from carrara.errors import UserError
-from carrara.model import DiffusionModel, config_json
+from carrara.model import config_json
 from carrara.recipe import build
 from carrara.recipe.loading import DEFAULT, dump, load, presets
 from carrara.recipe.resolve import RUN_CHANGES, differences, resolve
 from carrara.recipe.sampling import Request, cycled, draw, finished, picture
 from carrara.recipe.schema import Recipe
-from carrara.train import StepReport, Training, autocast, distributed, held_out
+from carrara.train import Log, StepReport, Training, autocast, distributed, held_out
 from carrara.train.precision import matmul_dtype
 
 
@@ -59,6 +60,8 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
     Raises:
         UserError: anything that is wrong with them.
     """
+    if source is None and preset is None and folder is not None and (folder / "recipe.yaml").is_file():
+        return _resumed(folder, None, overrides)
     name = preset or (source if source in presets() else DEFAULT)
     overrides = [*overrides, *([f"data.source={json.dumps(_absolute(source))}"] if source else [])]
     recipe = load(name, overrides)
@@ -163,27 +166,23 @@ class Session:
         self.warnings = self.training.warnings
 
     def __iter__(self) -> Iterator[Event]:
-        report: StepReport | None = None
-        for report in self.training:
-            yield report
-            every = self.recipe.preview.every
-            if distributed.is_main() and every and (report.step % every == 0 or report.progress == 1):
-                with self.training.ema.swapped_in():
-                    yield from self._look(report.step)
+        report, every = None, self.recipe.preview.every
+        with closing(Log(self.folder / "held_out.jsonl", self.training.clock.step)) as log:
+            for report in self.training:
+                yield report
+                if distributed.is_main() and every and (report.step % every == 0 or report.progress == 1):
+                    with self.training.ema.swapped_in():
+                        yield from self._look(report.step, log)
         unsaved = report is not None or not (self.folder / "model" / "config.json").is_file()
         if unsaved and distributed.is_main():
             yield self._save()
 
-    def _look(self, step: int) -> Iterator[Event]:
-        self.model.eval()
+    def _look(self, step: int, log: Log) -> Iterator[Event]:
         if self.recipe.preview.held_out and len(self.held_out_data):
             values = self._held_out()
-            line = {"step": step, **values}
-            with (self.folder / "held_out.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            log.write({"step": step, **values})
             yield HeldOut(step=step, values=values)
         yield Preview(step=step, path=self._preview(step))
-        self.model.train()
 
     def _held_out(self) -> dict[str, float]:
         count = min(self.recipe.preview.held_out, len(self.held_out_data))

@@ -57,7 +57,7 @@ def request(
     Raises:
         UserError: an unknown sampler or grid, or settings that do not fit the model.
     """
-    count = count or (4 if wishes else 16)
+    count = (4 if wishes else 16) if count is None else count
     if count < 1:
         raise UserError(f"{count} samples are none: ask for at least 1")
     asked = [wish for wish in wishes for _ in range(count)] or cycled(model, count)
@@ -73,8 +73,13 @@ def request(
 
 
 def settings(model: DiffusionModel, changes: Mapping[str, Any]) -> SampleSettings:
-    """The model's own sampling settings with some changed; samplers and grids may be named."""
+    """The model's own sampling settings with some changed; samplers and grids may be named.
+
+    Heun's method takes the Karras grid unless another one is named: it was made for it, and overshoots on others.
+    """
     named = dict(changes)
+    if named.get("sampler") == "heun" and named.get("grid") is None:
+        named["grid"] = "karras"
     for key, make in (("sampler", sampler), ("grid", grid)):
         if isinstance(named.get(key), str):
             named[key] = make(named[key])

@@ -27,7 +27,6 @@ class Progress:
     pixels: Tensor | None
 
 
-@torch.no_grad()
 def generate(
     model: DiffusionModel,
     wishes: Sequence[str | None],
@@ -51,7 +50,8 @@ def generate(
     assert len(wishes) == len(seeds)
     for first in range(0, len(seeds), batch):
         part = slice(first, first + batch)
-        cond, null = model.conditions(wishes[part]), model.conditions([None] * len(seeds[part]))
+        with torch.no_grad():
+            cond, null = model.conditions(wishes[part]), model.conditions([None] * len(seeds[part]))
         denoise = settings.wrap(_lowered(model, cond, autocast), _lowered(model, null, autocast))
         steps = run(
             denoise,
@@ -65,7 +65,9 @@ def generate(
         )
         for step in steps:
             done = step.index == step.total - 1
-            yield Progress(first=first, step=step, pixels=model.first_stage.decode(step.x) if done else None)
+            with torch.no_grad():
+                pixels = model.first_stage.decode(step.x) if done else None
+            yield Progress(first=first, step=step, pixels=pixels)
 
 
 def _lowered(model: DiffusionModel, cond: Conditioning, dtype: torch.dtype) -> DenoiseFn:

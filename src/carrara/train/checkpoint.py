@@ -178,7 +178,8 @@ def _save_new(final: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes]) -
 def _write(folder: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes]) -> None:
     for part, tensors in checkpoint.parts.items():
         save_file(
-            {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}, folder / f"{part}{TENSORS}"
+            {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()},
+            folder / f"{part}{TENSORS}",
         )
     state = {"format": FORMAT, "step": checkpoint.step, **checkpoint.state}
     for name, content in {**extra, STATE: json.dumps(state, indent=1).encode()}.items():

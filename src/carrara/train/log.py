@@ -1,11 +1,14 @@
-"""log.jsonl: one JSON object a step, appended and flushed; a number that is not finite is ``null``."""
+"""log.jsonl: one JSON object a step, written at once; a number that is not finite is ``null``."""
 
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from carrara.errors import UserError
 
 Line = dict[str, Any]
 """A line's fields; ``step`` is one of them."""
@@ -18,22 +21,28 @@ class Log:
         path: the file; it and its folder are made.
         step: the step that training goes on from. Lines after it, of a run that was killed since its last checkpoint,
             and lines that are not whole are dropped, atomically.
+
+    Raises:
+        UserError: here and in ``write`` and ``sync``: the disk is full, or refuses.
     """
 
     def __init__(self, path: Path, step: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _keep_until(path, step)
-        self._file = path.open("a", encoding="utf-8", newline="\n")
+        self._path = path
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _keep_until(path, step)
+            self._file = path.open("ab", buffering=0)
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Appends one line."""
         finite = {name: value if _is_finite(value) else None for name, value in line.items()}
-        self._file.write(json.dumps(finite, allow_nan=False) + "\n")
-        self._file.flush()
+        with _explained(self._path):
+            self._file.write(json.dumps(finite, allow_nan=False).encode() + b"\n")
 
     def sync(self) -> None:
         """Waits until the lines are on the disk: before the checkpoint that they lead to."""
-        os.fsync(self._file.fileno())
+        with _explained(self._path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Closes the file."""
@@ -42,14 +51,25 @@ class Log:
 
 def read_log(path: Path) -> list[Line]:
     """The whole lines of a log, in order; a half-written one is left out. No file is no lines."""
-    if not path.exists():
+    if not path.is_file():
         return []
     lines = (_parse(text) for text in path.read_bytes().split(b"\n"))
     return [line for line in lines if line is not None]
 
 
+@contextmanager
+def _explained(path: Path) -> Generator[None, None, None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path} could not be written ({error}): the checkpoints are untouched; make room on the disk, or get "
+            "leave to write there, and run the same command to go on from the last one"
+        ) from error
+
+
 def _keep_until(path: Path, step: int) -> None:
-    if not path.exists():
+    if not path.is_file():
         return
     kept = "".join(json.dumps(line) + "\n" for line in read_log(path) if line["step"] <= step).encode()
     if kept == path.read_bytes():

@@ -132,26 +132,19 @@ def _gradient(
     objective: nn.Module, batch: Batch, role: Role, settings: TrainSettings, seed: int, step: int
 ) -> dict[str, float]:
     """Equation (1)'s g, into ``.grad``, one micro-batch after the other; returns the means of the loss and the logs."""
-    micros = list(batch.split(math.ceil(len(batch) / settings.accumulate)))
+    device, micros = batch.x.device, list(batch.split(math.ceil(len(batch) / settings.accumulate)))
     means: dict[str, Tensor] = {}
     for number, micro in enumerate(micros, start=1):
         share = len(micro) / len(batch)
         with distributed.synchronised(objective, when=number == len(micros)):
-            with autocast(settings.precision, batch.x.device), _seeded(batch.x.device, seed, step, number):
+            layers = ("layers", distributed.rank(), seed, step, number)  # for what draws from torch's generators: dropout
+            with autocast(settings.precision, device), seeds.torch_generator(*layers, device=device):
                 report: LossReport = objective(micro, role, Draws(seed, micro.position, step))
             assert report.per_sample.shape == (len(micro),), "an objective's loss is one number per sample"
             (report.per_sample.mean() * share).backward()
         for name, value in {**report.logs, "loss": report.per_sample}.items():
             means[name] = means.get(name, 0.0) + value.detach().float().mean() * share
     return distributed.mean(means)
-
-
-@contextmanager
-def _seeded(device: torch.device, *parts: int) -> Generator[None, None, None]:
-    """Layers that draw from torch's own generators, ``nn.Dropout`` say, do so as a function of ``parts`` too."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seeds.integer("layers", distributed.rank(), *parts))
-        yield
 
 
 @contextmanager

