@@ -3,22 +3,23 @@
     carrara train swissroll
     python examples/swissroll.py runs/swissroll docs/gallery
 
-writes ``swissroll.png``: the data noised (first row, left to right), noise denoised (second row, right to left), and the
-drift of the reverse process (third row); and ``swissroll-ablation.png``: ancestral sampling with its noise and without.
+writes ``swissroll.png``: data noised (first row, left to right), noise denoised (second row, right to left),
+and the drift of the reverse process (third row); and ``swissroll-ablation.png``: ancestral sampling with its noise and without.
 """
 
 import sys
 from pathlib import Path
 
 import torch
+from PIL import Image
+from torch import Tensor
+
 from carrara import load, pixels, plots
 from carrara.data import open_dataset
 from carrara.noise import add_noise, transition
 from carrara.sample import Ddpm, Uniform, draws_for, initial, last, noise_for
 from carrara.seeds import Draws
 from carrara.types import UNCONDITIONAL
-from PIL import Image
-from torch import Tensor
 
 COUNT, STEPS, LIMIT, SIZE = 2000, 200, 3.0, 260
 TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -3,11 +3,26 @@
 import os
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 from jaxtyping import install_import_hook
+from PIL import Image
 
 install_import_hook("carrara", "beartype.beartype").__enter__()
 
 torch.set_num_threads(int(os.environ.get("CARRARA_TEST_THREADS", "1")))
 
-REPOSITORY = Path(__file__).parent.parent
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with two classes of small pictures."""
+    rng = np.random.default_rng(0)
+    for kind, hue in (("red", 0), ("blue", 2)):
+        for k in range(8):
+            picture = rng.integers(0, 60, (20, 20, 3), np.uint8)
+            picture[4:16, 4:16, hue] = 200 + k
+            path = tmp_path / "photos" / kind / f"{k}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(path)
+    return tmp_path / "photos"

@@ -48,7 +48,7 @@ def files() -> list[Path]:
 
 def part_of(module: str) -> str:
     """``carrara.noise.schedule`` -> ``noise``."""
-    return (module.split(".") + ["carrara"])[1]
+    return [*module.split("."), "carrara"][1]
 
 
 def imports(tree: ast.AST) -> set[str]:

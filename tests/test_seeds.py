@@ -141,8 +141,8 @@ def test_integer_is_the_same_everywhere_and_always() -> None:
     assert integer("a", "b") != integer("ab")
     assert integer("1") != integer(1)
     assert all(0 <= integer("x", k) < 2**63 for k in range(100))
-    assert integer(0, "initial weights") == PINNED_INTEGER
-    assert Draws(0, torch.tensor([0])).normal("noise", 2)[0].tolist() == pytest.approx(PINNED_NORMALS, rel=1e-6)
+    assert integer(0, "initial weights") == 7251058204851727424
+    assert Draws(0, torch.tensor([0])).normal("noise", 2)[0].tolist() == pytest.approx([1.425766, 0.4452581], rel=1e-6)
 
 
 def test_mix_is_splitmix64_s() -> None:

@@ -1,9 +1,6 @@
-from pathlib import Path
-
-import numpy as np
 import pytest
+
 from carrara.cli import main
-from PIL import Image
 from tiny import Command
 
 
@@ -18,17 +15,3 @@ def carrara(capsys: pytest.CaptureFixture[str]) -> Command:
         return int(raised.value.code or 0), printed.out + printed.err
 
     return run
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A folder with two classes of small pictures."""
-    rng = np.random.default_rng(0)
-    for kind, hue in (("red", 0), ("blue", 2)):
-        for k in range(8):
-            picture = rng.integers(0, 60, (20, 20, 3), np.uint8)
-            picture[4:16, 4:16, hue] = 200 + k
-            path = tmp_path / "photos" / kind / f"{k}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture).save(path)
-    return tmp_path / "photos"

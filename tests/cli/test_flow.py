@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from carrara import load
-from carrara.pixels import read_recipe
 from PIL import Image
 from safetensors.torch import load_file
 
+from carrara import load
+from carrara.pixels import read_recipe
 from tiny import TINY, Command
 
 

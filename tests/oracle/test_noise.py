@@ -5,7 +5,9 @@ import math
 
 import pytest
 import torch
+
 from carrara.noise import (
+    X0,
     Cosine,
     Edm,
     Eps,
@@ -24,7 +26,6 @@ from carrara.noise import (
     UnitWeighting,
     V,
     VarianceExploding,
-    X0,
     add_noise,
     bound_term,
     noising,

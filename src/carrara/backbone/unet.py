@@ -55,6 +55,8 @@ class UNetConfig(BackboneConfig):
     def __post_init__(self) -> None:
         if self.channels < 4 or self.channels % 4 or self.blocks < 1 or not self.multipliers:
             raise ValueError("a U-Net needs channels in multiples of 4, at least one block and at least one level")
+        if min(*self.multipliers, 1 if self.head_width is None else self.head_width) < 1:
+            raise ValueError(f"multipliers {self.multipliers} and head_width {self.head_width} must be 1 or more")
         if not set(self.attention_levels) <= set(range(len(self.multipliers))):
             raise ValueError(
                 f"attention_levels {self.attention_levels} must be among the levels 0 to {len(self.multipliers) - 1}"

@@ -14,6 +14,7 @@ from carrara.model import DiffusionModel
 from carrara.recipe import HeldOut, Plan, Preview, Request, Saved, Session, build
 from carrara.sample import SampleStep
 from carrara.train import StepReport, launched
+from carrara.train.distributed import is_main
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -50,6 +51,7 @@ def train(source: str | None, overrides: Sequence[str], preset: str | None, fold
 def _train(plan: Plan) -> bool:
     """Runs a plan to its end; False if the user stopped it before."""
     with launched() as device:
+        console.quiet = not is_main()
         session = Session(plan, device)
         for warning in session.warnings:
             console.print(f"[yellow]{warning}[/]")

@@ -109,7 +109,7 @@ def _verdict(chosen: Schedule, leak: float) -> str:
         return f"Its end is noise: the leak is below {LEAK:g}."
     if isinstance(chosen, DiscreteSchedule):
         return (
-            f"It leaks: more than {LEAK:g}. Samples start from pure noise, which the model never saw, so their brightness "
-            "stays near the mean. Set zero_terminal_snr=true (with v or x0), or more steps or larger betas."
+            f"It leaks: more than {LEAK:g}. Samples start from pure noise, which the model never saw, so their "
+            "brightness stays near the mean. Set zero_terminal_snr=true (with v or x0), or more steps or larger betas."
         )
     return f"It leaks: more than {LEAK:g}. Let its noise grow larger at the end."

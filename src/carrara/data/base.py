@@ -50,7 +50,7 @@ class DataInfo:
     """What is known about a data set without decoding it; enough to choose a model for it.
 
     Attributes:
-        channels: what most pictures have; 0 for points. A transform converts the others.
+        channels: what suits most of the pictures; a transform converts the others. 0 for points.
         native: (height, width), the medians over the pictures; None for points.
         classes: the names behind the column ``label``; empty if there is none.
         vector_size: how many numbers the column ``vector`` has; 0 if there is none.

@@ -15,7 +15,7 @@ class NoiseEmbedding(nn.Module):
     B, with the log-SNR in the place of the step number).
 
     Args:
-        features: how many sines and cosines.
+        features: how many sines and cosines; an odd number is rounded down.
         width: the embedding's width.
     """
 
@@ -25,7 +25,7 @@ class NoiseEmbedding(nn.Module):
         super().__init__()
         rates = torch.exp(torch.linspace(math.log(_SLOWEST), math.log(_FASTEST), features // 2))
         self.register_buffer("rates", rates, persistent=False)
-        self.layers = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
+        self.layers = nn.Sequential(nn.Linear(2 * len(rates), width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, noise_level: PerSample) -> Tensor:
         """Maps (B,) half log-SNRs to (B, width)."""

@@ -1,4 +1,4 @@
-"""From a preset, a file and ``key=value`` arguments to a ``Recipe``; every mistake found is told at once, with its place."""
+"""From a preset, a file and ``key=value`` arguments to a ``Recipe``; mistakes are told all at once, with their place."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -28,7 +28,7 @@ def load(name: str | Path = DEFAULT, overrides: Sequence[str] = ()) -> Recipe:
     """Reads a recipe.
 
     Args:
-        name: a preset's name, or a path to a YAML file; a file may begin with ``preset: NAME`` and change what it likes.
+        name: a preset's name, or a path to a YAML file; a file may begin with ``preset: NAME`` and change it.
         overrides: ``key=value`` arguments, which have the last word.
 
     Raises:

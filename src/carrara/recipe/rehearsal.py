@@ -3,7 +3,6 @@
 import resource
 import sys
 from dataclasses import dataclass, replace
-from time import monotonic
 
 import torch
 
@@ -68,10 +67,8 @@ def rehearse(plan: Plan) -> Rehearsal:
     model = build.model(recipe).to(device)
     settings = replace(recipe.train, steps=STEPS, minutes=None)
     state = TrainState(build.objective(recipe, model), settings)
-    seconds, started, report = 0.0, monotonic(), None
-    for report in train(state, build.loader(recipe, training).batches, settings, seed=recipe.seed):
-        seconds, started = monotonic() - started, monotonic()
-    assert report is not None
+    first, last = train(state, build.loader(recipe, training).batches, settings, seed=recipe.seed)
+    seconds = last.seconds - first.seconds
     minutes = recipe.train.minutes
     return Rehearsal(
         parameters={
@@ -82,7 +79,7 @@ def rehearse(plan: Plan) -> Rehearsal:
         examples=len(training),
         held_out=len(held_out),
         batch=recipe.train.batch,
-        loss=report.loss,
+        loss=first.loss,
         step_seconds=seconds,
         steps=recipe.train.steps or max(1, round((minutes or 0) * 60 / seconds)),
         memory=_peak(device),

@@ -6,7 +6,7 @@ from typing import Any
 
 from carrara.backbone import AnyBackbone, MlpConfig, UNetConfig
 from carrara.conditioning import AnyConditioner, LabelsConfig, UnconditionalConfig, VectorsConfig
-from carrara.data import DataInfo
+from carrara.data import DataInfo, suggested_size
 from carrara.errors import UserError
 from carrara.recipe.schema import Recipe
 
@@ -55,14 +55,13 @@ def resolve(recipe: Recipe, info: DataInfo, device: str) -> Resolved:
 
 
 def _size(native: tuple[int, int], device: str) -> tuple[tuple[int, int], str]:
-    """The shorter side becomes a power of two; pictures keep their shape to a multiple of 8 pixels."""
-    largest, short = LARGEST[device], min(native)
-    side = max(8, min(largest, 1 << (short.bit_length() - 1)))
-    height, width = (max(8, round(side * edge / short / 8) * 8) for edge in native)
-    limit = (
-        f"at most {largest} on a {device.upper()}, so that training takes hours" if side < short else "their own size"
+    """A size, and why."""
+    size = suggested_size(native, LARGEST[device])
+    limit = f"at most {LARGEST[device]} on a {device.upper()}, so that training takes hours"
+    return (
+        size,
+        f"the pictures are {native[0]}x{native[1]} at the median; {limit if min(size) < min(native) else 'their own size'}",
     )
-    return (height, width), f"the pictures are {native[0]}x{native[1]} at the median; {limit}"
 
 
 def _backbone(size: tuple[int, int] | None, device: str) -> tuple[AnyBackbone, str]:

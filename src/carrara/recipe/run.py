@@ -91,7 +91,8 @@ def _resumed(folder: Path, wanted: Recipe | None, overrides: Sequence[str]) -> P
         other.insert(0, f"preset is {saved.preset}, not {wanted.preset}")
     if other:
         raise UserError(
-            f"'{folder}' holds another run ({'; '.join(other[:3])}): start this one elsewhere with --run, or leave that out"
+            f"'{folder}' holds another run ({'; '.join(other[:3])}): "
+            "start this one elsewhere with --run, or leave that out"
         )
     return Plan(recipe=changed, folder=folder, resumes=True)
 
@@ -151,8 +152,8 @@ class Session:
         self._about: dict[str, Any] = {"preset": self.recipe.preset, "data": whole.info.name}
         self._about |= {"examples": len(whole), "fingerprint": fingerprint(whole)}
         if distributed.is_main():
-            plan.folder.mkdir(parents=True, exist_ok=True)
-            _write(plan.folder / "recipe.yaml", dump(self.recipe).encode())
+            with pixels.replacing(plan.folder / "recipe.yaml") as file:
+                file.write(dump(self.recipe).encode())
         loader = build.loader(self.recipe, self.training_data, distributed.rank(), distributed.world())
         self.training = Training(
             self.objective,
@@ -213,9 +214,3 @@ class Session:
         new.rename(final)
         shutil.rmtree(old, ignore_errors=True)
         return Saved(step=clock.step, path=final)
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)

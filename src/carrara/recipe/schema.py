@@ -1,7 +1,7 @@
 """A recipe: everything that a run is made from, as one frozen value.
 
-The sections are the configuration objects of the packages they belong to, so a key is declared once, where it is used. What
-a preset leaves open (None) is filled in from the data by ``resolve``; a resolved recipe is complete.
+The sections are the configuration objects of the packages they belong to, so a key is declared once, where it is used.
+What a preset leaves open (None) is filled in from the data by ``resolve``; a resolved recipe is complete.
 """
 
 from dataclasses import dataclass
@@ -42,14 +42,14 @@ class DataSettings:
     Attributes:
         source: a folder, or one of the built-in data sets.
         size: (height, width) that pictures are brought to; None = chosen from the data.
-        channels: 1 grey, 3 colour, 4 colour with transparency, or any other number of ``.npy`` arrays; None = the data's.
-        fit: how a picture of another shape becomes one: ``cover`` crops, ``contain`` adds a border, ``stretch`` distorts.
+        channels: 1 grey, 3 colour, 4 colour with transparency, others for ``.npy`` arrays; None = the data's.
+        fit: what becomes of another shape: ``cover`` crops, ``contain`` adds a border, ``stretch`` distorts.
         crop: where ``cover`` crops: the centre, or at random.
         flip: mirrors half of the pictures; not for text, digits or scores.
         held_out: the part of the data that is never trained on, but measured.
         skin_tones: OpenMoji's skin-tone variants too.
         points: how many points, of a built-in set of points.
-        thickness: standard deviation of the Swiss roll around its curve, in units of its radius.
+        thickness: standard deviation of the Swiss roll around its curve; its coordinates' is about 1.
     """
 
     source: str = ""

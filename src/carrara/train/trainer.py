@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
@@ -137,7 +136,7 @@ def _gradient(
     for number, micro in enumerate(micros, start=1):
         share = len(micro) / len(batch)
         with distributed.synchronised(objective, when=number == len(micros)):
-            layers = ("layers", distributed.rank(), seed, step, number)  # for what draws from torch's generators: dropout
+            layers = ("layers", distributed.rank(), seed, step, number)
             with autocast(settings.precision, device), seeds.torch_generator(*layers, device=device):
                 report: LossReport = objective(micro, role, Draws(seed, micro.position, step))
             assert report.per_sample.shape == (len(micro),), "an objective's loss is one number per sample"
