@@ -54,9 +54,7 @@ def main(steps: int = 600, batch: int = 64, seed: int = 0, out: Path = Path("dig
         wished = torch.eye(10).repeat_interleave(8, dim=0)
         denoise = guide(denoiser.bind(conditioner({"label": wished})), denoiser.bind(conditioner.null(80)), scale=1.5)
         seeds = list(range(8)) * 10
-        way = generate(
-            clip(denoise), (1, 16, 16), seeds, sampler=DpmPp(), grid=Uniform(), steps=20, schedule=Cosine()
-        )
+        way = generate(clip(denoise), (1, 16, 16), seeds, sampler=DpmPp(), grid=Uniform(), steps=20, schedule=Cosine())
         pictures = last(way).x
     return save_png(grid(pictures, columns=8, row_labels=dataset.info.classes), out)
 

@@ -4,7 +4,8 @@
     python examples/swissroll.py runs/swissroll docs/gallery
 
 writes ``swissroll.png``: data noised (first row, left to right), noise denoised (second row, right to left),
-and the drift of the reverse process (third row); and ``swissroll-ablation.png``: ancestral sampling with its noise and without.
+and the drift of the reverse process (third row); and ``swissroll-ablation.png``: ancestral sampling with its noise and
+without.
 """
 
 import sys
@@ -22,7 +23,7 @@ from carrara.seeds import Draws
 from carrara.types import UNCONDITIONAL
 
 COUNT, STEPS, LIMIT, SIZE = 2000, 200, 3.0, 260
-TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
+TIMES = (0.0, 0.05, 0.1, 0.25, 1.0)
 
 
 def panel(points: Tensor) -> Image.Image:
@@ -60,17 +61,19 @@ def main(run: Path, out: Path) -> None:
     blank = Image.new("RGB", (SIZE, SIZE), plots.PAPER)
 
     rows = [list(map(panel, noised)), list(map(panel, denoised)), [blank, *drifts]]
-    columns = [f"t = {t:g}" for t in TIMES]
-    pixels.save_png(
-        plots.sheet(rows, columns, ["data, noised", "noise, denoised", "drift"]), out / "swissroll.png", overwrite=True
-    )
+    labels = ["data, noised", "noise, denoised", "drift"]
+    save(plots.sheet(rows, [f"t = {t:g}" for t in TIMES], labels), out / "swissroll.png")
 
     silent = last(Ddpm().steps(denoise, x, grid, schedule, lambda _: torch.zeros_like(x))).x
-    ablation = [[panel(data), panel(denoised[0]), panel(silent)]]
     names = ["data", "with the added noise", "without it"]
-    pixels.save_png(plots.sheet(ablation, names, [""]), out / "swissroll-ablation.png", overwrite=True)
+    save(plots.sheet([[panel(data), panel(denoised[0]), panel(silent)]], names, [""]), out / "swissroll-ablation.png")
     for name, points in zip(names, (data, denoised[0], silent), strict=True):
         print(f"{name:22} standard deviations {points.std(0).tolist()}")
+
+
+def save(page: Image.Image, path: Path) -> None:
+    """Writes a page with a palette, which is enough for dots and arrows."""
+    print(pixels.save_png(page.quantize(32), path, overwrite=True))
 
 
 if __name__ == "__main__":

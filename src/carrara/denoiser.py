@@ -41,14 +41,14 @@ class Denoiser(nn.Module):
         return self.backbone(expand(coefficients.inp, x_t).to(x_t) * x_t, level, cond).float()
 
     def forward(self, x_t: Samples, t: Scalars, cond: Conditioning) -> Samples:
-        """Equation (1).
+        """Equation (1), in float32 for times of either precision.
 
         Args:
             x_t: (B, *S).
             t: () or (B,).
         """
         coefficients = self.coefficients(t)
-        return coefficients.denoised(x_t, self.output(x_t, coefficients, cond))
+        return coefficients.denoised(x_t, self.output(x_t, coefficients, cond)).float()
 
     def bind(self, cond: Conditioning) -> DenoiseFn:
         """The function of (x_t, t) that samplers call."""

@@ -1,5 +1,7 @@
 """Conditions: labels, several, mixed, vectors; dropped by one coin per sample; typed by people."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
 import torch
 from carrara.conditioning import (
@@ -39,7 +41,7 @@ def vector(cond: Conditioning) -> Tensor:
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> object:
+def seeded() -> Iterator[None]:
     with torch_generator(0):
         yield
 
@@ -59,8 +61,9 @@ def test_vectors_are_embedded_linearly() -> None:
     torch.testing.assert_close(both, 2 * vector(told({"vector": x})) - vector(told({"vector": y})))
 
 
-@pytest.mark.parametrize("told", [labels(), vectors()], ids=["labels", "vectors"])
-def test_null_is_one_learned_vector_that_no_column_makes(told: Labels | Vectors) -> None:
+@pytest.mark.parametrize("make", [labels, vectors])
+def test_null_is_one_learned_vector_that_no_column_makes(make: Callable[[], Labels | Vectors]) -> None:
+    told = make()
     torch.nn.init.normal_(told.nothing)
     null = vector(told.null(3))
     assert null.shape == (3, 8)
@@ -98,8 +101,9 @@ def test_dropping_is_independent_from_sample_to_sample_and_of_the_batch() -> Non
     assert both == pytest.approx(0.01, abs=4 * (0.01 / 8000) ** 0.5)
 
 
-@pytest.mark.parametrize("told", [labels(), vectors()], ids=["labels", "vectors"])
-def test_every_parameter_learns(told: Conditioner) -> None:
+@pytest.mark.parametrize("make", [labels, vectors])
+def test_every_parameter_learns(make: Callable[[], Conditioner]) -> None:
+    told = make()
     rows = torch.randn(4, 5 if isinstance(told, Labels) else 3)
     vector(told({str(told.column): rows}, torch.tensor([True, True, True, False]))).square().sum().backward()
     assert all(p.grad is not None for p in told.parameters())

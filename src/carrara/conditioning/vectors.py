@@ -8,6 +8,7 @@ One-hot rows are class labels; rows with several ones are several labels at once
 (half one class, half another); and any real numbers are a context vector.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,9 +73,12 @@ class Vectors(VectorConditioner):
 
 def _number(text: str, where: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise UserError(f"'{text}' in '{where.strip()}' is not a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"'{text}' in '{where.strip()}' is not a number")
+    return number
 
 
 @dataclass(frozen=True, kw_only=True)

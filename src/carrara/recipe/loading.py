@@ -1,4 +1,4 @@
-"""From a preset, a file and ``key=value`` arguments to a ``Recipe``; mistakes are told all at once, with their place."""
+"""From a preset, a file and ``key=value`` arguments to a ``Recipe``; all mistakes at once, each with its place."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache

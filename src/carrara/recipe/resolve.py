@@ -58,10 +58,8 @@ def _size(native: tuple[int, int], device: str) -> tuple[tuple[int, int], str]:
     """A size, and why."""
     size = suggested_size(native, LARGEST[device])
     limit = f"at most {LARGEST[device]} on a {device.upper()}, so that training takes hours"
-    return (
-        size,
-        f"the pictures are {native[0]}x{native[1]} at the median; {limit if min(size) < min(native) else 'their own size'}",
-    )
+    why = limit if min(size) < min(native) else "their own size"
+    return size, f"the pictures are {native[0]}x{native[1]} at the median; {why}"
 
 
 def _backbone(size: tuple[int, int] | None, device: str) -> tuple[AnyBackbone, str]:
