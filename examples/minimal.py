@@ -20,8 +20,8 @@ from carrara.seeds import Draws, torch_generator
 from carrara.train import Ema
 
 
-def main(steps: int = 600, batch: int = 64, seed: int = 0, out: Path = Path("digits.png")) -> Path:
-    """Trains on handwritten digits and draws each of them eight times; returns where the picture is."""
+def main(steps: int = 600, batch: int = 64, seed: int = 0, columns: int = 8, out: Path = Path("digits.png")) -> Path:
+    """Trains on handwritten digits and draws each of them ``columns`` times; returns where the picture is."""
     # Data: 1797 pictures, a part held out, enlarged to 16x16 grey pixels in [-1, 1]
     dataset, _ = split(digits(), 0.05)
     loader = Loader(dataset, Transform(size=(16, 16), channels=1), batch, seed)
@@ -38,7 +38,7 @@ def main(steps: int = 600, batch: int = 64, seed: int = 0, out: Path = Path("dig
 
     # Training: every random number is a function of the seed, the sample and the step
     optimizer = torch.optim.AdamW(objective.roles()["main"], lr=2e-3, betas=(0.9, 0.99), weight_decay=0)
-    average = Ema(objective, half_life=5000, rampup=0.05)
+    average = Ema(objective, half_life=5000.0, rampup=0.05)
     for step, samples in zip(range(steps), loader.batches(), strict=False):
         optimizer.param_groups[0]["lr"] = 2e-3 * min(1, (step + 1) / 50, 3 * (1 - step / steps))
         loss = objective(samples, "main", Draws(seed, samples.position, step)).per_sample.mean()
@@ -51,12 +51,13 @@ def main(steps: int = 600, batch: int = 64, seed: int = 0, out: Path = Path("dig
 
     # Samples: a row for each digit; a column shares its noise
     with average.swapped_in(), torch.no_grad():
-        wished = torch.eye(10).repeat_interleave(8, dim=0)
-        denoise = guide(denoiser.bind(conditioner({"label": wished})), denoiser.bind(conditioner.null(80)), scale=1.5)
-        seeds = list(range(8)) * 10
+        wished = torch.eye(10).repeat_interleave(columns, dim=0)
+        told, untold = conditioner({"label": wished}), conditioner.null(len(wished))
+        denoise = guide(denoiser.bind(told), denoiser.bind(untold), scale=1.5)
+        seeds = list(range(columns)) * 10
         way = generate(clip(denoise), (1, 16, 16), seeds, sampler=DpmPp(), grid=Uniform(), steps=20, schedule=Cosine())
         pictures = last(way).x
-    return save_png(grid(pictures, columns=8, row_labels=dataset.info.classes), out)
+    return save_png(grid(pictures, columns=columns, row_labels=dataset.info.classes), out)
 
 
 if __name__ == "__main__":

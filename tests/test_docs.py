@@ -1,4 +1,7 @@
-"""What the documentation says is true: its code runs, its tables are complete, its links lead somewhere."""
+"""What the pages say is true: their code runs, their tables are complete, their links lead somewhere.
+
+The README has a test of its own.
+"""
 
 import doctest
 import importlib.util
@@ -8,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
-from conftest import REPOSITORY
 
-from carrara.model import DiffusionModel
-from carrara.recipe import Recipe, build, load, parse, presets
-from carrara.recipe.sources import from_arguments
+from carrara.recipe import Recipe, presets
 
-PAGES = sorted(path for path in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
+REPOSITORY = Path(__file__).parent.parent
+PAGES = sorted({*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")} - {REPOSITORY / "README.md"})
 FENCE = re.compile(r"^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)(?P<target>[^)#\s]+)(?:#[^)]*)?\)")
 ROW = re.compile(r"^\| `(?P<key>[\w.]+)` \| `(?P<default>[^`]*)` \| (?P<meaning>.+) \|$", re.MULTILINE)
@@ -27,26 +27,17 @@ def page_name(path: Path) -> str:
 
 
 def blocks(path: Path) -> Iterator[tuple[int, str]]:
-    """The Python blocks of a page with their lines; ``python no-run`` marks the ones that need more than the page has."""
+    """The Python blocks of a page and their lines."""
     text = path.read_text(encoding="utf-8")
     for match in FENCE.finditer(text):
         if match["language"].strip() == "python":
             yield text[: match.start()].count("\n") + 1, match["code"]
 
 
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working directory with an untrained model in ``runs/digits``."""
-    monkeypatch.chdir(tmp_path)
-    small = ["model.backbone={kind: unet, channels: 8, multipliers: [1], blocks: 1, attention_levels: []}"]
-    recipe = load("digits", [*small, "data.size=8", "model.conditioner={kind: labels, classes: ['3', '7']}"])
-    build.model(recipe).save(tmp_path / "runs" / "digits" / "model")
-
-
-@pytest.mark.usefixtures("runs")
 @pytest.mark.parametrize("path", [page for page in PAGES if list(blocks(page))], ids=page_name)
-def test_code_on_pages_runs(path: Path) -> None:
+def test_code_on_pages_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks with ``>>>`` must print what they say; the others must run. The blocks of a page share their names."""
+    monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "page"}
     report: list[str] = []
     for line, code in blocks(path):
@@ -71,7 +62,7 @@ def test_minimal_example_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert spec is not None and spec.loader is not None
     minimal = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(minimal)
-    path = minimal.main(steps=2, batch=4, out=tmp_path / "digits.png")
+    path = minimal.main(steps=2, batch=4, columns=1, out=tmp_path / "digits.png")
     assert path.stat().st_size > 1000
     assert "step 0: loss" in capsys.readouterr().out
 
@@ -86,14 +77,11 @@ def properties(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, A
     """Every key of the schema with its default; below a union, the keys of each member after its kind."""
     for name, below in node.get("properties", {}).items():
         members = list(sections(below))
-        key = f"{path}{name}"
-        if not members:
-            yield key, below.get("default")
+        if not members and name != "kind":
+            yield path + name, below.get("default")
         for member in members:
             kind = member["properties"].get("kind", {}).get("const")
-            yield from (
-                (k, v) for k, v in properties(member, f"{key}.{kind}." if kind else f"{key}.") if not k.endswith(".kind")
-            )
+            yield from properties(member, f"{path}{name}.{kind}." if kind else f"{path}{name}.")
 
 
 def sections(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -113,8 +101,7 @@ def documented() -> dict[str, str]:
 
 
 def test_every_key_of_a_recipe_is_documented_with_its_default() -> None:
-    wanted = {key: default for key, default in properties(SCHEMA) if key != "train" and default != "required"}
-    assert {key: yaml.safe_load(text) for key, text in documented().items()} == wanted
+    assert {key: yaml.safe_load(text) for key, text in documented().items()} == dict(properties(SCHEMA))
 
 
 def test_every_kind_is_documented() -> None:

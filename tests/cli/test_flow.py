@@ -1,7 +1,12 @@
 """What a user does, from a folder to samples, through the command."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +80,44 @@ def test_replay_notices_another_model(carrara: Command, run: Path) -> None:
     code, said = carrara("replay", run / "samples" / "sample" / "grid.png")
     assert code == 2
     assert "has changed since" in said
+
+
+def test_previews_and_strips_replay_too(carrara: Command, run: Path) -> None:
+    """A preview was drawn with the averages of its step, which that step's checkpoint still has."""
+    code, said = carrara("replay", run / "samples" / "step-000004.png", "--run", run / "checkpoints" / "step-4")
+    assert code == 0, said
+    assert "every pixel is the same" in said
+    carrara("sample", run, "-n", "3", "--strip")
+    code, said = carrara("replay", run / "samples" / "sample" / "strip.png")
+    assert code == 0, said
+    assert "every pixel is the same" in said
+
+
+def test_a_run_that_went_on_is_sampled_as_it_is_now(carrara: Command, run: Path) -> None:
+    """model/ is of step 4; a checkpoint of step 6, whose process was killed before it wrote model/, is newer."""
+    old = load(run).model.digest()
+    shutil.copytree(run / "model", run / "kept")
+    carrara("train", "--run", run, "train.steps=6")
+    new = load(run).model.digest()
+    shutil.rmtree(run / "model")
+    (run / "kept").rename(run / "model")
+    assert load(run).model.digest() == new != old
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "long"
+    command = [sys.executable, "-m", "carrara", "train", str(photos), "--run", str(run), *TINY, "train.steps=100000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 60
+    while not (run / "log.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Stopped and saved after step" in said
+    assert "same command goes on" in said
+    steps = [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]
+    assert (run / "checkpoints" / f"step-{steps[-1]}" / "manifest.json").exists()
 
 
 def test_nothing_is_overwritten(carrara: Command, run: Path) -> None:

@@ -4,21 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
-from torch import Tensor
 
-from carrara import pixels, plots, recipe
-from carrara.cli.progress import TrainingProgress, sampling_bar
-from carrara.model import DiffusionModel
-from carrara.recipe import HeldOut, Plan, Preview, Request, Saved, Session, build
-from carrara.sample import SampleStep
+from carrara import pixels, recipe
+from carrara.cli.progress import TrainingProgress, tracked
+from carrara.recipe import HeldOut, Plan, Preview, Saved, Session, build
 from carrara.train import StepReport, launched
 from carrara.train.distributed import is_main
 
 console = Console(highlight=False, soft_wrap=True)
-
-STRIP_SAMPLES, STRIP_STATES = 6, 9
 
 
 def demo(folder: Path, overrides: Sequence[str]) -> None:
@@ -98,51 +92,11 @@ def sample(
     """Draws samples into a folder: all together, and one by one. Returns the folder."""
     model = recipe.open_model(folder).to(build.device())
     wanted = recipe.request(model, wishes, count, seed, changes)
-    samples, states = _draw(model, wanted)
+    drawn = recipe.collect(model, wanted, tracked(recipe.draw(model, wanted), len(wanted.seeds), console))
     out = pixels.fresh(folder / "samples" / "sample") if out is None else out
-    paths = recipe.save(out, samples, wanted, recipe.record(folder, model, wanted))
-    if strip:
-        paths.append(_save_strip(out, states))
-    console.print(f"{len(samples)} samples in [bold]{out}[/]: begin with {paths[0].name}")
+    paths = recipe.save(out, drawn, recipe.record(folder, model, wanted), strip=strip)
+    console.print(f"{len(wanted.seeds)} samples in [bold]{out}[/]: begin with {paths[0].name}")
     return out
-
-
-def _draw(model: DiffusionModel, wanted: Request) -> tuple[Tensor, list[Tensor]]:
-    """The samples, and the states of the first few on their way, at most ``STRIP_STATES`` of them."""
-    done: list[Tensor] = []
-    states: list[Tensor] = []
-    with sampling_bar(console) as bar:
-        task = bar.add_task("sampling", total=None)
-        for at in recipe.draw(model, wanted):
-            bar.update(
-                task, total=len(wanted.seeds), completed=at.first + len(at.step.x) * (at.step.index + 1) / at.step.total
-            )
-            if at.first == 0 and _is_shown(at.step):
-                states.append(
-                    _visible(at.step, model)[:: max(1, len(at.step.x) // STRIP_SAMPLES)][:STRIP_SAMPLES].cpu()
-                )
-            if at.pixels is not None:
-                done.append(at.pixels.cpu())
-    return torch.cat(done), states
-
-
-def _is_shown(step: SampleStep) -> bool:
-    """About ``STRIP_STATES`` steps, evenly spaced, the last one among them."""
-    return (step.total - 1 - step.index) % max(1, round(step.total / STRIP_STATES)) == 0
-
-
-def _visible(step: SampleStep, model: DiffusionModel) -> Tensor:
-    """A state as pixels: noise of any scale is brought to the scale of data."""
-    alpha, sigma = model.config.schedule(torch.tensor(step.t, dtype=torch.float64))
-    return model.first_stage.decode(step.x / torch.hypot(alpha, sigma).item())
-
-
-def _save_strip(out: Path, states: Sequence[Tensor]) -> Path:
-    """From left to right, noise becomes samples."""
-    if states[0].ndim == 2:
-        planes = [plots.Plane(200, 3.0).points(state).picture() for state in states]
-        return pixels.save_png(plots.sheet([planes], [""] * len(planes), [""]), out / "strip.png")
-    return pixels.save_png(pixels.strip(states), out / "strip.png")
 
 
 def replay(image: Path, folder: Path | None, out: Path | None) -> None:

@@ -1,11 +1,20 @@
 """Progress on a terminal as a bar, and in a log file as a line now and then."""
 
+from collections.abc import Iterable, Iterator
 from time import monotonic
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
+from carrara.task import Progress as SampleProgress
 from carrara.train import Clock, StepReport
 
 LINE_EVERY = 10.0
@@ -61,13 +70,11 @@ class TrainingProgress:
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
-def sampling_bar(console: Console) -> Progress:
-    """A bar for the steps of a sampler."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+def tracked(samples: Iterable[SampleProgress], count: int, console: Console) -> Iterator[SampleProgress]:
+    """Passes on what a sampler says, and shows how many of ``count`` samples it amounts to."""
+    columns = (TextColumn("sampling"), BarColumn(bar_width=30), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("sampling", total=count)
+        for at in samples:
+            bar.update(task, completed=at.first + len(at.step.x) * (at.step.index + 1) / at.step.total)
+            yield at

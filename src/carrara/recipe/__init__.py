@@ -6,10 +6,11 @@ from carrara.recipe.loading import dump, load, parse, presets
 from carrara.recipe.rehearsal import Rehearsal, rehearse
 from carrara.recipe.resolve import Resolved, resolve
 from carrara.recipe.run import HeldOut, Plan, Preview, Saved, Session, plan
-from carrara.recipe.sampling import Pipeline, Request, draw, finished, record, replay, request, save
+from carrara.recipe.sampling import Drawn, Pipeline, Request, collect, draw, record, replay, request, save
 from carrara.recipe.schema import Recipe
 
 __all__ = [
+    "Drawn",
     "HeldOut",
     "Pipeline",
     "Plan",
@@ -21,9 +22,9 @@ __all__ = [
     "Saved",
     "Session",
     "build",
+    "collect",
     "draw",
     "dump",
-    "finished",
     "load",
     "open_model",
     "parse",

@@ -25,7 +25,7 @@ from carrara.model import config_json
 from carrara.recipe import build
 from carrara.recipe.loading import DEFAULT, dump, load, presets
 from carrara.recipe.resolve import RUN_CHANGES, differences, resolve
-from carrara.recipe.sampling import Request, cycled, draw, finished, picture
+from carrara.recipe.sampling import Request, collect, cycled, record
 from carrara.recipe.schema import Recipe
 from carrara.train import Log, StepReport, Training, autocast, distributed, held_out
 from carrara.train.precision import matmul_dtype
@@ -193,13 +193,16 @@ class Session:
 
     def _preview(self, step: int) -> Path:
         count = self.recipe.preview.count
-        wanted = Request(
-            wishes=tuple(cycled(self.model, count)), seeds=tuple(range(count)), settings=self.recipe.sample
-        )
         dtype = matmul_dtype(self.recipe.train.precision, self.model.device)
-        samples = finished(draw(self.model, wanted, autocast=dtype))
+        wanted = Request(
+            wishes=tuple(cycled(self.model, count)),
+            seeds=tuple(range(count)),
+            settings=self.recipe.sample,
+            precision="bfloat16" if dtype == torch.bfloat16 else "float32",
+        )
         path = self.folder / "samples" / f"step-{step:06d}.png"
-        return pixels.save_png(picture(samples, wanted), path, overwrite=True)
+        picture = collect(self.model, wanted).picture("grid")
+        return pixels.save_png(picture, path, record(self.folder, self.model, wanted), overwrite=True)
 
     def _save(self) -> Saved:
         """Writes ``model/`` beside the old one, then puts it in its place; a checkpoint of the same step exists."""

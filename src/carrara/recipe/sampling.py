@@ -1,9 +1,9 @@
 """Samples that know how they were made, and can be made again."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,8 +16,12 @@ from carrara import pixels, plots
 from carrara.errors import UserError
 from carrara.model import DiffusionModel
 from carrara.recipe.folder import open_model
-from carrara.sample import SampleSettings, grid, sampler
+from carrara.sample import SampleSettings, SampleStep, grid, sampler
 from carrara.task.generate import Progress, generate
+
+PictureKind = Literal["grid", "strip", "sample"]
+"""All samples; a few samples on their way from noise; a sample alone."""
+STRIP_SAMPLES, STRIP_STATES = 6, 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,7 @@ class Request:
         wishes: what each sample shall show, as a user types it; None says nothing.
         seeds: one per sample.
         settings: how to go from noise to data.
+        precision: what the network multiplies in.
         columns: how many samples side by side; None makes a square.
         labels: of the rows.
     """
@@ -35,12 +40,13 @@ class Request:
     wishes: tuple[str | None, ...]
     seeds: tuple[int, ...]
     settings: SampleSettings
+    precision: Literal["float32", "bfloat16"] = "float32"
     columns: int | None = None
     labels: tuple[str, ...] = ()
 
     def only(self, k: int) -> "Request":
         """The request for sample ``k`` alone, which gives the same sample."""
-        return Request(wishes=(self.wishes[k],), seeds=(self.seeds[k],), settings=self.settings)
+        return replace(self, wishes=(self.wishes[k],), seeds=(self.seeds[k],), columns=None, labels=())
 
 
 def request(
@@ -97,52 +103,101 @@ def cycled(model: DiffusionModel, count: int) -> list[str | None]:
     return [classes[k % len(classes)] if classes else None for k in range(count)]
 
 
-def draw(model: DiffusionModel, wanted: Request, **options: Any) -> Iterator[Progress]:
+def draw(model: DiffusionModel, wanted: Request) -> Iterator[Progress]:
     """Makes the samples of a request, step by step; see ``task.generate``."""
-    return generate(model, wanted.wishes, wanted.seeds, wanted.settings, **options)
+    dtype = torch.bfloat16 if wanted.precision == "bfloat16" else torch.float32
+    return generate(model, wanted.wishes, wanted.seeds, wanted.settings, autocast=dtype)
 
 
-def finished(progress: Iterator[Progress]) -> Tensor:
-    """All samples at once, (N, *S) on the CPU."""
-    return torch.cat([p.pixels.cpu() for p in progress if p.pixels is not None])
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What came out of a request, on the CPU.
+
+    Attributes:
+        samples: (N, *S).
+        states: a few samples on their way, from noise to data: (n, *S) each.
+    """
+
+    wanted: Request
+    samples: Tensor
+    states: tuple[Tensor, ...]
+
+    def picture(self, kind: PictureKind) -> Image.Image:
+        """All samples, their way from noise, or the only sample."""
+        match kind, self.samples.ndim:
+            case "strip", 2:
+                planes = [plots.Plane(200).points(state).picture() for state in self.states]
+                return plots.sheet([planes], [""] * len(planes), [""])
+            case "strip", _:
+                return pixels.strip(self.states)
+            case _, 2:
+                return plots.scatter(self.samples, size=480)
+            case "sample", _:
+                return pixels.to_image(pixels.to_uint8(self.samples)[0])
+            case _:
+                return pixels.grid(self.samples, self.wanted.columns, row_labels=self.wanted.labels)
 
 
-def record(folder: Path, model: DiffusionModel, wanted: Request) -> dict[str, Any]:
+def collect(model: DiffusionModel, wanted: Request, progress: Iterable[Progress] | None = None) -> Drawn:
+    """Runs a request to its end.
+
+    Args:
+        progress: what ``draw`` yields, for a caller who wants to watch it.
+    """
+    done: list[Tensor] = []
+    states: list[Tensor] = []
+    for at in draw(model, wanted) if progress is None else progress:
+        if at.first == 0 and _is_shown(at.step):
+            few = _visible(at.step, model)[:: max(1, len(at.step.x) // STRIP_SAMPLES)]
+            states.append((few[:STRIP_SAMPLES] if few.ndim == 4 else _visible(at.step, model)).cpu())
+        if at.pixels is not None:
+            done.append(at.pixels.cpu())
+    return Drawn(wanted=wanted, samples=torch.cat(done), states=tuple(states))
+
+
+def _is_shown(step: SampleStep) -> bool:
+    """About ``STRIP_STATES`` steps, evenly spaced, the last one among them."""
+    return (step.total - 1 - step.index) % max(1, round(step.total / STRIP_STATES)) == 0
+
+
+def _visible(step: SampleStep, model: DiffusionModel) -> Tensor:
+    """A state as pixels: noise of any scale is brought to the scale of data."""
+    alpha, sigma = model.config.schedule(torch.tensor(step.t, dtype=torch.float64))
+    with torch.no_grad():
+        return model.first_stage.decode(step.x / torch.hypot(alpha, sigma).item())
+
+
+def record(folder: Path, model: DiffusionModel, wanted: Request, kind: PictureKind = "grid") -> dict[str, Any]:
     """What a PNG carries: enough to make it again, and to know whether the weights are still the same."""
     return {
         "carrara": carrara.__version__,
         "run": str(folder),
         "weights": model.digest(),
+        "picture": kind,
         "request": TypeAdapter(Request).dump_python(wanted, mode="json"),
     }
 
 
-def save(folder: Path, samples: Tensor, wanted: Request, about: Mapping[str, Any]) -> list[Path]:
-    """Writes all samples as one ``grid.png`` and each as a file of its own; overwrites nothing.
+def save(folder: Path, drawn: Drawn, about: Mapping[str, Any], *, strip: bool = False) -> list[Path]:
+    """Writes all samples as one ``grid.png``, each as a file of its own, and their way from noise if asked for.
 
-    Pictures become PNGs that carry their recipe; points, and pictures that PNG cannot hold, become ``.npy``.
+    Pictures become PNGs that carry their recipe; points, and pictures that PNG cannot hold, become ``.npy``. Nothing is
+    overwritten.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    sheet = picture(samples, wanted)
-    paths = [pixels.save_png(sheet, folder / "grid.png", about)]
-    if samples.ndim == 4 and samples.shape[1] in (1, 3, 4):
-        request_of = TypeAdapter(Request)
-        for k, sample in enumerate(samples):
-            own = {**about, "request": request_of.dump_python(wanted.only(k), mode="json")}
-            image = pixels.to_image(pixels.to_uint8(sample[None])[0])
-            paths.append(pixels.save_png(image, folder / f"{k:04d}.png", own))
+    paths = [pixels.save_png(drawn.picture("grid"), folder / "grid.png", about)]
+    if strip:
+        paths.append(pixels.save_png(drawn.picture("strip"), folder / "strip.png", {**about, "picture": "strip"}))
+    if drawn.samples.ndim == 4 and drawn.samples.shape[1] in (1, 3, 4):
+        requests = TypeAdapter(Request)
+        for k, array in enumerate(pixels.to_uint8(drawn.samples)):
+            own = requests.dump_python(drawn.wanted.only(k), mode="json")
+            own = {**about, "picture": "sample", "request": own}
+            paths.append(pixels.save_png(pixels.to_image(array), folder / f"{k:04d}.png", own))
     else:
         path = pixels.fresh(folder / "samples.npy")
-        np.save(path, samples.numpy())
+        np.save(path, drawn.samples.numpy())
         paths.append(path)
     return paths
-
-
-def picture(samples: Tensor, wanted: Request) -> Image.Image:
-    """One picture of all samples: a grid of pictures, or a plot of points."""
-    if samples.ndim == 2:
-        return plots.scatter(samples, size=480)
-    return pixels.grid(samples, wanted.columns, row_labels=wanted.labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,15 +222,16 @@ def replay(image: Path, folder: Path | None = None, out: Path | None = None) -> 
     about = pixels.read_recipe(image)
     try:
         wanted = TypeAdapter(Request).validate_python(about["request"])
-        source, digest = folder or Path(about["run"]), str(about["weights"])
+        source, digest, kind = folder or Path(about["run"]), str(about["weights"]), about["picture"]
     except (KeyError, TypeError, ValidationError):
         raise UserError(f"the recipe in '{image}' is of another kind: only samples can be replayed") from None
     model = open_model(source)
     if model.digest() != digest:
-        raise UserError(f"the model in '{source}' has changed since '{image}' was made: name the old one with --run")
-    samples = finished(draw(model, wanted))
-    alone = len(wanted.seeds) == 1 and samples.ndim == 4
-    again = pixels.to_image(pixels.to_uint8(samples)[0]) if alone else picture(samples, wanted)
+        raise UserError(
+            f"the model in '{source}' has changed since '{image}' was made: "
+            "name the old one, or its checkpoint, with --run"
+        )
+    again = collect(model, wanted).picture(kind)
     path = pixels.save_png(again, out or image.with_stem(f"{image.stem}-replay"), about)
     with Image.open(image) as before:
         same = before.size == again.size and np.array_equal(np.asarray(before), np.asarray(again))
@@ -204,7 +260,7 @@ class Pipeline:
         Raises:
             UserError: a wish or a setting that the model does not understand.
         """
-        return finished(draw(self.model, request(self.model, wishes, count, seed, changes)))
+        return collect(self.model, request(self.model, wishes, count, seed, changes)).samples
 
     def generate(self, *wishes: str, count: int = 1, seed: int = 0, **changes: Any) -> list[Image.Image]:
         """Draws pictures; arguments as in ``samples``."""
