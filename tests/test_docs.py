@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from carrara.recipe import Recipe, presets
+from test_layers import LAYERS, PACKAGE
 
 REPOSITORY = Path(__file__).parent.parent
 PAGES = sorted({*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")} - {REPOSITORY / "README.md"})
@@ -113,3 +114,10 @@ def test_every_kind_is_documented() -> None:
 def test_every_preset_is_documented() -> None:
     text = (REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")
     assert [name for name in presets() if f"`{name}`" not in text] == []
+
+
+def test_the_layers_are_documented_as_they_are() -> None:
+    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d \| (.+) \|$", text, re.MULTILINE)
+    there = {path.stem for path in PACKAGE.iterdir()}
+    assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == [layer & there for layer in LAYERS]

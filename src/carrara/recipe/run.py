@@ -151,6 +151,7 @@ class Session:
         self.objective = build.objective(self.recipe, self.model)
         self._about: dict[str, Any] = {"preset": self.recipe.preset, "data": whole.info.name}
         self._about |= {"examples": len(whole), "fingerprint": fingerprint(whole)}
+        distributed.anywhere(False, device)  # nobody writes before all have looked into the folder
         if distributed.is_main():
             with pixels.replacing(plan.folder / "recipe.yaml") as file:
                 file.write(dump(self.recipe).encode())
