@@ -1,6 +1,6 @@
 """The whole flow without a recipe: data, network, training loop, averaged weights, samples, a picture.
 
-Run it with ``python examples/minimal.py``; it takes about two minutes on two cores and writes ``digits.png``.
+Run it with ``python examples/minimal.py``; it takes three minutes of one core and writes ``digits.png``.
 """
 
 from pathlib import Path

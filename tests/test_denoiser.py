@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch import Tensor
+
 from analytic import SCHEDULES
 from carrara.backbone import Backbone, MlpConfig
 from carrara.denoiser import Denoiser
@@ -21,7 +23,6 @@ from carrara.noise import (
 )
 from carrara.seeds import Draws, torch_generator
 from carrara.types import UNCONDITIONAL, Conditioning
-from torch import Tensor
 
 PARAMETERIZATIONS = [Eps(), X0(), V(), Flow(), Edm(sigma_data=0.7)]
 TIMES = torch.tensor([0.02, 0.1, 0.35, 0.6, 0.85, 1.0])

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from carrara.seeds import Draws, integer, mix, permutation, torch_generator
 from torch import Tensor
+
+from carrara.seeds import Draws, integer, mix, permutation, torch_generator
 
 COUNT = 40_000
 
@@ -15,7 +16,7 @@ def draws(count: int = COUNT, seed: int = 0, step: int = 0) -> Draws:
 
 
 def distance(sample: Tensor, cdf: Tensor) -> float:
-    """Kolmogorov and Smirnov's: the largest distance of the sample's distribution function from ``cdf``, its own there."""
+    """Kolmogorov and Smirnov's: the largest distance of the sample's distribution function from ``cdf``."""
     n = len(sample)
     rank = torch.arange(n + 1, dtype=torch.float64) / n
     ordered = cdf.sort().values
@@ -40,7 +41,7 @@ def test_normal_numbers_have_the_normal_s_moments_and_distribution(along: str) -
 @pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
 def test_uniform_numbers_are_uniform_and_never_0_or_1(shape: tuple[int, ...]) -> None:
     u = draws(COUNT // math.prod(shape)).uniform("x", *shape).flatten().double()
-    assert 0 < u.min()
+    assert u.min() > 0
     assert u.max() < 1
     assert distance(u, u) < 1.95 / math.sqrt(len(u))
     assert u.mean().item() == pytest.approx(0.5, abs=4 / math.sqrt(12 * len(u)))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from carrara.shapes import expand
 from carrara.types import UNCONDITIONAL, Batch, Conditioning
 

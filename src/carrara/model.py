@@ -132,7 +132,10 @@ class DiffusionModel(nn.Module):
             UserError: the folder is not a model's, is damaged, or is from a newer Carrara.
         """
         config, about = read_config(folder)
-        model = cls(config, about)
+        try:
+            model = cls(config, about)
+        except ValueError as error:
+            raise UserError(f"'{folder / 'config.json'}' describes no model that works: {error}") from error
         for name, part in model.named_children():
             if weights(part):
                 _read_part(folder / f"{name}.safetensors", part)

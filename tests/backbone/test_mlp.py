@@ -3,11 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from carrara.backbone import Backbone, Mlp, MlpConfig
 from carrara.nn import NoiseEmbedding
 from carrara.seeds import Draws, torch_generator
 from carrara.types import UNCONDITIONAL, Conditioning
-from torch import Tensor
 
 
 def numbers(name: str, count: int, *shape: int) -> Tensor:

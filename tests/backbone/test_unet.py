@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from carrara.backbone import Backbone, UNetConfig
 from carrara.backbone.unet import ContextGate, Modulation
 from carrara.nn import PixelAttention, group_norm
 from carrara.seeds import Draws, torch_generator
 from carrara.types import UNCONDITIONAL, Conditioning
-from torch import Tensor
 
 TINY = UNetConfig(channels=8, multipliers=(1, 2), blocks=1, attention_levels=(1,))
 MODULATIONS: tuple[Modulation, ...] = ("shift", "scale_shift", "context")

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from torch import Tensor
+
 from carrara.conditioning import (
     Conditioner,
     Labels,
@@ -16,7 +18,6 @@ from carrara.conditioning import (
 from carrara.errors import UserError
 from carrara.seeds import Draws, torch_generator
 from carrara.types import UNCONDITIONAL, Conditioning
-from torch import Tensor
 
 ANIMALS = ("cat", "dog", "red panda", "a+b", "3:2")
 

@@ -1,4 +1,4 @@
-"""The diffusion loss: its least values on Gaussian data, one number per sample, and a training that reaches the optimum."""
+"""The diffusion loss: its least values on Gaussian data, one number per sample, a training that reaches the optimum."""
 
 import math
 from collections.abc import Mapping
@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
+
 from carrara.autoencoder import Identity
 from carrara.backbone import Backbone, MlpConfig, UNetConfig
 from carrara.conditioning import Conditioner, Labels, LabelsConfig, UnconditionalConfig
@@ -36,7 +38,9 @@ from carrara.objective import DiffusionObjective
 from carrara.objective.diffusion import NOISE_LEVELS
 from carrara.seeds import Draws, torch_generator
 from carrara.types import Batch, Conditioning
-from torch import Tensor
+
+
+UNIFORM, UNIT = UniformTimes(), UnitWeighting()
 
 
 class Optimal(Backbone):
@@ -58,8 +62,8 @@ def objective(
     backbone: Backbone,
     schedule: Schedule,
     parameterization: Parameterization,
-    times: TimeDistribution = UniformTimes(),
-    weighting: Weighting = UnitWeighting(),
+    times: TimeDistribution = UNIFORM,
+    weighting: Weighting = UNIT,
     conditioner: Conditioner | None = None,
     drop: float = 0.1,
 ) -> DiffusionObjective:

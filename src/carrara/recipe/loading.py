@@ -34,7 +34,10 @@ def load(name: str | Path = DEFAULT, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         UserError: one sentence for every mistake: place, key, accepted values, and the nearest right spelling.
     """
-    return parse(over(_base(name), from_arguments(overrides)))
+    arguments = from_arguments(overrides)
+    if "preset" in arguments.values:
+        raise UserError("a preset is what a recipe begins as: name it with --preset, or as 'preset:' in a recipe file")
+    return parse(over(_base(name), arguments))
 
 
 def parse(layer: Layer) -> Recipe:
@@ -54,11 +57,16 @@ def dump(recipe: Recipe) -> str:
 
 def _base(name: str | Path) -> Layer:
     text = str(name)
-    if text.endswith((".yaml", ".yml")):
-        layer = from_file(Path(text))
-        below = layer.values.get("preset")
-        return over(_preset(below), layer) if isinstance(below, str) and below in presets() else layer
-    return _preset(text)
+    if not text.endswith((".yaml", ".yml")):
+        return _preset(text)
+    layer = from_file(Path(text))
+    below = layer.values.get("preset")
+    if not isinstance(below, str):
+        return layer
+    try:
+        return over(_preset(below), layer)
+    except UserError as error:
+        raise UserError(f"{layer.places['preset',]}: {error}") from None
 
 
 def _preset(name: str) -> Layer:
@@ -83,12 +91,14 @@ def _sentence(problem: Mapping[str, Any], layer: Layer) -> str:
             return f"{place}: '{context['tag']}' is no {key}: it is one of {', '.join(kinds)}." + close_match(
                 str(context["tag"]), kinds
             )
-        case "union_tag_not_found":
+        case "union_tag_not_found" | "model_attributes_type":
             return f"{place}: {key} needs a 'kind', such as {key}.kind=..."
         case "value_error":
             return f"{place}: {key}: {context['error']}."
         case "dataclass_type":
             return f"{place}: {key} is a section: name a key in it, such as {key}.{accepted(path, {})[0]}=..."
+        case "missing" | "missing_argument" if isinstance(problem["loc"][-1], int):
+            return f"{place}: {key} has too few values."
         case "missing" | "missing_argument":
             return f"{place}: the key '{key}' is missing."
         case "literal_error":

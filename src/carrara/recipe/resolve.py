@@ -58,7 +58,8 @@ def _size(native: tuple[int, int], device: str) -> tuple[tuple[int, int], str]:
     """A size, and why."""
     size = suggested_size(native, LARGEST[device])
     limit = f"at most {LARGEST[device]} on a {device.upper()}, so that training takes hours"
-    why = limit if min(size) < min(native) else "their own size"
+    near = "their own size" if size == native else "the nearest size that a network halves well"
+    why = limit if min(size) == LARGEST[device] < min(native) else near
     return size, f"the pictures are {native[0]}x{native[1]} at the median; {why}"
 
 
@@ -66,9 +67,9 @@ def _backbone(size: tuple[int, int] | None, device: str) -> tuple[AnyBackbone, s
     """A U-Net whose lowest level is 4 to 8 pixels, with attention at 8 pixels and below."""
     if size is None:
         return MlpConfig(), "a perceptron, because the data are points"
-    levels = max(2, min(size).bit_length() - 3)
     channels = 64 if device == "cpu" else 128
-    multipliers = (1, 2, 2, 3, 4, 4)[:levels]
+    multipliers = (1, 2, 2, 3, 4, 4)[: max(2, (min(size) - 1).bit_length() - 2)]
+    levels = len(multipliers)
     attention = tuple(level for level in range(levels) if min(size) >> level <= 8)
     unet = UNetConfig(
         channels=channels,
@@ -97,12 +98,26 @@ def _conditioner(wanted: AnyConditioner | None, info: DataInfo) -> tuple[AnyCond
             raise UserError("model.conditioner is labels, but the data has none: make one sub-folder per class")
         case LabelsConfig(classes=()):
             return LabelsConfig(classes=info.classes), ""
+        case LabelsConfig() if wanted.classes != info.classes:
+            raise UserError(
+                f"model.conditioner.classes are {_listed(wanted.classes)}, but the data's are {_listed(info.classes)}: "
+                "leave them out to take the data's"
+            )
         case VectorsConfig(size=0) if not info.vector_size:
             raise UserError('model.conditioner is vectors, but the data has none: put "vector" into metadata.jsonl')
         case VectorsConfig(size=0):
             return VectorsConfig(size=info.vector_size), ""
+        case VectorsConfig() if wanted.size != info.vector_size:
+            raise UserError(
+                f"model.conditioner.size is {wanted.size}, but the data has {info.vector_size} numbers per picture: "
+                "leave it out to take the data's"
+            )
         case _:
             return wanted, ""
+
+
+def _listed(classes: tuple[str, ...]) -> str:
+    return ", ".join(classes[:5]) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "") or "none"
 
 
 RUN_CHANGES = ("train", "checkpoint", "preview", "sample")

@@ -70,6 +70,8 @@ class DataSettings:
             raise ValueError(f"pictures need at least 1 channel, got {self.channels}")
         if not 0 <= self.held_out < 1:
             raise ValueError(f"held_out is a part of the data, at least 0 and below 1, got {self.held_out}")
+        if self.points < 1 or self.thickness < 0:
+            raise ValueError(f"take 1 point or more, and a thickness of 0 or more, not {self.points}, {self.thickness}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,10 @@ class ObjectiveSettings:
     times: Annotated[AnyTimes, SPELLED, BY_KIND] = UniformTimes()
     weighting: Annotated[AnyWeighting, SPELLED, BY_KIND] = UnitWeighting()
     drop: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drop <= 1:
+            raise ValueError(f"drop is a probability, from 0 to 1, and is {self.drop}")
 
 
 @dataclass(frozen=True, kw_only=True)

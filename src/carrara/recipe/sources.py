@@ -36,7 +36,9 @@ def from_yaml(text: str, name: str) -> Layer:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{name}{line}: this is not valid YAML ({getattr(error, 'problem', error)})") from error
+        raise UserError(
+            f"{name}{line}: this is not valid YAML ({getattr(error, 'problem', 'odd characters')})"
+        ) from error
     if node is None:
         return Layer(values={}, places={})
     if not isinstance(values, dict):
@@ -95,7 +97,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _same_kind(old: Mapping[str, Any], new: Any) -> bool:
-    return isinstance(new, Mapping) and new.get("kind", old.get("kind")) == old.get("kind")
+    return isinstance(new, Mapping) and ("kind" not in old or new.get("kind", old["kind"]) == old["kind"])
 
 
 def _nested(path: KeyPath, value: Any) -> dict[str, Any]:

@@ -37,6 +37,13 @@ class SampleSettings:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"sampling takes at least 1 step, got {self.steps}")
+        low, high = self.interval
+        if not 0 <= low <= high <= 1 or not 0 <= self.rescale <= 1:
+            raise ValueError(
+                "the interval of guidance and its rescale lie in [0, 1], and the interval's low comes first"
+            )
+        if self.threshold is not None and not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold is a percentile in (0, 1], got {self.threshold}")
 
     def wrap(self, cond: DenoiseFn, null: DenoiseFn) -> DenoiseFn:
         """Guides ``cond`` away from ``null`` and keeps the result in range, as these settings say."""

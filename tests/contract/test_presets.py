@@ -1,0 +1,88 @@
+"""One contract for everything that has a name: each preset trains and samples, each sampler works on each grid."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from analytic import SCHEDULES
+from carrara.backbone import MlpConfig
+from carrara.model import DiffusionModel, ModelConfig
+from carrara.noise import Cosine, Schedule, V
+from carrara.recipe import Saved, Session, draw, open_model, plan, presets, request
+from carrara.sample import GRIDS, SAMPLERS, SampleSettings
+from carrara.seeds import torch_generator
+from carrara.task import generate
+from carrara.train import StepReport
+
+SMALL = ("train.steps=2", "preview.every=0", "checkpoint.every=2", "train.precision=float32")
+OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
+    "swissroll": (None, ("data.points=64", "train.batch=16")),
+    "digits": (None, ("train.batch=4",)),
+    "sprites": ("pictures", ("train.batch=2", "data.size=16")),
+    "pixel": ("pictures", ("train.batch=2", "data.size=8")),
+    "ddpm-cifar": ("pictures", ("train.batch=2",)),
+}
+"""Where each preset's data comes from here (None: it brings its own), and what makes it small."""
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Two classes of three pictures."""
+    for name, shade in (("dark", 40), ("light", 200)):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for k in range(3):
+            pixels = np.full((16, 16, 3), shade + 10 * k, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{k}.png")
+    return tmp_path / "pictures"
+
+
+def test_every_preset_is_here() -> None:
+    assert set(OPTIONS) == set(presets())
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_preset_trains_and_samples(name: str, pictures: Path, tmp_path: Path) -> None:
+    source, options = OPTIONS[name]
+    planned = plan(source and str(pictures), name, tmp_path / "run", [*SMALL, *options])
+    with torch_generator(0):
+        events = list(Session(planned, torch.device("cpu")))
+    losses = [event.loss for event in events if isinstance(event, StepReport)]
+    assert len(losses) == 2
+    assert all(np.isfinite(losses))
+    assert isinstance(events[-1], Saved)
+
+    model = open_model(tmp_path / "run")
+    wanted = request(model, [], 2, 0, {"steps": 2})
+    made = [progress.pixels for progress in draw(model, wanted) if progress.pixels is not None]
+    assert made[-1].shape == (2, *model.config.shape)
+    assert bool(made[-1].isfinite().all())
+
+
+def tiny(schedule: Schedule, settings: SampleSettings) -> DiffusionModel:
+    network = MlpConfig(width=8, depth=1)
+    config = ModelConfig(shape=(2,), backbone=network, schedule=schedule, parameterization=V(), sample=settings)
+    with torch_generator(0):
+        return DiffusionModel(config).eval()
+
+
+def sampled(schedule: Schedule, settings: SampleSettings) -> Tensor:
+    (*_, last) = generate(tiny(schedule, settings), [None] * 3, [0, 1, 2], settings)
+    assert last.pixels is not None
+    return last.pixels
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_on_every_grid_and_schedule(sampler: str) -> None:
+    for grid in GRIDS:
+        settings = SampleSettings(sampler=SAMPLERS[sampler](), grid=GRIDS[grid](), steps=3)  # type: ignore[arg-type]
+        for schedule in SCHEDULES.values() if grid in ("uniform", "karras") else [Cosine()]:
+            for steps in (1, 3):
+                x = sampled(schedule, replace(settings, steps=steps))
+                assert x.shape == (3, 2)
+                assert x.dtype == torch.float32
+                assert bool(x.isfinite().all()), (grid, schedule, steps)
