@@ -39,7 +39,6 @@ from carrara.objective.diffusion import NOISE_LEVELS
 from carrara.seeds import Draws, torch_generator
 from carrara.types import Batch, Conditioning
 
-
 UNIFORM, UNIT = UniformTimes(), UnitWeighting()
 
 
@@ -181,12 +180,15 @@ def test_drop_is_a_probability(drop: float) -> None:
 
 
 @pytest.mark.parametrize("weighting", [MinSnrWeighting(), P2Weighting(), SigmoidWeighting()], ids=lambda w: w.kind)
-def test_weightings_weigh(weighting: Weighting) -> None:
+def test_weightings_weigh(weighting: MinSnrWeighting | P2Weighting | SigmoidWeighting) -> None:
     batch = pictures(32)
     plain = small()(batch, "main", draws(batch)).per_sample
     weighed = small(weighting=weighting)(batch, "main", draws(batch)).per_sample
     t = UniformTimes()(draws(batch).uniform("time"), Cosine())
-    expected = weighting(Cosine().half_logsnr(t), V()(*Cosine()(t)).out)
+    alpha, sigma = Cosine()(t)
+    snr = (alpha / sigma) ** 2
+    on_x0 = {"min_snr": snr.clamp(max=5), "p2": snr / (1 + snr), "sigmoid": snr * torch.sigmoid(2 - snr.log())}
+    expected = on_x0[weighting.kind] * sigma**2  # v's error is that of x0 over sigma
     torch.testing.assert_close(weighed / plain, expected, rtol=1e-4, atol=1e-6)
     assert expected.max() > 2 * expected.min()
     assert bool(weighed.isfinite().all())
