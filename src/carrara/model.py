@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ class ModelConfig:
         shape: one sample's: (C, H, W) of pictures, (D,) of points.
         sample: how to sample it unless told otherwise.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     shape: tuple[int, ...]
     backbone: Annotated[AnyBackbone, SPELLED, BY_KIND]

@@ -154,6 +154,40 @@ def test_another_model_does_not_go_into_the_same_run(carrara: Command, photos: P
     assert (run / "recipe.yaml").read_text() == before
 
 
+def test_a_recipe_file_is_the_truth_about_a_run(carrara: Command, photos: Path, tmp_path: Path) -> None:
+    """An edited file changes the run's length, but never silently another model's."""
+    file, run = tmp_path / "own.yaml", tmp_path / "own"
+    text = f"preset: pixel\ndata: {{source: {photos}}}\ntrain: {{steps: 2, batch: 2}}\npreview: {{every: 0}}\n"
+    file.write_text(text)
+    command = ("train", "--preset", file, "--run", run, "data.size=8")
+    assert carrara(*command)[0] == 0
+    file.write_text(text.replace("steps: 2", "steps: 3"))
+    code, said = carrara(*command)
+    assert code == 0, said
+    assert len((run / "log.jsonl").read_text().splitlines()) == 3
+    file.write_text(text + "seed: 5\n")
+    code, said = carrara(*command)
+    assert code == 2
+    assert "seed is 0, not 5" in said
+
+
+def test_data_that_changed_its_classes_do_not_go_on(carrara: Command, photos: Path, run: Path) -> None:
+    (photos / "red").rename(photos / "green")
+    code, said = carrara("train", "--run", run, "train.steps=8")
+    assert code == 2
+    assert "green" in said
+
+
+def test_a_built_in_name_is_not_a_folder_of_the_same_name(
+    carrara: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    code, said = carrara("train", "digits", *TINY, "--dry-run", "train.steps=1")
+    assert code == 0, said
+    assert "examples to train on" in said
+
+
 def test_a_run_without_its_model_is_read_from_its_checkpoint(carrara: Command, run: Path) -> None:
     one = load(run).samples("red", count=2, steps=2)
     shutil.rmtree(run / "model")

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from carrara import pixels
-from carrara.data import batch_of, fingerprint
+from carrara.data import BUILTIN, batch_of, fingerprint
 from carrara.errors import UserError
 from carrara.model import config_json
 from carrara.recipe import build
@@ -61,40 +61,46 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
         UserError: anything that is wrong with them.
     """
     if source is None and preset is None and folder is not None and (folder / "recipe.yaml").is_file():
-        return _resumed(folder, None, overrides)
+        return _resumed(folder, load(folder / "recipe.yaml", overrides))
     name = preset or (source if source in presets() else DEFAULT)
     overrides = [*overrides, *([f"data.source={json.dumps(_absolute(source))}"] if source else [])]
     recipe = load(name, overrides)
     if not recipe.data.source:
-        raise UserError("what shall be trained on? Name a folder of pictures, or digits, openmoji or swissroll")
+        raise UserError(f"what shall be trained on? Name a folder of pictures, or one of {', '.join(BUILTIN)}")
     folder = folder or Path("runs") / Path(recipe.data.source).name
-    if (folder / "recipe.yaml").is_file():
-        return _resumed(folder, recipe if preset else None, overrides)
-    if folder.exists() and any(folder.iterdir()):
+    known = (folder / "recipe.yaml").is_file()
+    if known and not name.endswith((".yaml", ".yml")):  # a preset alone says less than the run: only the changes count
+        changed = load(folder / "recipe.yaml", overrides)
+        return _resumed(folder, changed if preset is None else changed.model_copy(update={"preset": preset}))
+    if not known and folder.exists() and any(folder.iterdir()):
         raise UserError(f"'{folder}' is not empty and holds no run: choose another folder with --run")
     resolved = resolve(recipe, build.dataset(recipe).info, build.device().type)
+    if known:
+        return _resumed(folder, resolved.recipe)
     return Plan(recipe=resolved.recipe, folder=folder, reasons=resolved.reasons)
 
 
-def _absolute(source: str | None) -> str:
-    path = Path(source or "")
-    return str(path.resolve()) if path.exists() else str(source)
+def _absolute(source: str) -> str:
+    """Folders are remembered by their whole path, so that a run can go on from anywhere."""
+    path = Path(source)
+    return str(path.resolve()) if source not in BUILTIN and path.exists() else source
 
 
-def _resumed(folder: Path, wanted: Recipe | None, overrides: Sequence[str]) -> Plan:
-    """Goes on with a run; its length, saving, previews and sampling may change, nothing else."""
+def _resumed(folder: Path, wanted: Recipe) -> Plan:
+    """Goes on with a run; its length, saving, previews and sampling may change, nothing else.
+
+    Raises:
+        UserError: ``wanted`` is another run than the folder's.
+    """
     saved = load(folder / "recipe.yaml")
-    changed = load(folder / "recipe.yaml", overrides)
-    fixed = [s for s in Recipe.model_fields if s not in RUN_CHANGES]
-    other = list(differences(saved.model_dump(include=set(fixed)), changed.model_dump(include=set(fixed))))
-    if wanted is not None and wanted.preset != saved.preset:
-        other.insert(0, f"preset is {saved.preset}, not {wanted.preset}")
+    fixed = set(Recipe.model_fields) - set(RUN_CHANGES)
+    other = list(differences(saved.model_dump(include=fixed), wanted.model_dump(include=fixed)))
     if other:
         raise UserError(
             f"'{folder}' holds another run ({'; '.join(other[:3])}): "
             "start this one elsewhere with --run, or leave that out"
         )
-    return Plan(recipe=changed, folder=folder, resumes=True)
+    return Plan(recipe=wanted, folder=folder, resumes=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +152,7 @@ class Session:
     def __init__(self, plan: Plan, device: torch.device) -> None:
         self.recipe, self.folder = plan.recipe, plan.folder
         whole = build.dataset(self.recipe)
+        resolve(self.recipe, whole.info, device.type)  # refuses data that no longer have the recipe's classes
         self.training_data, self.held_out_data = build.parts(self.recipe, whole)
         self.model = build.model(self.recipe).to(device)
         self.objective = build.objective(self.recipe, self.model)
