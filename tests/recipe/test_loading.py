@@ -129,6 +129,13 @@ def test_values_are_yaml() -> None:
     assert load("digits", ["data.size=12"]).data.size == (12, 12)
 
 
+def test_a_key_that_is_written_twice(write: Write) -> None:
+    path = write("train:\n  lr: 0.1\n  batch: 8\n  lr: 0.2\n")
+    (line,) = mistakes(path)
+    assert line.endswith("photos.yaml, line 2)")
+    assert "photos.yaml, line 4: the key 'train.lr' stands here a second time" in line
+
+
 def test_all_mistakes_at_once_each_with_its_place(write: Write) -> None:
     path = write("preset: digits\ntrain:\n  stesp: 5\n  lr: fast\nmodel:\n  schedule: cosin\nsed: 3\n")
     lines = mistakes(path, "data.flip=perhaps", "sample.steps=0")

@@ -29,7 +29,7 @@ def from_yaml(text: str, name: str) -> Layer:
     """Reads YAML, with line numbers.
 
     Raises:
-        UserError: it is not YAML, or not a mapping; with the line.
+        UserError: it is not YAML, or not a mapping, or names a key twice; with the line.
     """
     try:
         node, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
@@ -45,7 +45,13 @@ def from_yaml(text: str, name: str) -> Layer:
         raise UserError(
             f"{name}: a recipe is a mapping of keys to values, such as 'train:' and below it '  steps: 1000'"
         )
-    return Layer(values=values, places={path: f"{name}, line {line}" for path, line in _lines(node, ())})
+    places: dict[KeyPath, str] = {}
+    for path, line in _lines(node, ()):
+        place = f"{name}, line {line}"
+        if path in places:
+            raise UserError(f"{place}: the key '{'.'.join(path)}' stands here a second time (first: {places[path]})")
+        places[path] = place
+    return Layer(values=values, places=places)
 
 
 def from_arguments(arguments: Sequence[str]) -> Layer:
