@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from carrara.autoencoder import IdentityConfig
+from carrara.autoencoder import Identity
 from carrara.backbone import UNetConfig
 from carrara.conditioning import LabelsConfig
 from carrara.data import Loader, Transform, digits, split
@@ -31,7 +31,7 @@ def main(steps: int = 600, batch: int = 64, seed: int = 0, columns: int = 8, out
     with torch_generator(seed, "initial weights"):
         conditioner = LabelsConfig(classes=dataset.info.classes).build(network.vector_width)
         denoiser = Denoiser(network.build((1, 16, 16)), Cosine(), V())
-    first_stage, times, weighting = IdentityConfig().build(), UniformTimes(), UnitWeighting()
+    first_stage, times, weighting = Identity(), UniformTimes(), UnitWeighting()
     objective = DiffusionObjective(
         first_stage=first_stage, conditioner=conditioner, denoiser=denoiser, times=times, weighting=weighting
     )

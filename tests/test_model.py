@@ -15,7 +15,7 @@ from analytic import SCHEDULES
 from carrara.backbone import MlpConfig, UNetConfig
 from carrara.conditioning import AnyConditioner, LabelsConfig, UnconditionalConfig, VectorsConfig
 from carrara.errors import UserError
-from carrara.model import DiffusionModel, ModelConfig
+from carrara.model import DiffusionModel, ModelConfig, load_model
 from carrara.noise import X0, Cosine, Edm, Eps, Flow, V
 from carrara.sample import Ddpm, DpmPp, Heun, Karras, SampleSettings, Trailing
 from carrara.seeds import torch_generator
@@ -75,7 +75,7 @@ def test_what_is_loaded_samples_to_the_bit_like_what_was_saved(schedule: Cosine,
             )
             model, folder = trained(config), tmp_path / f"{parameterization.kind} {conditioner.kind}"
             model.save(folder)
-            loaded = DiffusionModel.load(folder)
+            loaded = load_model(folder)
             assert loaded.config == config
             assert loaded.digest() == model.digest()
             wishes = WISHES[conditioner.kind]
@@ -87,7 +87,7 @@ def test_what_is_loaded_samples_to_the_bit_like_what_was_saved(schedule: Cosine,
 def test_a_saved_model_knows_everything(tmp_path: Path) -> None:
     model = trained(PICTURES)
     model.save(tmp_path, step=7, metrics={"kid": 0.5}, note="ä")
-    loaded = DiffusionModel.load(tmp_path)
+    loaded = load_model(tmp_path)
     assert loaded.config == PICTURES
     assert loaded.about == {"data": "none", "step": 7, "metrics": {"kid": 0.5}, "note": "ä"}
     assert not loaded.training
@@ -180,13 +180,13 @@ class Explosive:
 def test_damage_is_told_in_one_sentence(saved: Path, damage: Callable[[Path], object], message: str) -> None:
     damage(saved)
     with pytest.raises(UserError, match=message) as error:
-        DiffusionModel.load(saved)
+        load_model(saved)
     assert "\n" not in str(error.value)
 
 
 def test_a_folder_that_is_not_there_is_told_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no model"):
-        DiffusionModel.load(tmp_path / "nothing")
+        load_model(tmp_path / "nothing")
 
 
 def test_conditions_mix_wishes_and_silence() -> None:

@@ -20,3 +20,13 @@ SPELLED = BeforeValidator(_spell_out)
 
 BY_KIND = Field(discriminator="kind")
 """Chooses the member of the union by its ``kind``."""
+
+
+def otherwise(kind: str) -> BeforeValidator:
+    """As ``SPELLED``, and the ``kind`` may be left out."""
+
+    def spell_out(value: Any) -> Any:
+        spelled = _spell_out(value)
+        return {"kind": kind, **spelled} if isinstance(spelled, dict) else spelled
+
+    return BeforeValidator(spell_out)

@@ -1,4 +1,4 @@
-"""A whole model: first stage, conditioner and denoiser, and the folder that it is saved to.
+"""A whole model, and the folder that it is saved to: first stage, conditioner and denoiser; or a first stage alone.
 
 A model's folder has ``config.json``, which says how to build it and what it was trained on, and one safetensors file
 per part that has weights. Nothing in it can run code.
@@ -6,10 +6,11 @@ per part that has weights. Nothing in it can run code.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, final
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -18,9 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import carrara
-from carrara.autoencoder import AnyFirstStage, IdentityConfig
+from carrara.autoencoder import AnyFirstStage, FirstStage, IdentityConfig, TinyDecoderConfig
 from carrara.backbone import AnyBackbone
-from carrara.conditioning import AnyConditioner, UnconditionalConfig
+from carrara.conditioning import AnyConditioner, Conditioner, UnconditionalConfig
 from carrara.denoiser import Denoiser
 from carrara.errors import UserError
 from carrara.kinds import BY_KIND, SPELLED
@@ -33,7 +34,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Everything needed to build a model.
+    """Everything needed to build a diffusion model.
 
     Attributes:
         shape: one sample's: (C, H, W) of pictures, (D,) of points.
@@ -42,39 +43,193 @@ class ModelConfig:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
+    kind: Literal["diffusion"] = "diffusion"
     shape: tuple[int, ...]
     backbone: Annotated[AnyBackbone, SPELLED, BY_KIND]
     schedule: Annotated[AnySchedule, SPELLED, BY_KIND]
     parameterization: Annotated[AnyParameterization, SPELLED, BY_KIND]
     conditioner: Annotated[AnyConditioner, SPELLED, BY_KIND] = UnconditionalConfig()
-    first_stage: Annotated[AnyFirstStage, SPELLED] = IdentityConfig()
+    first_stage: Annotated[AnyFirstStage, SPELLED, BY_KIND] = IdentityConfig()
     sample: SampleSettings = field(default_factory=SampleSettings)
 
 
-class DiffusionModel(nn.Module):
-    """A model that can be trained, sampled, saved and loaded.
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """Everything needed to build a decoder that was distilled from a first stage's.
+
+    Attributes:
+        shape: of what it makes, (C, H, W), padding included.
+        latent_shape: of model latents, (C', h, w).
+        teacher: the digest of the first stage that it learned from, which it belongs to.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    kind: Literal["decoder"] = "decoder"
+    shape: tuple[int, ...]
+    latent_shape: tuple[int, ...]
+    decoder: TinyDecoderConfig
+    teacher: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """Everything needed to build a first stage that stands alone.
+
+    Attributes:
+        shape: one sample's, (C, H, W).
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    kind: Literal["autoencoder"] = "autoencoder"
+    shape: tuple[int, ...]
+    first_stage: Annotated[AnyFirstStage, SPELLED, BY_KIND]
+
+
+AnyModelConfig = ModelConfig | AutoencoderConfig | DecoderConfig
+"""What a ``config.json`` describes."""
+
+
+class Saved(nn.Module, ABC):
+    """What a model's folder holds: it can be saved and loaded, and knows what it is.
+
+    Args:
+        about: what is worth knowing about it: data, fingerprint, steps, metrics; plain JSON.
+    """
+
+    def __init__(self, about: Mapping[str, Any] | None) -> None:
+        super().__init__()
+        self.about = dict(about or {})
+
+    @property
+    @abstractmethod
+    def config(self) -> AnyModelConfig:
+        """How to build it."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def digest(self) -> str:
+        """A fingerprint of configuration and weights: 16 hexadecimal digits."""
+        return digest(self.config, self)
+
+    def save(self, folder: Path, **about: Any) -> None:
+        """Writes the model to ``folder``, with ``about`` added to what is known about it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, part in self.named_children():
+            if tensors := weights(part):
+                save_file(tensors, folder / f"{name}.safetensors")
+        (folder / "config.json").write_bytes(config_json(self.config, {**self.about, **about}))
+
+
+class Model(Saved):
+    """A model that has a first stage.
 
     Args:
         config: how to build it.
-        about: what is worth knowing about it: data, fingerprint, steps, metrics; plain JSON.
+
+    Attributes:
+        first_stage: pixels to latents and back.
+        conditioner: what the model can be told.
+        fast: a distilled decoder of the first stage, for previews, where there is one; no part of the model.
+    """
+
+    first_stage: FirstStage
+    conditioner: Conditioner
+
+    def __init__(self, config: ModelConfig | AutoencoderConfig, about: Mapping[str, Any] | None) -> None:
+        super().__init__(about)
+        self.shape = config.shape
+        self.first_stage = config.first_stage.build(config.shape)
+        self.latent_shape = self.first_stage.latent_shape(config.shape)
+        self.fast: Callable[[Tensor], Tensor] | None = None
+
+    @abstractmethod
+    def settings(self, **changes: Any) -> SampleSettings:
+        """The model's own sampling settings with some changed; None leaves one as it is.
+
+        Raises:
+            UserError: a setting that the model does not have.
+        """
+
+    def pixels(self, z: Tensor, *, fast: bool = False) -> Tensor:
+        """Model latents (B, *S') to pixels (B, *S), of the model's size: what the first stage has padded is cut off.
+
+        Args:
+            fast: by the distilled decoder, if there is one.
+        """
+        x = self.fast(z) if fast and self.fast is not None else self.first_stage.decode(z)
+        return x[..., : self.shape[1], : self.shape[2]] if len(self.shape) == 3 else x
+
+
+@final
+class DistilledDecoder(Saved):
+    """A small decoder that makes what a first stage's decoder makes, sooner."""
+
+    def __init__(self, config: DecoderConfig, about: Mapping[str, Any] | None = None) -> None:
+        super().__init__(about)
+        self._config = config
+        self.shape, self.latent_shape = config.shape, config.latent_shape
+        self.decoder = config.decoder.build(config.latent_shape, config.shape)
+
+    @property
+    def config(self) -> DecoderConfig:
+        return self._config
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Model latents (B, C', h, w) to pixels (B, C, H, W)."""
+        return self.decoder(z)
+
+
+@final
+class Autoencoder(Model):
+    """A first stage that stands alone: it reconstructs, and diffusion can be trained on its latents.
+
+    Raises:
+        ValueError: it cannot take pictures of its shape.
+    """
+
+    def __init__(self, config: AutoencoderConfig, about: Mapping[str, Any] | None = None) -> None:
+        super().__init__(config, about)
+        self._config = config
+        self.conditioner = UnconditionalConfig().build(1)
+
+    @property
+    def config(self) -> AutoencoderConfig:
+        return self._config
+
+    def settings(self, **changes: Any) -> SampleSettings:
+        """Nothing can be set: what such a model can sample, it samples in one step.
+
+        Raises:
+            UserError: something is set.
+        """
+        if chosen := [name for name, value in changes.items() if value is not None]:
+            raise UserError(f"this model samples in one step, without a sampler: leave {', '.join(chosen)} out")
+        return SampleSettings()
+
+
+@final
+class DiffusionModel(Model):
+    """A model that can be trained, sampled, saved and loaded.
 
     Raises:
         ValueError: the parts do not fit together.
     """
 
     def __init__(self, config: ModelConfig, about: Mapping[str, Any] | None = None) -> None:
-        super().__init__()
-        self.config, self.about = config, dict(about or {})
-        self.first_stage = config.first_stage.build()
-        self.latent_shape = self.first_stage.latent_shape(config.shape)
+        super().__init__(config, about)
+        self._config = config
         self.conditioner = config.conditioner.build(config.backbone.vector_width)
         backbone = config.backbone.build(self.latent_shape)
         self.denoiser = Denoiser(backbone, config.schedule, config.parameterization)
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.denoiser.parameters()).device
+    def config(self) -> ModelConfig:
+        return self._config
 
     @property
     def guidable(self) -> bool:
@@ -111,37 +266,53 @@ class DiffusionModel(nn.Module):
             )
         return settings
 
-    def digest(self) -> str:
-        """A fingerprint of configuration and weights: 16 hexadecimal digits."""
-        state = hashlib.sha256(repr(self.config).encode())
-        for name, value in self.state_dict().items():
-            state.update(name.encode() + value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        return state.hexdigest()[:16]
 
-    def save(self, folder: Path, **about: Any) -> None:
-        """Writes the model to ``folder``, with ``about`` added to what is known about it."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, part in self.named_children():
-            if tensors := weights(part):
-                save_file(tensors, folder / f"{name}.safetensors")
-        (folder / "config.json").write_bytes(config_json(self.config, {**self.about, **about}))
+AnyModel = DiffusionModel | Autoencoder
+"""What has a first stage."""
+AnySaved = AnyModel | DistilledDecoder
+"""What can be loaded from a folder."""
 
-    @classmethod
-    def load(cls, folder: Path) -> "DiffusionModel":
-        """Reads a model from ``folder``, on the CPU, in evaluation mode.
+_CONFIGS: TypeAdapter[AnyModelConfig] = TypeAdapter(Annotated[AnyModelConfig, BY_KIND])
 
-        Raises:
-            UserError: the folder is not a model's, is damaged, or is from a newer Carrara.
-        """
-        config, about = read_config(folder)
-        try:
-            model = cls(config, about)
-        except ValueError as error:
-            raise UserError(f"'{folder / 'config.json'}' describes no model that works: {error}") from error
-        for name, part in model.named_children():
-            if weights(part):
-                _read_part(folder / f"{name}.safetensors", part)
-        return model.eval()
+
+def build_model(config: AnyModelConfig, about: Mapping[str, Any] | None = None) -> AnySaved:
+    """Makes an untrained model.
+
+    Raises:
+        ValueError: the parts do not fit together.
+    """
+    match config:
+        case ModelConfig():
+            return DiffusionModel(config, about)
+        case AutoencoderConfig():
+            return Autoencoder(config, about)
+        case DecoderConfig():
+            return DistilledDecoder(config, about)
+
+
+def load_model(folder: Path) -> AnySaved:
+    """Reads a model from ``folder``, on the CPU, in evaluation mode.
+
+    Raises:
+        UserError: the folder is not a model's, is damaged, or is from a newer Carrara.
+    """
+    config, about = read_config(folder)
+    try:
+        model = build_model(config, about)
+    except ValueError as error:
+        raise UserError(f"'{folder / 'config.json'}' describes no model that works: {error}") from error
+    for name, part in model.named_children():
+        if weights(part):
+            _read_part(folder / f"{name}.safetensors", part)
+    return model.eval()
+
+
+def digest(config: object, module: nn.Module) -> str:
+    """A fingerprint of a configuration and a module's weights: 16 hexadecimal digits."""
+    state = hashlib.sha256(repr(config).encode())
+    for name, value in module.state_dict().items():
+        state.update(name.encode() + value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return state.hexdigest()[:16]
 
 
 def weights(part: nn.Module) -> dict[str, Tensor]:
@@ -149,14 +320,14 @@ def weights(part: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in part.state_dict().items()}
 
 
-def config_json(config: ModelConfig, about: Mapping[str, Any]) -> bytes:
+def config_json(config: AnyModelConfig, about: Mapping[str, Any]) -> bytes:
     """The contents of ``config.json``."""
-    model = TypeAdapter(ModelConfig).dump_python(config, mode="json")
+    model = _CONFIGS.dump_python(config, mode="json")
     document = {"format": FORMAT, "carrara": carrara.__version__, "model": model, "about": dict(about)}
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def read_config(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
+def read_config(folder: Path) -> tuple[AnyModelConfig, dict[str, Any]]:
     """Reads ``config.json``: how to build the model, and what is known about it.
 
     Raises:
@@ -169,7 +340,7 @@ def read_config(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
         document = json.loads(path.read_bytes())
         if document["format"] > FORMAT:
             raise UserError(f"'{path}' was written by Carrara {document['carrara']}: update Carrara to read it")
-        return TypeAdapter(ModelConfig).validate_python(document["model"]), document.get("about", {})
+        return _CONFIGS.validate_python({"kind": "diffusion", **document["model"]}), document.get("about", {})
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"'{path}' is damaged ({reason}): restore it from a checkpoint of the run") from error

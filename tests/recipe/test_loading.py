@@ -10,6 +10,7 @@ from carrara.errors import UserError
 from carrara.noise import Cosine, Linear
 from carrara.recipe import Recipe, dump, load, presets
 from carrara.recipe.loading import accepted
+from carrara.recipe.schema import DiffusionSettings
 from carrara.sample import Ddim, DpmPp
 
 Write = Callable[[str], Path]
@@ -39,12 +40,15 @@ def test_every_preset_parses_and_survives_dump_and_load(name: str, write: Write)
     assert recipe.preset == name
     assert len(presets()[name]) > 20
     assert load(write(dump(recipe))) == recipe
-    changed = load(name, ["train.steps=7", "data.size=[16, 24]", "sample.threshold=0.9", "objective.times=log_normal"])
+    diffuses = isinstance(recipe.objective, DiffusionSettings)
+    times = ["objective.times=log_normal"] if diffuses else ["objective.kind=diffusion", "objective.times=log_normal"]
+    changed = load(name, ["train.steps=7", "data.size=[16, 24]", "sample.threshold=0.9", *times])
     assert load(write(dump(changed))) == changed != recipe
 
 
 def test_the_shipped_presets() -> None:
-    assert list(presets()) == ["ddpm-cifar", "digits", "pixel", "sprites", "swissroll"]
+    autoencoders = {"autoencoder-kl-f4", "autoencoder-vq-f4", "tiny-decoder", "vae", "vae-two-layer"}
+    assert set(presets()) == autoencoders | {"ddpm-cifar", "digits", "latent", "pixel", "sprites", "swissroll"}
     paper = load("ddpm-cifar")
     assert isinstance(paper.model.backbone, UNetConfig)
     assert paper.model.backbone == UNetConfig(dropout=0.1)
@@ -221,7 +225,7 @@ def test_a_key_of_another_kind_is_not_dropped_silently() -> None:
         ("- a\n- b\n", "photos.yaml: a recipe is a mapping of keys to values"),
         ("hello", "photos.yaml: a recipe is a mapping of keys to values"),
         ("\x00", "photos.yaml: this is not valid YAML"),
-        ("preset: dig\n", "photos.yaml, line 1: unknown preset 'dig': it is one of ddpm-cifar, "),
+        ("preset: dig\n", "photos.yaml, line 1: unknown preset 'dig': it is one of autoencoder-kl-f4, "),
         ("seed: 3\npreset: dig\n", "photos.yaml, line 2: unknown preset 'dig'"),
         ("preset: digits\ntrain: 5\n", "photos.yaml, line 2: train is a section: name a key in it"),
         ("preset: digits\ntrain:\n", "photos.yaml, line 2: train is a section: name a key in it"),
@@ -240,7 +244,7 @@ def test_a_mistake_in_a_file(write: Write, text: str, words: str) -> None:
 
 def test_names_that_lead_nowhere() -> None:
     (line,) = mistakes("digit")
-    assert line.startswith("unknown preset 'digit': it is one of ddpm-cifar, digits,")
+    assert line.startswith("unknown preset 'digit': it is one of autoencoder-kl-f4, ")
     assert line.endswith("Did you mean 'digits'?")
     (line,) = mistakes("nowhere.yaml")
     assert line.startswith("the recipe 'nowhere.yaml' cannot be read: ")

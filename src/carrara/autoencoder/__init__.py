@@ -1,5 +1,37 @@
 """First stages: pixels to latents and back."""
 
-from carrara.autoencoder.base import AnyFirstStage, FirstStage, Identity, IdentityConfig
+from carrara.autoencoder.base import FirstStage, Identity, IdentityConfig, LearnedStage
+from carrara.autoencoder.critic import Critic, CriticConfig
+from carrara.autoencoder.hierarchical import LayeredVae, VaeConfig
+from carrara.autoencoder.perceptual import AnyPerceptual, LpipsConfig, Perceptual, PerceptualConfig
+from carrara.autoencoder.stages import ConvolutionalStage, Kl, KlConfig, Reconstruction, Vq, VqConfig
+from carrara.autoencoder.statistics import measure
+from carrara.autoencoder.tiny import TinyDecoder, TinyDecoderConfig
 
-__all__ = ["AnyFirstStage", "FirstStage", "Identity", "IdentityConfig"]
+AnyFirstStage = IdentityConfig | KlConfig | VqConfig | VaeConfig
+"""The union that saved models hold."""
+
+__all__ = [
+    "AnyFirstStage",
+    "AnyPerceptual",
+    "ConvolutionalStage",
+    "Critic",
+    "CriticConfig",
+    "FirstStage",
+    "Identity",
+    "IdentityConfig",
+    "Kl",
+    "KlConfig",
+    "LayeredVae",
+    "LearnedStage",
+    "LpipsConfig",
+    "Perceptual",
+    "PerceptualConfig",
+    "Reconstruction",
+    "TinyDecoder",
+    "TinyDecoderConfig",
+    "VaeConfig",
+    "Vq",
+    "VqConfig",
+    "measure",
+]

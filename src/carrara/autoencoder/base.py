@@ -1,9 +1,20 @@
-"""The first stage: pixels to latents and back. With ``Identity``, pixel and latent diffusion are one path."""
+r"""The first stage: pixels to latents and back. With ``Identity``, pixel and latent diffusion are one path.
+
+A learned stage has an encoder E with a posterior q(z | E(x)) and a decoder D. Its latents have any mean m and standard
+deviation s per channel; both are measured over the training data and kept with the weights, and what diffuses is
+
+.. math:: z' = (z - m) / s, \qquad \hat x = D(m + s z').                                                          (1)
+
+So no scale factor is ever typed in (Rombach et al., "High-resolution image synthesis with latent diffusion models",
+2022, section 4.3.2, rescale by one measured number).
+"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from carrara.seeds import Draws
@@ -15,7 +26,11 @@ class FirstStage(nn.Module, ABC):
 
     @abstractmethod
     def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of model latents for pixels of ``shape``, both without the batch axis."""
+        """The shape of model latents for pixels of ``shape``, both without the batch axis.
+
+        Raises:
+            ValueError: the stage cannot take such pixels.
+        """
 
     @abstractmethod
     def encode_raw(self, pixels: Samples) -> Tensor:
@@ -30,14 +45,57 @@ class FirstStage(nn.Module, ABC):
         """Model latents (B, C, h, w) to pixels (B, *S) in about [-1, 1]."""
 
 
+class LearnedStage(FirstStage):
+    """A stage with weights, whose latents are whitened by equation (1).
+
+    Args:
+        channels: of the latents.
+
+    Attributes:
+        mean, std: (C,) m and s of equation (1); 0 and 1 until they are measured.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("std", torch.ones(channels))
+
+    @abstractmethod
+    def sample(self, raw: Tensor, draws: Draws | None) -> Tensor:
+        """Raw latents (B, R, ...) to z (B, C, ...), not whitened: a draw from the posterior, or its mode."""
+
+    @abstractmethod
+    def render(self, z: Tensor) -> Samples:
+        """Latents z (B, C, ...), not whitened, to pixels (B, *S)."""
+
+    def latents(self, raw: Tensor, draws: Draws | None) -> Tensor:
+        z = self.sample(raw, draws)
+        return (z - _along(self.mean, z)) / _along(self.std, z)
+
+    def decode(self, z: Tensor) -> Samples:
+        return self.render(_along(self.mean, z) + _along(self.std, z) * z)
+
+    def diagnose(self, logs: Mapping[str, float]) -> list[str]:
+        """What is wrong with the latents, in sentences, from a training step's logs."""
+        return []
+
+
+def _along(numbers: Tensor, z: Tensor) -> Tensor:
+    """(C,) so that it multiplies (B, C, ...) channel by channel."""
+    return numbers.reshape(-1, *[1] * (z.ndim - 2))
+
+
 @dataclass(frozen=True, kw_only=True)
 class IdentityConfig:
     """No first stage: diffusion in pixels, or of points."""
 
     kind: Literal["identity"] = "identity"
 
-    def build(self) -> FirstStage:
-        """Makes the first stage."""
+    def build(self, shape: tuple[int, ...]) -> FirstStage:
+        """Makes the first stage for pixels of ``shape``."""
         return Identity()
 
 
@@ -55,7 +113,3 @@ class Identity(FirstStage):
 
     def decode(self, z: Tensor) -> Samples:
         return z
-
-
-AnyFirstStage = IdentityConfig
-"""The union that recipes and saved models hold."""

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -117,6 +117,7 @@ def sample(
     seed: int = 0,
     out: Path | None = None,
     strip: bool = False,
+    fast: bool = False,
 ) -> None:
     """Draws samples from a run. Each PNG carries its recipe: 'carrara replay' remakes it.
 
@@ -147,11 +148,88 @@ def sample(
         The folder for the pictures; a new one in the run's samples/, if not given.
     strip
         Also a strip of pictures from noise to sample.
+    fast
+        Decode with the tiny decoder that 'carrara distill RUN --decoder' made.
     """
     from carrara.cli import commands
 
     changes = {"sampler": sampler, "grid": grid, "steps": steps, "guidance": guidance, "rescale": rescale}
-    commands.sample(run, wishes, count, seed, out, strip, changes)
+    commands.sample(run, wishes, count, seed, out, strip, changes, fast)
+
+
+@app.command
+def edit(
+    run: Run,
+    what: Literal["reconstruct", "interpolate", "traverse"],
+    /,
+    *images: Path,
+    out: Path | None = None,
+    steps: int = 9,
+    layer: int = 0,
+) -> None:
+    """Sends pictures through a trained autoencoder: all again, from one to another, or along single latents.
+
+    Examples:
+        carrara edit runs/photos reconstruct
+        carrara edit runs/photos reconstruct a.png b.png
+        carrara edit runs/photos interpolate a.png b.png --steps 12
+        carrara edit runs/vae traverse
+
+    Parameters
+    ----------
+    what
+        reconstruct, interpolate, or (a vae only) traverse.
+    images
+        Pictures; held-out ones of the run's own data, if not given.
+    out
+        The folder for the pictures; a new one in the run's samples/, if not given.
+    steps
+        Pictures from one end to the other.
+    layer
+        Whose latents to traverse, from 1 next to the pixels; 0 = the last.
+    """
+    from carrara.cli import commands
+
+    commands.edit(run, what, images, out, steps, layer)
+
+
+@app.command
+def evaluate(run: Run, /, *, metrics: str = "reconstruction") -> None:
+    """Measures a run on its held-out data; numbers and pictures go to the run's evaluation/.
+
+    Examples:
+        carrara evaluate runs/photos --metrics reconstruction
+
+    Parameters
+    ----------
+    metrics
+        reconstruction: PSNR, SSIM, perceptual distance, rFID, rKID, and what the latents are like.
+    """
+    from carrara.cli import commands
+
+    commands.evaluate(run, metrics)
+
+
+@app.command
+def distill(run: Run, /, *overrides: str, decoder: bool = False) -> None:
+    """Makes a faster model of a trained one. Run it again to go on where it stopped.
+
+    With --decoder: a tiny decoder of the run's autoencoder, for previews, in the run's tiny-decoder/.
+
+    Examples:
+        carrara distill runs/photos --decoder
+        carrara distill runs/photos --decoder train.minutes=20
+
+    Parameters
+    ----------
+    overrides
+        Changes to the recipe, key=value.
+    decoder
+        Distil the decoder.
+    """
+    from carrara.cli import commands
+
+    commands.distill(run, overrides, decoder)
 
 
 @app.command

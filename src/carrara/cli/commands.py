@@ -1,16 +1,21 @@
 """What the commands do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from carrara import pixels, recipe
 from carrara.cli.progress import TrainingProgress, tracked
-from carrara.recipe import HeldOut, Plan, Preview, Saved, Session, build
+from carrara.errors import UserError, unknown
+from carrara.recipe import Diagnosis, Edit, Encoding, HeldOut, Plan, Preview, Saved, Session, build
 from carrara.train import StepReport, launched
 from carrara.train.distributed import is_main
+
+METRICS = ("reconstruction",)
+FIRST_STAGE = "model.first_stage.kind=trained model.first_stage.run"
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -37,32 +42,63 @@ def train(source: str | None, overrides: Sequence[str], preset: str | None, fold
     for reason in plan.reasons:
         console.print(f"[dim]chosen for you[/]  {reason}")
     if dry_run:
-        console.print(recipe.rehearse(plan).text())
+        for stage in plan.stages:
+            console.print(recipe.rehearse(stage).text())
     elif _train(plan):
-        console.print(f"Sample it with:  [bold]carrara sample {plan.folder}[/]")
+        for purpose, command in _next(plan):
+            console.print(f"{purpose} with:  [bold]carrara {command}[/]")
+
+
+def distill(folder: Path, overrides: Sequence[str], decoder: bool) -> None:
+    """Makes a faster model."""
+    if not decoder:
+        raise UserError("what shall be distilled? Only the decoder can be, so far: carrara distill RUN --decoder")
+    plan = recipe.plan_distillation(folder, overrides)
+    if _train(plan):
+        console.print(f"Previews of [bold]{folder}[/], and of what is trained on it, are drawn by it from now on.")
+
+
+def _next(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What one does with a run that is done."""
+    if plan.recipe.objective.kind == "autoencoding":
+        yield "Measure it", f"evaluate {plan.folder} --metrics reconstruction"
+        yield "Diffuse in its latents", f"train {plan.recipe.data.source} --run NEW {FIRST_STAGE}={plan.folder}"
+    else:
+        yield "Sample it", f"sample {plan.folder}"
 
 
 def _train(plan: Plan) -> bool:
-    """Runs a plan to its end; False if the user stopped it before."""
+    """Runs a plan to its end, stage by stage; False if the user stopped it before."""
     with launched() as device:
         console.quiet = not is_main()
-        session = Session(plan, device)
-        for warning in session.warnings:
-            console.print(f"[yellow]{warning}[/]")
-        _announce(plan, session)
-        report: StepReport | None = None
-        with TrainingProgress(console, session.training.clock) as progress:
-            for event in session:
-                match event:
-                    case StepReport():
-                        report = event
-                        progress.step(event)
-                    case HeldOut():
-                        progress.note(f"step {event.step}: held-out loss {event.mean:.4f}")
-                    case Preview():
-                        progress.note(f"step {event.step}: samples in {event.path}")
-                    case Saved():
-                        progress.note(f"step {event.step}: model saved in {event.path}")
+        return all(_stage(stage, device) for stage in plan.stages)
+
+
+def _stage(plan: Plan, device: torch.device) -> bool:
+    """Runs one stage to its end; False if the user stopped it before."""
+    session = Session(plan, device)
+    if session.finished and plan.whole is not None:
+        return True  # the stage was trained before
+    for warning in session.warnings:
+        console.print(f"[yellow]{warning}[/]")
+    _announce(plan, session)
+    report: StepReport | None = None
+    with TrainingProgress(console, session.training.clock) as progress:
+        for event in session:
+            match event:
+                case StepReport():
+                    report = event
+                    progress.step(event)
+                case Encoding():
+                    progress.encoding(event)
+                case HeldOut():
+                    progress.note(f"step {event.step}: held-out {event.text()}")
+                case Diagnosis():
+                    progress.note(f"[yellow]step {event.step}: {event.text}[/]")
+                case Preview():
+                    progress.note(f"step {event.step}: samples in {event.path}")
+                case Saved():
+                    progress.note(f"step {event.step}: model saved in {event.path}")
     if report is not None and report.progress < 1:
         console.print(f"Stopped and saved after step {report.step}. The same command goes on from there.")
         return False
@@ -88,15 +124,36 @@ def sample(
     out: Path | None,
     strip: bool,
     changes: Mapping[str, Any],
+    fast: bool = False,
 ) -> Path:
     """Draws samples into a folder: all together, and one by one. Returns the folder."""
     model = recipe.open_model(folder).to(build.device())
-    wanted = recipe.request(model, wishes, count, seed, changes)
+    wanted = recipe.request(model, wishes, count, seed, changes, fast)
     drawn = recipe.collect(model, wanted, tracked(recipe.draw(model, wanted), len(wanted.seeds), console))
     out = pixels.fresh(folder / "samples" / "sample") if out is None else out
     paths = recipe.save(out, drawn, recipe.record(folder, model, wanted), strip=strip)
     console.print(f"{len(wanted.seeds)} samples in [bold]{out}[/]: begin with {paths[0].name}")
     return out
+
+
+def edit(folder: Path, what: Edit, images: Sequence[Path], out: Path | None, steps: int, layer: int) -> None:
+    """Sends pictures through an autoencoder."""
+    model = recipe.open_model(folder).to(build.device())
+    out = pixels.fresh(folder / "samples" / what) if out is None else out
+    paths = recipe.edit(model, folder, what, images, out, steps=steps, layer=layer)
+    console.print(f"{len(paths)} {'picture' if len(paths) == 1 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
+
+
+def evaluate(folder: Path, metrics: str) -> None:
+    """Measures a run."""
+    if metrics not in METRICS:
+        raise unknown("metric", metrics, METRICS)
+    from carrara.recipe.evaluation import reconstruction
+
+    report, paths = reconstruction(folder, build.device())
+    for line in report.lines():
+        console.print(line, markup=False)
+    console.print(f"Written to [bold]{paths[0]}[/] and [bold]{paths[1]}[/]")
 
 
 def replay(image: Path, folder: Path | None, out: Path | None) -> None:

@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from carrara import recipe
+from carrara.autoencoder import LearnedStage
 from carrara.errors import unknown
+from carrara.model import DiffusionModel
 from carrara.noise import AnySchedule, DiscreteSchedule, Schedule, prior_kl
 from carrara.recipe.sources import from_arguments, merge
 from carrara.train import checkpoint, read_log
@@ -29,19 +31,35 @@ def run(folder: Path) -> None:
     _row(
         "data", f"{about.get('data', 'unknown')}, {about.get('examples', '?')} examples, {about.get('fingerprint', '')}"
     )
-    _row("sample", f"{'x'.join(map(str, config.shape))}, diffused as {'x'.join(map(str, model.latent_shape))}")
+    _row("sample", f"{'x'.join(map(str, config.shape))}, latents {'x'.join(map(str, model.latent_shape))}")
     for name, part in model.named_children():
         if count := sum(p.numel() for p in part.parameters()):
             _row(name, f"{count:,} parameters")
+    if isinstance(model.first_stage, LearnedStage):
+        _latents(model.first_stage, config.first_stage)
+    if isinstance(model, DiffusionModel):
+        _diffusion(model)
+    _row("trained", f"{about.get('step', '?')} steps, {about.get('images', '?')} images")
+    _history(folder)
+    _checkpoints(folder)
+
+
+def _latents(stage: LearnedStage, config: object) -> None:
+    """What the first stage is, and what its latents look like before they are whitened."""
+    _row("autoencoder", repr(config))
+    for name, values in (("mean", stage.mean), ("std", stage.std)):
+        shown = ", ".join(f"{value:.3f}" for value in values.tolist()[:16])
+        _row(f"latent {name}", shown + (" ..." if len(values) > 16 else ""))
+
+
+def _diffusion(model: DiffusionModel) -> None:
+    config = model.config
     _row("network", repr(config.backbone))
     _row("noise", f"{config.schedule!r}, {config.parameterization!r}")
     classes: Sequence[str] = getattr(model.conditioner, "classes", ())
     _row("condition", f"{len(classes)} labels: {', '.join(classes)}" if classes else repr(config.conditioner))
     _row("guidance", "possible" if model.guidable else "not possible: nothing to be told")
     _row("sampling", f"{config.sample.sampler!r}, {config.sample.steps} steps, guidance {config.sample.guidance:g}")
-    _row("trained", f"{about.get('step', '?')} steps, {about.get('images', '?')} images")
-    _history(folder)
-    _checkpoints(folder)
 
 
 def _history(folder: Path) -> None:

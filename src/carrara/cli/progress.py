@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from carrara.recipe import Encoding
 from carrara.task import Progress as SampleProgress
 from carrara.train import Clock, StepReport
 
@@ -55,6 +56,14 @@ class TrainingProgress:
         if not self._console.is_terminal and (monotonic() - self._line > LINE_EVERY or report.progress == 1):
             self._line = monotonic()
             self._console.print(f"{report.progress:4.0%}  {text}")
+
+    def encoding(self, event: Encoding) -> None:
+        """Shows how much of the data is encoded, before training begins."""
+        part = event.done / max(1, event.total)
+        self._bar.update(self._task, completed=0, text=f"encoding: {event.done} of {event.total}")
+        if not self._console.is_terminal and (monotonic() - self._line > LINE_EVERY or part >= 1):
+            self._line = monotonic()
+            self._console.print(f"{part:4.0%}  {event.done} of {event.total} encoded")
 
     def note(self, text: str) -> None:
         """Prints a line above the bar."""

@@ -5,6 +5,7 @@ from carrara.data.builtin import Arrays, digits, swissroll
 from carrara.data.checks import DataReport, inspect_folder, suggested_size
 from carrara.data.emoji import openmoji
 from carrara.data.folder import Folder
+from carrara.data.latents import CachedLatents, LatentTransform
 from carrara.data.loader import Loader, batch_of
 from carrara.data.open import BUILTIN, open_dataset
 from carrara.data.transforms import Transform
@@ -12,11 +13,13 @@ from carrara.data.transforms import Transform
 __all__ = [
     "BUILTIN",
     "Arrays",
+    "CachedLatents",
     "DataInfo",
     "DataReport",
     "Dataset",
     "Example",
     "Folder",
+    "LatentTransform",
     "Loader",
     "Subset",
     "Transform",

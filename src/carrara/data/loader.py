@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from carrara.data.base import Dataset, Row, Unreadable
+from carrara.data.latents import LatentTransform
 from carrara.data.transforms import Transform
 from carrara.errors import UserError
 from carrara.seeds import Draws, permutation
@@ -40,7 +41,7 @@ class Loader:
     """Endless batches of one rank.
 
     Args:
-        transform: what brings pictures to one shape; None for points.
+        transform: what brings pictures to one shape, or ``CachedLatents.transform``; None for points.
         batch: samples a step on each rank.
         seed: of the order, and of random crops and mirroring.
         memory: how many bytes of prepared pictures are kept; the first that fit stay, others are read again.
@@ -52,7 +53,7 @@ class Loader:
     def __init__(
         self,
         dataset: Dataset,
-        transform: Transform | None,
+        transform: Transform | LatentTransform | None,
         batch: int,
         seed: int,
         rank: int = 0,
@@ -87,7 +88,7 @@ class Loader:
             pool.shutdown(cancel_futures=True)
 
 
-def batch_of(dataset: Dataset, transform: Transform | None, indices: Sequence[int]) -> Batch:
+def batch_of(dataset: Dataset, transform: Transform | LatentTransform | None, indices: Sequence[int]) -> Batch:
     """The given examples as one batch, for evaluation.
 
     Positions are the indices; nothing is cropped or mirrored at random.
@@ -104,7 +105,7 @@ def _order(count: int, seed: int, epoch: int) -> Tensor:
 class _Examples:
     """Prepared examples by index, kept in memory up to a budget."""
 
-    def __init__(self, dataset: Dataset, transform: Transform | None, memory: int) -> None:
+    def __init__(self, dataset: Dataset, transform: Transform | LatentTransform | None, memory: int) -> None:
         self._dataset, self._transform, self._memory = dataset, transform, memory
         self._kept: dict[int, tuple[NDArray[Any], Mapping[str, Row]]] = {}
         self._replaced = set[int]()

@@ -1,6 +1,16 @@
 """From a batch to a loss."""
 
+from carrara.objective.autoencoding import AutoencodingObjective
 from carrara.objective.base import LossReport, Objective
 from carrara.objective.diffusion import DiffusionObjective
+from carrara.objective.distillation import DecoderDistillation
+from carrara.objective.elbo import ElboObjective
 
-__all__ = ["DiffusionObjective", "LossReport", "Objective"]
+__all__ = [
+    "AutoencodingObjective",
+    "DecoderDistillation",
+    "DiffusionObjective",
+    "ElboObjective",
+    "LossReport",
+    "Objective",
+]

@@ -41,3 +41,7 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def validate(self, batch: Batch, draws: Draws) -> Mapping[str, Tensor]:
         """Held-out measures of ``batch``, ``(B,)`` each: the loss per noise level, say."""
+
+    def diagnose(self, logs: Mapping[str, float]) -> list[str]:
+        """What is going wrong, in sentences that say what to do, from the numbers of a training step's report."""
+        return []

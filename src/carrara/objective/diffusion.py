@@ -32,6 +32,7 @@ class DiffusionObjective(Objective):
         times: where in time to train.
         weighting: how much each noise level counts.
         drop: probability that a sample's condition is dropped, so that the model can be guided.
+        encoded: batches hold raw latents, from a cache, in the place of pixels.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class DiffusionObjective(Objective):
         times: TimeDistribution,
         weighting: Weighting,
         drop: float = 0.1,
+        encoded: bool = False,
     ) -> None:
         super().__init__()
         if not 0 <= drop <= 1:
@@ -50,7 +52,7 @@ class DiffusionObjective(Objective):
         self.first_stage = first_stage.requires_grad_(False)
         self.conditioner = conditioner
         self.denoiser = denoiser
-        self.times, self.weighting, self.drop = times, weighting, drop
+        self.times, self.weighting, self.drop, self.encoded = times, weighting, drop, encoded
 
     def train(self, mode: bool = True) -> "DiffusionObjective":
         """As any module's, but the first stage stays frozen."""
@@ -79,7 +81,8 @@ class DiffusionObjective(Objective):
 
     def _latents(self, batch: Batch, draws: Draws | None) -> Tensor:
         with torch.no_grad():
-            return self.first_stage.latents(self.first_stage.encode_raw(batch.x), draws)
+            raw = batch.x if self.encoded else self.first_stage.encode_raw(batch.x)
+            return self.first_stage.latents(raw, draws)
 
     def _loss(self, x0: Samples, cond: Conditioning, t: PerSample, draws: Draws) -> PerSample:
         """Equation (1) for each sample, (B,)."""

@@ -1,16 +1,22 @@
 """Where everything meets: recipes, what is built from them, and the folders that hold what came out."""
 
 from carrara.recipe import build
+from carrara.recipe.editing import Edit, edit
 from carrara.recipe.folder import open_model
+from carrara.recipe.latents import Encoding
 from carrara.recipe.loading import dump, load, parse, presets
+from carrara.recipe.plan import Plan, plan, plan_distillation
 from carrara.recipe.rehearsal import Rehearsal, rehearse
 from carrara.recipe.resolve import Resolved, resolve
-from carrara.recipe.run import HeldOut, Plan, Preview, Saved, Session, plan
+from carrara.recipe.run import Diagnosis, HeldOut, Preview, Saved, Session
 from carrara.recipe.sampling import Drawn, Pipeline, Request, collect, draw, record, replay, request, save
 from carrara.recipe.schema import Recipe
 
 __all__ = [
+    "Diagnosis",
     "Drawn",
+    "Edit",
+    "Encoding",
     "HeldOut",
     "Pipeline",
     "Plan",
@@ -25,10 +31,12 @@ __all__ = [
     "collect",
     "draw",
     "dump",
+    "edit",
     "load",
     "open_model",
     "parse",
     "plan",
+    "plan_distillation",
     "presets",
     "record",
     "rehearse",

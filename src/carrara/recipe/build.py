@@ -1,20 +1,51 @@
 """From a recipe to objects, one function per slot."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from carrara import seeds
-from carrara.autoencoder import FirstStage
+from carrara.autoencoder import (
+    AnyFirstStage,
+    ConvolutionalStage,
+    FirstStage,
+    IdentityConfig,
+    LayeredVae,
+    TinyDecoderConfig,
+)
+from carrara.autoencoder.tiny import SMALL, decoded_shape
 from carrara.backbone import Backbone
 from carrara.conditioning import Conditioner
-from carrara.data import Dataset, Loader, Transform, open_dataset, split
+from carrara.data import CachedLatents, Dataset, Loader, Transform, open_dataset, split
 from carrara.denoiser import Denoiser
 from carrara.errors import UserError
-from carrara.model import DiffusionModel, ModelConfig
+from carrara.model import (
+    AnyModel,
+    AnyModelConfig,
+    AnySaved,
+    Autoencoder,
+    AutoencoderConfig,
+    DecoderConfig,
+    DiffusionModel,
+    DistilledDecoder,
+    ModelConfig,
+    build_model,
+)
 from carrara.noise import Parameterization, Schedule
-from carrara.objective import DiffusionObjective
-from carrara.recipe.schema import Recipe
+from carrara.objective import AutoencodingObjective, DecoderDistillation, DiffusionObjective, ElboObjective, Objective
+from carrara.recipe.folder import attach_decoder, configured, first_stage_digest, open_model
+from carrara.recipe.schema import (
+    AutoencodingSettings,
+    DiffusionSettings,
+    DistillationSettings,
+    ElboSettings,
+    Recipe,
+    TrainedConfig,
+)
+
+LARGE = 20_000_000
+"""Parameters of a first stage from which on its tiny decoder is of the larger size."""
 
 
 def dataset(recipe: Recipe) -> Dataset:
@@ -47,14 +78,15 @@ def transform(recipe: Recipe) -> Transform | None:
 
 
 def loader(recipe: Recipe, training: Dataset, rank: int = 0, world: int = 1) -> Loader:
-    """Endless batches of one rank.
+    """Endless batches of one rank, of pictures or of cached latents.
 
     Raises:
         UserError: the batch cannot be shared among the ranks.
     """
     if recipe.train.batch % world:
         raise UserError(f"train.batch={recipe.train.batch} cannot be shared equally by {world} processes")
-    return Loader(training, transform(recipe), recipe.train.batch // world, recipe.seed, rank=rank, world=world)
+    how = training.transform if isinstance(training, CachedLatents) else transform(recipe)
+    return Loader(training, how, recipe.train.batch // world, recipe.seed, rank=rank, world=world)
 
 
 def shape(recipe: Recipe) -> tuple[int, ...]:
@@ -73,7 +105,7 @@ def shape(recipe: Recipe) -> tuple[int, ...]:
 
 def backbone(recipe: Recipe) -> Backbone:
     """The network alone."""
-    return model(recipe).denoiser.backbone
+    return denoiser(recipe).backbone
 
 
 def schedule(recipe: Recipe) -> Schedule:
@@ -88,26 +120,66 @@ def parameterization(recipe: Recipe) -> Parameterization:
 
 def first_stage(recipe: Recipe) -> FirstStage:
     """Pixels to latents."""
-    return recipe.model.first_stage.build()
+    built = model(recipe)
+    return teacher(recipe).first_stage if isinstance(built, DistilledDecoder) else built.first_stage
 
 
 def conditioner(recipe: Recipe) -> Conditioner:
     """What the network is told."""
-    return model(recipe).conditioner
+    return _diffusion(recipe).conditioner
 
 
 def denoiser(recipe: Recipe) -> Denoiser:
     """Network, schedule and parameterization together."""
-    return model(recipe).denoiser
+    return _diffusion(recipe).denoiser
 
 
-def model_config(recipe: Recipe) -> ModelConfig:
+def first_stage_config(recipe: Recipe) -> AnyFirstStage:
+    """What the first stage is, wherever it is trained.
+
+    Raises:
+        UserError: it is another run's, and there is none.
+    """
+    own = recipe.model.first_stage
+    if recipe.autoencoder is not None:
+        return recipe.autoencoder.first_stage
+    return configured(Path(own.run)).first_stage if isinstance(own, TrainedConfig) else own
+
+
+def teacher(recipe: Recipe) -> AnyModel:
+    """The trained model whose decoder is distilled.
+
+    Raises:
+        UserError: the recipe names none, or it diffuses in pixels.
+    """
+    own = recipe.model.first_stage
+    if not isinstance(own, TrainedConfig):
+        raise UserError("a decoder is distilled from a trained run: name it in model.first_stage.run")
+    trained = open_model(Path(own.run))
+    if not isinstance(trained.first_stage, ConvolutionalStage):
+        raise UserError(f"'{own.run}' has no autoencoder of pictures, so there is no decoder to distil")
+    return trained
+
+
+def _decoder_config(settings: DistillationSettings, trained: AnyModel) -> DecoderConfig:
+    whole = decoded_shape(trained.first_stage, trained.shape)
+    large = sum(p.numel() for p in trained.first_stage.parameters()) > LARGE
+    chosen = settings.decoder or (TinyDecoderConfig() if large else SMALL)
+    digest = first_stage_digest(trained)
+    return DecoderConfig(shape=whole, latent_shape=trained.latent_shape, decoder=chosen, teacher=digest)
+
+
+def model_config(recipe: Recipe) -> AnyModelConfig:
     """What ``model/config.json`` says.
 
     Raises:
         UserError: the recipe leaves network or condition open.
     """
-    settings = recipe.model
+    if isinstance(recipe.objective, DistillationSettings):
+        return _decoder_config(recipe.objective, teacher(recipe))
+    settings, stage = recipe.model, first_stage_config(recipe)
+    if not isinstance(recipe.objective, DiffusionSettings):
+        return AutoencoderConfig(shape=shape(recipe), first_stage=stage)
     if settings.backbone is None:
         raise UserError("the recipe leaves the network open: set model.backbone, or give data")
     config = ModelConfig(
@@ -115,13 +187,13 @@ def model_config(recipe: Recipe) -> ModelConfig:
         backbone=settings.backbone,
         schedule=settings.schedule,
         parameterization=settings.parameterization,
-        first_stage=settings.first_stage,
+        first_stage=stage,
         sample=recipe.sample,
     )
     return config if settings.conditioner is None else replace(config, conditioner=settings.conditioner)
 
 
-def model(recipe: Recipe) -> DiffusionModel:
+def model(recipe: Recipe) -> AnySaved:
     """The untrained model; its initial weights are a function of the seed.
 
     Raises:
@@ -129,24 +201,107 @@ def model(recipe: Recipe) -> DiffusionModel:
     """
     with seeds.torch_generator(recipe.seed, "initial weights"):
         try:
-            return DiffusionModel(model_config(recipe))
+            return build_model(model_config(recipe))
         except UserError:
             raise
         except ValueError as error:
             raise UserError(f"this model cannot be built: {error}") from None
 
 
-def objective(recipe: Recipe, untrained: DiffusionModel) -> DiffusionObjective:
-    """What training minimises."""
-    settings = recipe.objective
-    return DiffusionObjective(
-        first_stage=untrained.first_stage,
-        conditioner=untrained.conditioner,
-        denoiser=untrained.denoiser,
-        times=settings.times,
-        weighting=settings.weighting,
-        drop=settings.drop,
-    )
+def adopt_first_stage(untrained: AnyModel, recipe: Recipe, folder: Path) -> None:
+    """Copies the weights of a first stage that was trained before, in another run or in this run's ``autoencoder/``;
+    and looks through its distilled decoder, if there is one.
+
+    Raises:
+        UserError: there is none, or it is another one than the recipe says.
+    """
+    own = recipe.model.first_stage
+    if recipe.autoencoder is not None:
+        source = folder / "autoencoder"
+    elif isinstance(own, TrainedConfig):
+        source = Path(own.run)
+    else:
+        return
+    trained = open_model(source)
+    if trained.config.first_stage != untrained.config.first_stage:
+        raise UserError(f"the autoencoder in '{source}' is not the one that the recipe names: train in a new folder")
+    untrained.first_stage.load_state_dict(trained.first_stage.state_dict())
+    attach_decoder(untrained, source)
+
+
+def objective(recipe: Recipe, untrained: AnySaved, *, encoded: bool = False) -> Objective:
+    """What training minimises.
+
+    Args:
+        encoded: batches hold raw latents in the place of pixels.
+
+    Raises:
+        UserError: the model is not of the kind that the objective trains.
+    """
+    match recipe.objective, untrained:
+        case DiffusionSettings(), DiffusionModel() if not _is_trained(recipe):
+            raise UserError(
+                f"diffusion needs a first stage that is trained, and model.first_stage is a new {_kind(recipe)}: name "
+                "a run (model.first_stage.kind=trained model.first_stage.run=DIR), or train one first (autoencoder:)"
+            )
+        case DiffusionSettings() as settings, DiffusionModel():
+            return DiffusionObjective(
+                first_stage=untrained.first_stage,
+                conditioner=untrained.conditioner,
+                denoiser=untrained.denoiser,
+                times=settings.times,
+                weighting=settings.weighting,
+                drop=settings.drop,
+                encoded=encoded,
+            )
+        case AutoencodingSettings() as settings, Autoencoder(first_stage=ConvolutionalStage() as stage):
+            return _autoencoding(settings, stage, untrained.shape)
+        case DistillationSettings() as settings, DistilledDecoder():
+            stage = teacher(recipe).first_stage
+            return DecoderDistillation(decoder=untrained.decoder, first_stage=stage, original=settings.original)
+        case ElboSettings() as settings, Autoencoder(first_stage=LayeredVae() as stage):
+            return ElboObjective(stage, warmup=settings.warmup, free_bits=settings.free_bits)
+        case _:
+            raise UserError(
+                f"objective {recipe.objective.kind} does not train model.first_stage {_kind(recipe)}: autoencoding "
+                "trains kl or vq, elbo trains vae, and diffusion takes identity or a trained one"
+            )
+
+
+def _is_trained(recipe: Recipe) -> bool:
+    """Whether there is nothing to learn in the first stage any more."""
+    return recipe.autoencoder is not None or isinstance(recipe.model.first_stage, IdentityConfig | TrainedConfig)
+
+
+def _kind(recipe: Recipe) -> str:
+    return recipe.model.first_stage.kind
+
+
+def _autoencoding(
+    settings: AutoencodingSettings, stage: ConvolutionalStage, shape: tuple[int, ...]
+) -> AutoencodingObjective:
+    try:
+        return AutoencodingObjective(
+            first_stage=stage,
+            shape=shape,
+            error=settings.error,
+            learned_scale=settings.learned_scale,
+            perceptual=settings.perceptual,
+            features=settings.features,
+            penalty=settings.penalty,
+            critic=settings.critic,
+        )
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"this autoencoder cannot be trained: {error}") from None
+
+
+def _diffusion(recipe: Recipe) -> DiffusionModel:
+    built = model(recipe)
+    if not isinstance(built, DiffusionModel):
+        raise UserError("this recipe trains an autoencoder, which has neither network nor condition")
+    return built
 
 
 def device() -> torch.device:

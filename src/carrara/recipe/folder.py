@@ -5,11 +5,25 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from carrara.errors import UserError
-from carrara.model import DiffusionModel, read_config
+from carrara.model import (
+    AnyModel,
+    AnySaved,
+    AutoencoderConfig,
+    DecoderConfig,
+    DistilledDecoder,
+    ModelConfig,
+    build_model,
+    digest,
+    load_model,
+    read_config,
+)
 from carrara.train import checkpoint
 
+TINY = "tiny-decoder"
+"""The folder, in a run's, of the decoder that was distilled from its first stage."""
 
-def open_model(path: Path) -> DiffusionModel:
+
+def open_model(path: Path) -> AnyModel:
     """Loads the model of a run's folder, of one of its checkpoints, or of a model's own folder.
 
     A run that went on after its model was finished gives the newest checkpoint's, which is newer.
@@ -17,19 +31,52 @@ def open_model(path: Path) -> DiffusionModel:
     Raises:
         UserError: there is none, or it is damaged.
     """
+    model = _open(path)
+    if isinstance(model, DistilledDecoder):
+        raise UserError(f"'{path}' holds a distilled decoder, which is used through the run above it: name that one")
+    attach_decoder(model, path)
+    return model
+
+
+def attach_decoder(model: AnyModel, run: Path) -> None:
+    """Gives the model the decoder that was distilled in ``run``, if there is one and it is this first stage's."""
+    folder = run / TINY
+    if not (folder / "model").is_dir():
+        return
+    decoder = _open(folder)
+    if isinstance(decoder, DistilledDecoder) and decoder.config.teacher == first_stage_digest(model):
+        model.fast = lambda z: decoder.to(z.device)(z)
+
+
+def first_stage_digest(model: AnyModel) -> str:
+    """What identifies a first stage: its configuration and its weights."""
+    return digest(model.config.first_stage, model.first_stage)
+
+
+def configured(path: Path) -> ModelConfig | AutoencoderConfig:
+    """How the model of a run is built, without its weights; errors as in ``open_model``."""
+    config, _ = read_config(_newest(path))
+    return open_model(path).config if isinstance(config, DecoderConfig) else config
+
+
+def _open(path: Path) -> AnySaved:
+    folder = _newest(path)
+    return _from_checkpoint(folder) if (folder / "ema.safetensors").is_file() else load_model(folder)
+
+
+def _newest(path: Path) -> Path:
+    """The folder with the newest weights of a run: ``model/`` or a checkpoint; or ``path`` itself, if it is one."""
     if not path.is_dir():
         raise UserError(f"there is no run '{path}': 'carrara train' makes one, and says where")
-    if (path / "ema.safetensors").is_file():
-        return _from_checkpoint(path)
     if (path / "config.json").is_file():
-        return DiffusionModel.load(path)
+        return path
     newest, _ = checkpoint.latest(path / "checkpoints")
     finished = path / "model"
     if (finished / "config.json").is_file() and (newest is None or _step(finished) >= _checkpoint_step(newest)):
-        return DiffusionModel.load(finished)
+        return finished
     if newest is None:
         raise UserError(f"'{path}' holds no run: there is neither model/ nor a checkpoint in it")
-    return _from_checkpoint(newest)
+    return newest
 
 
 def _step(folder: Path) -> int:
@@ -42,8 +89,13 @@ def _checkpoint_step(folder: Path) -> int:
     return int(folder.name.rpartition("-")[2])
 
 
-def _from_checkpoint(path: Path) -> DiffusionModel:
+def _from_checkpoint(path: Path) -> AnySaved:
+    """The averages, over the tensors that are not averaged: those of a frozen first stage."""
     config, about = read_config(path)
-    model = DiffusionModel(config, {**about, "step": _checkpoint_step(path)})
-    model.load_state_dict(load_file(path / "ema.safetensors"))
+    model = build_model(config, {**about, "step": _checkpoint_step(path)})
+    for name, part in model.named_children():
+        if (file := path / f"{name}.safetensors").is_file():
+            part.load_state_dict(load_file(file))
+    averages = load_file(path / "ema.safetensors")
+    model.load_state_dict({name: averages[name] for name in model.state_dict() if name in averages}, strict=False)
     return model.eval()

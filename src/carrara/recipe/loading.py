@@ -120,7 +120,7 @@ def _written(loc: tuple[int | str, ...], values: Any) -> KeyPath:
 
 
 def _is_member(part: str, values: Mapping[str, Any]) -> bool:
-    return part == values.get("kind") or part[:1].isupper() or "[" in part
+    return part == values.get("kind") or part in _kinds() or part[:1].isupper() or "[" in part
 
 
 def _place(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
@@ -133,7 +133,7 @@ def _place(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
 
 def _elsewhere(path: KeyPath, siblings: list[str]) -> str:
     """The nearest right spelling: among the keys that are accepted here, or the same word in another section."""
-    homes = [".".join(p) for p in _leaves(_schema()) if p[-1] == path[-1]]
+    homes = [".".join(p) for p in _leaves(_schema()) if p[-1] == path[-1] and p != path]
     prefix = ".".join(path[:-1])
     full = [f"{prefix}.{s}" if prefix else s for s in siblings]
     return f" Did you mean '{homes[0]}'?" if homes else close_match(".".join(path), full)
@@ -153,6 +153,13 @@ def accepted(path: KeyPath, values: Any) -> list[str]:
 @cache
 def _schema() -> dict[str, Any]:
     return Recipe.model_json_schema()
+
+
+@cache
+def _kinds() -> set[str]:
+    """All kinds of all unions: a section may leave out which of them it is."""
+    members = _schema()["$defs"].values()
+    return {member["properties"]["kind"]["const"] for member in members if "kind" in member.get("properties", {})}
 
 
 def _choose(node: Mapping[str, Any], values: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from carrara.recipe import build
-from carrara.recipe.run import Plan
+from carrara.recipe.plan import Plan
 from carrara.train import TrainState, train
 
 STEPS = 2

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from carrara.autoencoder import KlConfig, VqConfig
 from carrara.backbone import AnyBackbone, MlpConfig, UNetConfig
 from carrara.conditioning import AnyConditioner, LabelsConfig, UnconditionalConfig, VectorsConfig
 from carrara.data import DataInfo, suggested_size
 from carrara.errors import UserError
-from carrara.recipe.schema import Recipe
+from carrara.recipe import build
+from carrara.recipe.schema import DiffusionSettings, Recipe
 
 LARGEST = {"cpu": 32, "cuda": 64}
 """Diffusion in pixels costs four times as much at twice the size: up to here a model is trained in hours."""
@@ -35,7 +37,7 @@ def resolve(recipe: Recipe, info: DataInfo, device: str) -> Resolved:
     reasons: list[str] = []
     data, model = recipe.data, recipe.model
     if info.native is not None and data.size is None:
-        size, why = _size(info.native, device)
+        size, why = _size(info.native, LARGEST[device] * _factor(recipe), device)
         data = replace(data, size=size)
         reasons.append(f"size {size[0]}x{size[1]}: {why}")
     if info.native is not None and data.channels is None:
@@ -43,23 +45,35 @@ def resolve(recipe: Recipe, info: DataInfo, device: str) -> Resolved:
         data = replace(data, channels=3 if transparent else info.channels)
         why = "transparency is laid over white" if transparent else "as most of the pictures have"
         reasons.append(f"{data.channels} channels: {why}")
-    if model.backbone is None:
-        backbone, why = _backbone(data.size, device)
+    if model.backbone is None and isinstance(recipe.objective, DiffusionSettings):
+        backbone, why = _backbone(_diffused(data.size, _factor(recipe)), device)
         model = replace(model, backbone=backbone)
         reasons.append(f"network: {why}")
-    conditioner, why = _conditioner(model.conditioner, info)
-    if why:
-        reasons.append(f"condition: {why}")
-    resolved = recipe.model_copy(update={"data": data, "model": replace(model, conditioner=conditioner)})
+    if isinstance(recipe.objective, DiffusionSettings):
+        conditioner, why = _conditioner(model.conditioner, info)
+        model = replace(model, conditioner=conditioner)
+        reasons += [f"condition: {why}"] * bool(why)
+    resolved = recipe.model_copy(update={"data": data, "model": model})
     return Resolved(recipe=resolved, reasons=tuple(reasons))
 
 
-def _size(native: tuple[int, int], device: str) -> tuple[tuple[int, int], str]:
+def _factor(recipe: Recipe) -> int:
+    """How many pixels along an edge are one latent."""
+    stage = build.first_stage_config(recipe)
+    return stage.factor if isinstance(stage, KlConfig | VqConfig) else 1
+
+
+def _diffused(size: tuple[int, int] | None, factor: int) -> tuple[int, int] | None:
+    """The size at which a network works."""
+    return None if size is None else (-(-size[0] // factor), -(-size[1] // factor))
+
+
+def _size(native: tuple[int, int], largest: int, device: str) -> tuple[tuple[int, int], str]:
     """A size, and why."""
-    size = suggested_size(native, LARGEST[device])
-    limit = f"at most {LARGEST[device]} on a {device.upper()}, so that training takes hours"
+    size = suggested_size(native, largest)
+    limit = f"at most {largest} on a {device.upper()}, so that training takes hours"
     near = "their own size" if size == native else "the nearest size that a network halves well"
-    why = limit if min(size) == LARGEST[device] < min(native) else near
+    why = limit if min(size) == largest < min(native) else near
     return size, f"the pictures are {native[0]}x{native[1]} at the median; {why}"
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 import carrara
 from carrara import pixels, plots
 from carrara.errors import UserError
-from carrara.model import DiffusionModel
+from carrara.model import AnyModel, DiffusionModel
 from carrara.recipe.folder import open_model
 from carrara.sample import SampleSettings, SampleStep, grid, sampler
 from carrara.task.generate import Progress, generate
@@ -35,6 +35,7 @@ class Request:
         precision: what the network multiplies in.
         columns: how many samples side by side; None makes a square.
         labels: of the rows.
+        fast: by the distilled decoder.
     """
 
     wishes: tuple[str | None, ...]
@@ -43,6 +44,7 @@ class Request:
     precision: Literal["float32", "bfloat16"] = "float32"
     columns: int | None = None
     labels: tuple[str, ...] = ()
+    fast: bool = False
 
     def only(self, k: int) -> "Request":
         """The request for sample ``k`` alone, which gives the same sample."""
@@ -50,7 +52,12 @@ class Request:
 
 
 def request(
-    model: DiffusionModel, wishes: Sequence[str], count: int | None, seed: int, changes: Mapping[str, Any]
+    model: AnyModel,
+    wishes: Sequence[str],
+    count: int | None,
+    seed: int,
+    changes: Mapping[str, Any],
+    fast: bool = False,
 ) -> Request:
     """Makes a request from what a user says.
 
@@ -59,6 +66,7 @@ def request(
         count: samples per wish (4), or in all (16).
         seed: of each row's first sample; the others count up, so a column shares its noise.
         changes: of the model's own sampling settings; samplers and grids by name, None leaves a setting as it is.
+        fast: decodes with the distilled decoder.
 
     Raises:
         UserError: an unknown sampler or grid, or settings that do not fit the model.
@@ -75,10 +83,11 @@ def request(
         settings=settings(model, changes),
         columns=count if wishes else None,
         labels=tuple(wishes),
+        fast=fast,
     )
 
 
-def settings(model: DiffusionModel, changes: Mapping[str, Any]) -> SampleSettings:
+def settings(model: AnyModel, changes: Mapping[str, Any]) -> SampleSettings:
     """The model's own sampling settings with some changed; samplers and grids may be named.
 
     Heun's method takes the Karras grid unless another one is named: it was made for it, and overshoots on others.
@@ -97,16 +106,20 @@ def settings(model: DiffusionModel, changes: Mapping[str, Any]) -> SampleSetting
         raise UserError(f"these sampling settings do not work: {error}") from None
 
 
-def cycled(model: DiffusionModel, count: int) -> list[str | None]:
+def cycled(model: AnyModel, count: int) -> list[str | None]:
     """What to ask for when nothing in particular is: each class in turn, or nothing."""
     classes: Sequence[str] = getattr(model.conditioner, "classes", ())
     return [classes[k % len(classes)] if classes else None for k in range(count)]
 
 
-def draw(model: DiffusionModel, wanted: Request) -> Iterator[Progress]:
+def draw(model: AnyModel, wanted: Request) -> Iterator[Progress]:
     """Makes the samples of a request, step by step; see ``task.generate``."""
     dtype = torch.bfloat16 if wanted.precision == "bfloat16" else torch.float32
-    return generate(model, wanted.wishes, wanted.seeds, wanted.settings, autocast=dtype)
+    if wanted.fast and model.fast is None:
+        raise UserError(
+            "this model has no distilled decoder to be fast with: 'carrara distill RUN --decoder' makes one"
+        )
+    return generate(model, wanted.wishes, wanted.seeds, wanted.settings, autocast=dtype, fast=wanted.fast)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +151,7 @@ class Drawn:
                 return pixels.grid(self.samples, self.wanted.columns, row_labels=self.wanted.labels)
 
 
-def collect(model: DiffusionModel, wanted: Request, progress: Iterable[Progress] | None = None) -> Drawn:
+def collect(model: AnyModel, wanted: Request, progress: Iterable[Progress] | None = None) -> Drawn:
     """Runs a request to its end.
 
     Args:
@@ -148,8 +161,8 @@ def collect(model: DiffusionModel, wanted: Request, progress: Iterable[Progress]
     states: list[Tensor] = []
     for at in draw(model, wanted) if progress is None else progress:
         if at.first == 0 and _is_shown(at.step):
-            few = _visible(at.step, model)[:: max(1, len(at.step.x) // STRIP_SAMPLES)]
-            states.append((few[:STRIP_SAMPLES] if few.ndim == 4 else _visible(at.step, model)).cpu())
+            few = _visible(at.step, model, wanted)[:: max(1, len(at.step.x) // STRIP_SAMPLES)]
+            states.append((few[:STRIP_SAMPLES] if few.ndim == 4 else _visible(at.step, model, wanted)).cpu())
         if at.pixels is not None:
             done.append(at.pixels.cpu())
     return Drawn(wanted=wanted, samples=torch.cat(done), states=tuple(states))
@@ -160,14 +173,16 @@ def _is_shown(step: SampleStep) -> bool:
     return (step.total - 1 - step.index) % max(1, round(step.total / STRIP_STATES)) == 0
 
 
-def _visible(step: SampleStep, model: DiffusionModel) -> Tensor:
+def _visible(step: SampleStep, model: AnyModel, wanted: Request) -> Tensor:
     """A state as pixels: noise of any scale is brought to the scale of data."""
+    if not isinstance(model, DiffusionModel):
+        return step.x
     alpha, sigma = model.config.schedule(torch.tensor(step.t, dtype=torch.float64))
     with torch.no_grad():
-        return model.first_stage.decode(step.x / torch.hypot(alpha, sigma).item())
+        return model.pixels(step.x / torch.hypot(alpha, sigma).item(), fast=wanted.fast)
 
 
-def record(folder: Path, model: DiffusionModel, wanted: Request, kind: PictureKind = "grid") -> dict[str, Any]:
+def record(folder: Path, model: AnyModel, wanted: Request, kind: PictureKind = "grid") -> dict[str, Any]:
     """What a PNG carries: enough to make it again, and to know whether the weights are still the same."""
     return {
         "carrara": carrara.__version__,
@@ -245,7 +260,7 @@ class Pipeline:
         model: the model itself.
     """
 
-    def __init__(self, model: DiffusionModel) -> None:
+    def __init__(self, model: AnyModel) -> None:
         self.model = model
 
     def samples(self, *wishes: str, count: int | None = None, seed: int = 0, **changes: Any) -> Tensor:

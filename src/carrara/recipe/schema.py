@@ -9,10 +9,19 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from carrara.autoencoder import AnyFirstStage, IdentityConfig
+from carrara.autoencoder import (
+    AnyFirstStage,
+    AnyPerceptual,
+    CriticConfig,
+    IdentityConfig,
+    KlConfig,
+    PerceptualConfig,
+    TinyDecoderConfig,
+    VqConfig,
+)
 from carrara.backbone import AnyBackbone
 from carrara.conditioning import AnyConditioner
-from carrara.kinds import BY_KIND, SPELLED
+from carrara.kinds import BY_KIND, SPELLED, otherwise
 from carrara.noise import (
     AnyParameterization,
     AnySchedule,
@@ -75,24 +84,37 @@ class DataSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainedConfig:
+    """The first stage of another run.
+
+    Attributes:
+        run: its folder; the weights are copied from there when a run begins.
+    """
+
+    kind: Literal["trained"] = "trained"
+    run: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """What to train.
 
     Attributes:
         backbone: None = a U-Net that suits the size of the pictures.
         conditioner: None = the labels or vectors that the data has, or nothing.
+        first_stage: what diffuses: pixels, or the latents of an autoencoder; or the autoencoder that is to be trained.
     """
 
     backbone: Annotated[AnyBackbone | None, SPELLED, BY_KIND] = None
     schedule: Annotated[AnySchedule, SPELLED, BY_KIND] = Cosine()
     parameterization: Annotated[AnyParameterization, SPELLED, BY_KIND] = V()
     conditioner: Annotated[AnyConditioner | None, SPELLED, BY_KIND] = None
-    first_stage: Annotated[AnyFirstStage, SPELLED] = IdentityConfig()
+    first_stage: Annotated[AnyFirstStage | TrainedConfig, SPELLED, BY_KIND] = IdentityConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObjectiveSettings:
-    """What counts as good.
+class DiffusionSettings:
+    """A denoiser learns.
 
     Attributes:
         times: where in time to train.
@@ -100,6 +122,7 @@ class ObjectiveSettings:
         drop: probability that a condition is dropped, which guidance needs.
     """
 
+    kind: Literal["diffusion"] = "diffusion"
     times: Annotated[AnyTimes, SPELLED, BY_KIND] = UniformTimes()
     weighting: Annotated[AnyWeighting, SPELLED, BY_KIND] = UnitWeighting()
     drop: float = 0.1
@@ -107,6 +130,71 @@ class ObjectiveSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.drop <= 1:
             raise ValueError(f"drop is a probability, from 0 to 1, and is {self.drop}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencodingSettings:
+    """An autoencoder learns.
+
+    Attributes:
+        error: L1 keeps edges, L2 is what PSNR measures.
+        learned_scale: the reconstruction's scale is learned, which weighs it against the penalty.
+        perceptual: weight of the perceptual distance; 0 = off.
+        features: what the perceptual distance looks at.
+        penalty: weight of the KL, in nats per value of the picture, or of the commitment; None = 1e-6, or 0.25.
+        critic: a critic, and when and how much it counts; None = none.
+    """
+
+    kind: Literal["autoencoding"] = "autoencoding"
+    error: Literal["l1", "l2"] = "l1"
+    learned_scale: bool = False
+    perceptual: float = 1.0
+    features: Annotated[AnyPerceptual, SPELLED, BY_KIND] = PerceptualConfig()
+    penalty: float | None = None
+    critic: CriticConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.perceptual < 0 or (self.penalty or 0) < 0:
+            raise ValueError("the weights perceptual and penalty must be 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElboSettings:
+    """A variational autoencoder learns.
+
+    Attributes:
+        warmup: the steps over which the KL's weight rises from 0 to 1.
+        free_bits: nats that each layer may say without a cost.
+    """
+
+    kind: Literal["elbo"] = "elbo"
+    warmup: int = 0
+    free_bits: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.warmup < 0 or self.free_bits < 0:
+            raise ValueError("warmup and free_bits must be 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationSettings:
+    """A tiny decoder learns from a trained first stage's, which ``model.first_stage`` names.
+
+    Attributes:
+        decoder: its shape; None = by the size of the full one.
+        original: the part of the target that is the original picture, not the full decoder's.
+    """
+
+    kind: Literal["distillation"] = "distillation"
+    decoder: TinyDecoderConfig | None = None
+    original: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.original <= 1:
+            raise ValueError(f"original is a part of the target, from 0 to 1, and is {self.original}")
+
+
+AnyObjective = DiffusionSettings | AutoencodingSettings | ElboSettings | DistillationSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +216,24 @@ class PreviewSettings:
             raise ValueError("preview.every and preview.held_out must be 0 or more, and preview.count 1 or more")
 
 
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderStage:
+    """An autoencoder that is trained first, in the run's folder ``autoencoder/``; the keys are those of an own run."""
+
+    first_stage: Annotated[KlConfig | VqConfig, SPELLED, BY_KIND]
+    objective: AutoencodingSettings = AutoencodingSettings()
+    train: TrainSettings
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    preview: PreviewSettings = PreviewSettings()
+
+
 class Recipe(BaseModel):
     """Everything that a run is made from.
 
     Attributes:
         preset: the preset that it began as, for the record.
         seed: of every random number.
+        autoencoder: a first stage to train before the rest, which then diffuses in its latents.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -141,8 +241,9 @@ class Recipe(BaseModel):
     preset: str | None = None
     seed: int = 0
     data: DataSettings = DataSettings()
+    autoencoder: AutoencoderStage | None = None
     model: ModelSettings = ModelSettings()
-    objective: ObjectiveSettings = ObjectiveSettings()
+    objective: Annotated[AnyObjective, otherwise("diffusion"), BY_KIND] = DiffusionSettings()
     train: TrainSettings
     checkpoint: CheckpointSettings = CheckpointSettings()
     preview: PreviewSettings = PreviewSettings()

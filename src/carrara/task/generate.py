@@ -6,9 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from carrara.model import DiffusionModel
+from carrara.autoencoder import LayeredVae
+from carrara.errors import UserError
+from carrara.model import AnyModel, Autoencoder, DiffusionModel
 from carrara.sample import SampleSettings, SampleStep
 from carrara.sample import generate as run
+from carrara.seeds import Draws
 from carrara.types import Conditioning, DenoiseFn
 
 
@@ -28,13 +31,14 @@ class Progress:
 
 
 def generate(
-    model: DiffusionModel,
+    model: AnyModel,
     wishes: Sequence[str | None],
     seeds: Sequence[int],
     settings: SampleSettings,
     *,
     batch: int = 64,
     autocast: torch.dtype = torch.float32,
+    fast: bool = False,
 ) -> Iterator[Progress]:
     """Makes one sample per seed, in batches, without gradients; memory does not grow with their number.
 
@@ -43,11 +47,15 @@ def generate(
         seeds: one per sample, any whole numbers.
         batch: samples at a time; has no influence on the result.
         autocast: what the network multiplies in.
+        fast: decodes with the distilled decoder, if there is one.
 
     Raises:
-        UserError: a wish that the model does not understand, or guidance for an unconditional model.
+        UserError: a wish that the model does not understand, guidance for an unconditional model, or an autoencoder.
     """
     assert len(wishes) == len(seeds)
+    if isinstance(model, Autoencoder):
+        yield from _from_prior(model, seeds, batch)
+        return
     for first in range(0, len(seeds), batch):
         part = slice(first, first + batch)
         with torch.no_grad():
@@ -66,8 +74,23 @@ def generate(
         for step in steps:
             done = step.index == step.total - 1
             with torch.no_grad():
-                pixels = model.first_stage.decode(step.x) if done else None
+                pixels = model.pixels(step.x, fast=fast) if done else None
             yield Progress(first=first, step=step, pixels=pixels)
+
+
+def _from_prior(model: Autoencoder, seeds: Sequence[int], batch: int) -> Iterator[Progress]:
+    """Samples of a variational autoencoder, whose latents have a law of their own: one step."""
+    stage = model.first_stage
+    if not isinstance(stage, LayeredVae):
+        raise UserError(
+            "this run is an autoencoder without a prior, so there is nothing to sample from: look at what it makes of "
+            "pictures with 'carrara edit RUN reconstruct', or train diffusion on it (model.first_stage.run=RUN)"
+        )
+    for first in range(0, len(seeds), batch):
+        samples = torch.tensor(seeds[first : first + batch], device=model.device)
+        with torch.no_grad():
+            x = stage.generate(Draws(0, samples))
+        yield Progress(first=first, step=SampleStep(index=0, total=1, t=0.0, x=x, x0=x), pixels=x)
 
 
 def _lowered(model: DiffusionModel, cond: Conditioning, dtype: torch.dtype) -> DenoiseFn:

@@ -95,3 +95,10 @@ def anywhere(flag: bool, device: torch.device) -> bool:
     shared = torch.tensor(int(flag), device=device)
     dist.all_reduce(shared, dist.ReduceOp.MAX)
     return bool(shared.item())
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum over the ranks."""
+    if world() > 1:
+        dist.all_reduce(values)
+    return values

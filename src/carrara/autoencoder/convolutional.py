@@ -1,0 +1,145 @@
+r"""The encoder and the decoder of latent diffusion (Rombach et al., 2022, appendix G), for any channels and factor.
+
+Each level but the first halves the picture; a patch of p x p pixels may be folded into channels before the first. So
+
+.. math:: f = p \, 2^{\text{levels} - 1}                                                                          (1)
+
+pixels along an edge become one latent. The middle, at the lowest resolution, has self-attention.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import final
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from carrara.nn import PixelAttention, ResidualBlock, Upsample, conv3, group_norm
+from carrara.pixels import Pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionalConfig:
+    """The defaults are Stable Diffusion's: with ``KlConfig``, 83,653,863 parameters at 3 channels.
+
+    Attributes:
+        channels: width of the first level.
+        multipliers: width of each level in units of ``channels``.
+        blocks: residual blocks of each level of the encoder; the decoder has one more.
+        latent_channels: C of the latents.
+        patch: p of equation (1). 2 or 4 makes a small network fast: no layer works at full resolution.
+    """
+
+    channels: int = 128
+    multipliers: tuple[int, ...] = (1, 2, 4, 4)
+    blocks: int = 2
+    latent_channels: int = 4
+    patch: int = 1
+
+    def __post_init__(self) -> None:
+        if self.channels < 4 or self.channels % 4 or not self.multipliers or min(self.multipliers) < 1:
+            raise ValueError("an autoencoder needs channels in multiples of 4 and at least one level")
+        if min(self.blocks, self.latent_channels, self.patch) < 1:
+            raise ValueError("blocks, latent_channels and patch must be 1 or more")
+
+    @property
+    def factor(self) -> int:
+        """f of equation (1)."""
+        return self.patch * 2 ** (len(self.multipliers) - 1)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level."""
+        return tuple(self.channels * m for m in self.multipliers)
+
+    def checked(self, shape: tuple[int, ...]) -> int:
+        """The channels of pictures of ``shape``.
+
+        Raises:
+            ValueError: it is no picture's shape, or too small for the factor.
+        """
+        if len(shape) != 3:
+            raise ValueError(f"this autoencoder takes pictures (C, H, W), not samples of shape {shape}")
+        if min(shape[1:]) < self.factor:
+            raise ValueError(
+                f"pictures of {shape[1]}x{shape[2]} are smaller than the autoencoder's factor {self.factor}: "
+                "take larger pictures, or fewer levels (multipliers)"
+            )
+        return shape[0]
+
+
+@final
+class Encoder(nn.Module):
+    """Pictures (B, C, H, W) to features (B, out, H / f, W / f); other sizes are padded by their last row and column."""
+
+    def __init__(self, config: ConvolutionalConfig, image_channels: int, out: int) -> None:
+        super().__init__()
+        widths = config.widths
+        self.factor, self.patch = config.factor, config.patch
+        self.inp = conv3(image_channels * config.patch**2, config.channels)
+        enters = [config.channels, *widths[:-1]]
+        self.levels = nn.ModuleList(
+            _blocks([enter] + config.blocks * [width]) for enter, width in zip(enters, widths, strict=True)
+        )
+        self.reduce = nn.ModuleList(Halve(width) for width in widths[:-1])
+        self.middle = _middle(widths[-1])
+        self.norm, self.out = group_norm(widths[-1]), conv3(widths[-1], out)
+
+    def forward(self, x: Pictures) -> Tensor:
+        h = self.inp(F.pixel_unshuffle(padded(x, self.factor), self.patch))
+        for k, level in enumerate(self.levels):
+            h = level(h)
+            if k < len(self.reduce):
+                h = self.reduce[k](h)
+        return self.out(F.silu(self.norm(self.middle(h))))
+
+
+@final
+class Decoder(nn.Module):
+    """Features (B, inp, h, w) to pictures (B, C, f h, f w)."""
+
+    def __init__(self, config: ConvolutionalConfig, image_channels: int, inp: int) -> None:
+        super().__init__()
+        widths = config.widths[::-1]
+        self.patch = config.patch
+        self.inp = conv3(inp, widths[0])
+        self.middle = _middle(widths[0])
+        enters = [widths[0], *widths[:-1]]
+        self.levels = nn.ModuleList(
+            _blocks([enter] + (config.blocks + 1) * [width]) for enter, width in zip(enters, widths, strict=True)
+        )
+        self.enlarge = nn.ModuleList(Upsample(width) for width in widths[:-1])
+        self.norm, self.out = group_norm(widths[-1]), conv3(widths[-1], image_channels * config.patch**2)
+
+    def forward(self, z: Tensor) -> Pictures:
+        h = self.middle(self.inp(z))
+        for k, level in enumerate(self.levels):
+            h = level(h)
+            if k < len(self.enlarge):
+                h = self.enlarge[k](h, (2 * h.shape[-2], 2 * h.shape[-1]))
+        return F.pixel_shuffle(self.out(F.silu(self.norm(h))), self.patch)
+
+
+class Halve(nn.Module):
+    """A 3x3 convolution of stride 2 that looks right and down, as the field's trained weights expect."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+def padded(x: Tensor, factor: int) -> Tensor:
+    """Repeats the last row and column of (B, C, H, W) until the factor divides height and width."""
+    down, right = -x.shape[-2] % factor, -x.shape[-1] % factor
+    return F.pad(x, (0, right, 0, down), mode="replicate") if down or right else x
+
+
+def _blocks(widths: list[int]) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(inp, out) for inp, out in pairwise(widths)))
+
+
+def _middle(width: int) -> nn.Sequential:
+    return nn.Sequential(ResidualBlock(width, width), PixelAttention(width), ResidualBlock(width, width))

@@ -1,0 +1,115 @@
+"""``carrara edit``: pictures of a user's, or of the held-out data, through a trained model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from carrara import pixels
+from carrara.autoencoder import ConvolutionalStage, Identity, LayeredVae
+from carrara.data import Transform, Unreadable, batch_of
+from carrara.data.files import decode
+from carrara.errors import UserError
+from carrara.model import AnyModel
+from carrara.recipe import build
+from carrara.recipe.loading import load
+from carrara.task import compared, interpolate, reconstruct, traverse
+
+Edit = Literal["reconstruct", "interpolate", "traverse"]
+EXAMPLES = 24
+"""Held-out pictures that stand in where none are named."""
+
+
+def edit(
+    model: AnyModel, folder: Path, what: Edit, images: Sequence[Path], out: Path, *, steps: int = 9, layer: int = 0
+) -> list[Path]:
+    """Writes what a model makes of pictures. Nothing is overwritten.
+
+    Args:
+        folder: the run's, for its held-out data if no picture is named.
+        steps: pictures from one end to the other.
+        layer: whose latents a traversal moves, from 1 next to the pixels; 0 = the last one.
+
+    Raises:
+        UserError: the model cannot do that, or a picture does not fit it.
+    """
+    if isinstance(model.first_stage, Identity):
+        raise UserError(f"'{folder}' diffuses in pixels: it has no autoencoder to {what} with")
+    match what:
+        case "traverse":
+            return [pixels.save_png(_traversal(model, steps, layer), out / "traversal.png")]
+        case "interpolate" if len(images) not in (0, 2):
+            raise UserError(f"interpolate goes between two pictures, and {len(images)} are named")
+        case "interpolate":
+            ends = _ends(model, folder, images)
+            return [pixels.save_png(pixels.grid(interpolate(model, ends, steps), steps), out / "interpolation.png")]
+        case "reconstruct" if images:
+            return [_reconstructed(model, path, out) for path in images]
+        case "reconstruct":
+            return [pixels.save_png(compared(model, examples(model, folder, EXAMPLES)), out / "reconstruction.png")]
+
+
+def examples(model: AnyModel, folder: Path, count: int) -> Tensor:
+    """Held-out pictures of the data that a run was trained on, (N, *S), on the model's device."""
+    if not (folder / "recipe.yaml").is_file():
+        raise UserError(f"'{folder}' has no recipe.yaml, which says what its data are: name pictures instead")
+    recipe = load(folder / "recipe.yaml")
+    training, held_out = build.parts(recipe, build.dataset(recipe))
+    data = held_out if len(held_out) else training
+    return batch_of(data, build.transform(recipe), range(min(count, len(data)))).x.to(model.device)
+
+
+def read(model: AnyModel, path: Path, *, resized: bool) -> Tensor:
+    """A picture as the model takes it, (1, C, H, W), on its device.
+
+    Args:
+        resized: brought to the model's own size; else a convolutional stage takes it as it is.
+
+    Raises:
+        UserError: it cannot be read, has other channels, or is smaller than one latent.
+    """
+    channels, *size = model.shape
+    try:
+        picture = decode(path)
+        if resized or not isinstance(model.first_stage, ConvolutionalStage):
+            picture = Transform(size=(size[0], size[1]), channels=channels).prepare(picture)
+        picture = pixels.with_channels(picture, channels)
+    except FileNotFoundError:
+        raise UserError(f"there is no picture '{path}'") from None
+    except (Unreadable, ValueError) as error:
+        raise UserError(f"'{path}' cannot be used: {error}") from None
+    stage = model.first_stage
+    if isinstance(stage, ConvolutionalStage) and min(picture.shape[:2]) < stage.factor:
+        raise UserError(
+            f"'{path}' is {picture.shape[1]}x{picture.shape[0]}, smaller than the {stage.factor} pixels that one "
+            "latent of this autoencoder covers: enlarge it first"
+        )
+    return pixels.to_tensor(picture)[None].to(model.device)
+
+
+def _ends(model: AnyModel, folder: Path, images: Sequence[Path]) -> Tensor:
+    if images:
+        return torch.cat([read(model, path, resized=True) for path in images])
+    ends = examples(model, folder, 2)
+    if len(ends) < 2:
+        raise UserError(f"the data of '{folder}' have fewer than two pictures: name two")
+    return ends
+
+
+def _reconstructed(model: AnyModel, path: Path, out: Path) -> Path:
+    again = reconstruct(model, read(model, path, resized=False))
+    return pixels.save_png(pixels.to_image(pixels.to_uint8(again)[0]), out / f"{path.stem}.png")
+
+
+def _traversal(model: AnyModel, steps: int, layer: int) -> Image.Image:
+    vae = model.first_stage
+    if not isinstance(vae, LayeredVae):
+        raise UserError("only a variational autoencoder (vae) has single latents to traverse: interpolate instead")
+    if not 0 <= layer <= len(vae.widths):
+        raise UserError(f"there is no layer {layer}: this model has the layers 1 to {len(vae.widths)}")
+    chosen = (layer or len(vae.widths)) - 1
+    names = [f"z{chosen + 1}.{k + 1}" for k in range(vae.widths[chosen])]
+    return pixels.grid(traverse(vae, chosen, steps), steps, row_labels=names)

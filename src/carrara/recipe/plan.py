@@ -1,0 +1,145 @@
+"""What a command asks for, made complete: what to train, where, and whether to go on with it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from carrara import pixels
+from carrara.data import BUILTIN
+from carrara.errors import UserError
+from carrara.recipe import build
+from carrara.recipe.folder import TINY, open_model
+from carrara.recipe.loading import DEFAULT, dump, load, presets
+from carrara.recipe.resolve import RUN_CHANGES, differences, resolve
+from carrara.recipe.schema import Recipe, TrainedConfig
+
+AUTOENCODER = "autoencoder"
+"""The folder, in a run's, of the autoencoder that is trained first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a command asks for, complete.
+
+    Attributes:
+        recipe: resolved.
+        folder: the run's.
+        reasons: why what was left open was chosen so.
+        resumes: whether the folder holds the beginning of this run.
+        whole: the plan that this one is a stage of; None = it is no stage.
+    """
+
+    recipe: Recipe
+    folder: Path
+    reasons: tuple[str, ...] = ()
+    resumes: bool = False
+    whole: "Plan | None" = None
+
+    @property
+    def stages(self) -> tuple["Plan", ...]:
+        """What to train, one after the other: the autoencoder, if the recipe has one, and then the rest."""
+        first = self.recipe.autoencoder
+        if first is None:
+            return (self,)
+        own = Recipe(
+            preset=self.recipe.preset,
+            seed=self.recipe.seed,
+            data=self.recipe.data,
+            model=replace(self.recipe.model, first_stage=first.first_stage),
+            objective=first.objective,
+            train=first.train,
+            checkpoint=first.checkpoint,
+            preview=first.preview,
+            sample=self.recipe.sample,
+        )
+        return replace(self, recipe=own, folder=self.folder / AUTOENCODER, whole=self), self
+
+    def write(self) -> None:
+        """Writes ``recipe.yaml``: from here on the folder is this run's. A stage writes its whole plan's first."""
+        if self.whole is not None:
+            self.whole.write()
+        with pixels.replacing(self.folder / "recipe.yaml") as file:
+            file.write(dump(self.recipe).encode())
+
+
+def plan(source: str | None, preset: str | None, folder: Path | None, overrides: Sequence[str]) -> Plan:
+    """Decides what to train, where, and whether to go on.
+
+    Args:
+        source: a folder or a built-in data set; None = the preset's.
+        preset: a preset or a recipe file; None = the built-in data set's own, or the default.
+        folder: the run's folder; None = ``runs/`` and the name of the data.
+        overrides: ``key=value``.
+
+    Raises:
+        UserError: anything that is wrong with them.
+    """
+    if source is None and preset is None and folder is not None and (folder / "recipe.yaml").is_file():
+        return _resumed(folder, load(folder / "recipe.yaml", overrides))
+    name = preset or (source if source in presets() else DEFAULT)
+    overrides = [*overrides, *([f"data.source={json.dumps(_absolute(source))}"] if source else [])]
+    recipe = load(name, overrides)
+    if not recipe.data.source:
+        raise UserError(f"what shall be trained on? Name a folder of pictures, or one of {', '.join(BUILTIN)}")
+    folder = folder or Path("runs") / Path(recipe.data.source).name
+    known = (folder / "recipe.yaml").is_file()
+    if known and not name.endswith((".yaml", ".yml")):  # a preset alone says less than the run: only the changes count
+        changed = load(folder / "recipe.yaml", overrides)
+        return _resumed(folder, changed if preset is None else changed.model_copy(update={"preset": preset}))
+    if not known and folder.exists() and any(folder.iterdir()):
+        raise UserError(f"'{folder}' is not empty and holds no run: choose another folder with --run")
+    resolved = resolve(recipe, build.dataset(recipe).info, build.device().type)
+    if known:
+        return _resumed(folder, resolved.recipe)
+    return Plan(recipe=resolved.recipe, folder=folder, reasons=resolved.reasons)
+
+
+def plan_distillation(run: Path, overrides: Sequence[str]) -> Plan:
+    """Decides how a run's decoder is distilled, in the run's folder ``tiny-decoder/``, or goes on with it.
+
+    Raises:
+        UserError: the run has no autoencoder, or anything is wrong with the overrides.
+    """
+    folder = run / TINY
+    if (folder / "recipe.yaml").is_file():
+        return _resumed(folder, load(folder / "recipe.yaml", overrides))
+    open_model(run)
+    if not (run / "recipe.yaml").is_file():
+        raise UserError(f"'{run}' has no recipe.yaml, which says what its data are: name the run, not a folder in it")
+    source, chosen = load(run / "recipe.yaml"), load(TINY, overrides)
+    model = replace(chosen.model, first_stage=TrainedConfig(run=str(run.resolve())))
+    recipe = chosen.model_copy(update={"data": source.data, "model": model})
+    build.teacher(recipe)
+    return Plan(recipe=recipe, folder=folder)
+
+
+def _absolute(source: str) -> str:
+    """Folders are remembered by their whole path, so that a run can go on from anywhere."""
+    path = Path(source)
+    return str(path.resolve()) if source not in BUILTIN and path.exists() else source
+
+
+def _resumed(folder: Path, wanted: Recipe) -> Plan:
+    """Goes on with a run; its length, saving, previews and sampling may change, nothing else.
+
+    Raises:
+        UserError: ``wanted`` is another run than the folder's.
+    """
+    saved = load(folder / "recipe.yaml")
+    other = list(differences(_identity(saved), _identity(wanted)))
+    if other:
+        raise UserError(
+            f"'{folder}' holds another run ({'; '.join(other[:3])}): "
+            "start this one elsewhere with --run, or leave that out"
+        )
+    return Plan(recipe=wanted, folder=folder, resumes=True)
+
+
+def _identity(recipe: Recipe) -> dict[str, Any]:
+    """What makes a run this run and no other."""
+    values = recipe.model_dump(exclude=set(RUN_CHANGES))
+    if recipe.autoencoder is not None:
+        values["autoencoder"] = {k: v for k, v in values["autoencoder"].items() if k not in RUN_CHANGES}
+    return values

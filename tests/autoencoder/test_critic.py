@@ -1,0 +1,43 @@
+"""The critic: patches, hinge, gradient penalty."""
+
+import pytest
+import torch
+
+from carrara.autoencoder import CriticConfig
+from carrara.autoencoder.critic import gradient_penalty, hinge
+from carrara.seeds import Draws, torch_generator
+
+
+def test_a_number_for_each_patch() -> None:
+    critic = CriticConfig(channels=8, layers=2).build((3, 32, 32))
+    x = Draws(0, torch.arange(2)).normal("x", 3, 32, 32)
+    assert critic(x).shape == (2, 1, 6, 6)
+    assert critic(x).dtype == torch.float32
+
+
+def test_a_patch_is_seen_by_the_numbers_near_it_alone() -> None:
+    with torch_generator(0):
+        critic = CriticConfig(channels=8, layers=1).build((1, 64, 64))
+    critic.layers[0][1] = torch.nn.Identity()  # the norm sees the whole picture
+    x = torch.zeros(1, 1, 64, 64).requires_grad_()
+    (slope,) = torch.autograd.grad(critic(x)[0, 0, 10, 10], x)
+    rows = slope[0, 0].abs().sum(1).nonzero().flatten()
+    assert 0 < len(rows) <= 16
+
+
+def test_hinge() -> None:
+    real, fake = torch.tensor([2.0, 0.5])[:, None, None, None], torch.tensor([-2.0, 0.5])[:, None, None, None]
+    assert hinge(real, fake).tolist() == [0.0, 2.0]
+
+
+def test_gradient_penalty_of_a_slope() -> None:
+    class Slope(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 3 * x.sum(dim=(1, 2, 3), keepdim=True)
+
+    assert gradient_penalty(Slope(), torch.zeros(2, 1, 2, 2)).tolist() == [36.0, 36.0]  # 9 at each of four pixels
+
+
+def test_too_small_for_so_many_layers() -> None:
+    with pytest.raises(ValueError, match="needs pictures of 16 pixels or more, not 8x8: take fewer layers"):
+        CriticConfig(channels=8, layers=3).build((3, 8, 8))

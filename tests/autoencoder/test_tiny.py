@@ -1,0 +1,106 @@
+import pytest
+import torch
+from torch import nn
+
+from carrara.autoencoder import Identity, KlConfig
+from carrara.autoencoder.tiny import SMALL, TinyDecoder, TinyDecoderConfig, decoded_shape
+from carrara.seeds import torch_generator
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def decoder(factor: int, patch: int = 4, channels: int = 3) -> TinyDecoder:
+    config = TinyDecoderConfig(channels=8, blocks=1, patch=patch)
+    with torch_generator("a tiny decoder"):
+        return config.build((2, 4, 5), (channels, 4 * factor, 5 * factor))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4, 6, 8, 16, 32])
+@pytest.mark.parametrize("patch", [1, 2, 4])
+def test_any_factor(factor: int, patch: int) -> None:
+    made = decoder(factor, patch)
+    assert made(torch.zeros(2, 2, 4, 5)).shape == (2, 3, 4 * factor, 5 * factor)
+    assert made.patch * 2 ** len(made.enlarge) == factor
+
+
+def test_any_size_of_picture_and_any_channels() -> None:
+    assert decoder(4, channels=1)(torch.zeros(1, 2, 7, 3)).shape == (1, 1, 28, 12)
+    assert decoder(4, channels=4)(torch.zeros(1, 2, 1, 1)).shape == (1, 4, 4, 4)
+
+
+def test_the_last_step_by_patches_of_at_most_the_size_asked_for() -> None:
+    assert [decoder(8, patch).patch for patch in (1, 2, 4, 7, 8)] == [1, 2, 4, 4, 8]
+    assert [decoder(factor).patch for factor in (1, 2, 3, 12)] == [1, 2, 3, 3]
+
+
+def test_about_a_million_parameters_for_stable_diffusion_and_a_seventh_for_small_pictures() -> None:
+    assert parameters(TinyDecoderConfig().build((4, 64, 64), (3, 512, 512))) == 953_264
+    assert parameters(SMALL.build((4, 16, 16), (3, 64, 64))) == 147_264
+
+
+def test_a_tenth_of_the_full_decoders_multiplications() -> None:
+    """Counted at the convolutions, for the autoencoders of 64 px: what is measured as time varies."""
+    full = KlConfig(channels=64, multipliers=(1, 2), patch=2).build((3, 64, 64)).decoder
+    small = SMALL.build((4, 16, 16), (3, 64, 64))
+    z = torch.zeros(1, 4, 16, 16)
+    assert 10 * multiplications(small, z) < multiplications(full, z)
+
+
+def multiplications(module: nn.Module, z: torch.Tensor) -> int:
+    counts = list[int]()
+
+    def count(conv: nn.Conv2d, _: object, out: torch.Tensor) -> None:
+        counts.append(conv.weight.numel() * out.shape[-1] * out.shape[-2])
+
+    hooks = [conv.register_forward_hook(count) for conv in module.modules() if isinstance(conv, nn.Conv2d)]
+    with torch.no_grad():
+        module(z)
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)
+
+
+def test_the_same_picture_alone_and_among_others() -> None:
+    made, z = decoder(4), torch.linspace(-3, 3, 5 * 2 * 16).reshape(5, 2, 4, 4)
+    alone = torch.cat([made(z[k : k + 1]) for k in range(5)])
+    torch.testing.assert_close(made(z), alone, rtol=1e-5, atol=1e-5)
+    assert torch.equal(made(z), made(z))
+
+
+def test_no_latent_is_too_large() -> None:
+    made = decoder(4)
+    large = torch.full((1, 2, 4, 4), 50.0)
+    torch.testing.assert_close(made(100 * large), made(large))
+    assert made(1000 * large).isfinite().all()
+
+
+def test_it_begins_as_a_single_layer() -> None:
+    """Branches start as nothing, so that a deep network without norms learns from its first step on."""
+    made, z = decoder(4), torch.linspace(-1, 1, 2 * 16).reshape(1, 2, 4, 4)
+    alone = nn.functional.pixel_shuffle(made.out(made.inp(3 * torch.tanh(z / 3)).relu()), 4)
+    torch.testing.assert_close(made(z), alone)
+
+
+def test_pictures_are_float32_under_autocast() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert decoder(4)(torch.zeros(1, 2, 4, 4)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("latent", "shape"), [((2,), (3, 8, 8)), ((2, 4, 4), (3, 16, 18)), ((2, 4, 4), (3, 16, 32))])
+def test_what_has_no_factor_is_refused(latent: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"tiny decoder|whole number"):
+        TinyDecoderConfig().build(latent, shape)
+
+
+def test_a_decoder_needs_layers() -> None:
+    with pytest.raises(ValueError, match="1 or more"):
+        TinyDecoderConfig(blocks=0)
+
+
+def test_what_the_full_decoder_makes_is_padded() -> None:
+    stage = KlConfig(channels=4, multipliers=(1, 1), blocks=1, patch=2).build((3, 18, 13))
+    assert decoded_shape(stage, (3, 18, 13)) == (3, 20, 16)
+    assert TinyDecoderConfig().build(stage.latent_shape((3, 18, 13)), decoded_shape(stage, (3, 18, 13))).patch == 4
+    assert decoded_shape(Identity(), (3, 18, 13)) == (3, 18, 13)
