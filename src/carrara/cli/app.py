@@ -199,11 +199,13 @@ def evaluate(run: Run, /, *, metrics: str = "reconstruction") -> None:
 
     Examples:
         carrara evaluate runs/photos --metrics reconstruction
+        carrara evaluate runs/vae --metrics nll,reconstruction
 
     Parameters
     ----------
     metrics
-        reconstruction: PSNR, SSIM, perceptual distance, rFID, rKID, and what the latents are like.
+        With commas between. reconstruction: PSNR, SSIM, perceptual distance, rFID, rKID, and what the latents are like.
+        nll: the bounds of a variational autoencoder, in nats.
     """
     from carrara.cli import commands
 

@@ -9,12 +9,11 @@ from rich.console import Console
 
 from carrara import pixels, recipe
 from carrara.cli.progress import TrainingProgress, tracked
-from carrara.errors import UserError, unknown
+from carrara.errors import UserError
 from carrara.recipe import Diagnosis, Edit, Encoding, HeldOut, Plan, Preview, Saved, Session, build
 from carrara.train import StepReport, launched
 from carrara.train.distributed import is_main
 
-METRICS = ("reconstruction",)
 FIRST_STAGE = "model.first_stage.kind=trained model.first_stage.run"
 
 console = Console(highlight=False, soft_wrap=True)
@@ -146,14 +145,12 @@ def edit(folder: Path, what: Edit, images: Sequence[Path], out: Path | None, ste
 
 def evaluate(folder: Path, metrics: str) -> None:
     """Measures a run."""
-    if metrics not in METRICS:
-        raise unknown("metric", metrics, METRICS)
-    from carrara.recipe.evaluation import reconstruction
+    from carrara.recipe.evaluation import measure_run
 
-    report, paths = reconstruction(folder, build.device())
-    for line in report.lines():
-        console.print(line, markup=False)
-    console.print(f"Written to [bold]{paths[0]}[/] and [bold]{paths[1]}[/]")
+    for measured, paths in measure_run(folder, metrics, build.device()):
+        for line in measured.lines:
+            console.print(line, markup=False)
+        console.print(f"Written to [bold]{' and '.join(map(str, paths))}[/]")
 
 
 def replay(image: Path, folder: Path | None, out: Path | None) -> None:

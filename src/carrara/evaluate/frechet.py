@@ -64,10 +64,16 @@ def moments(batches: Iterable[Vectors]) -> Moments:
 def frechet_distance(a: Moments, b: Moments) -> float:
     """Equation (1)."""
     values, vectors = torch.linalg.eigh(a.covariance)
-    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-    overlap = torch.linalg.eigvalsh(root @ b.covariance @ root).clamp(min=0).sqrt().sum()
+    root = (vectors * _roots(values)) @ vectors.T
+    overlap = _roots(torch.linalg.eigvalsh(root @ b.covariance @ root)).sum()
     spread = a.covariance.trace() + b.covariance.trace() - 2 * overlap
     return max(0.0, ((a.mean - b.mean).square().sum() + spread).item())
+
+
+def _roots(eigenvalues: Tensor) -> Tensor:
+    """Square roots; of what is 0 but for rounding, which fewer vectors than numbers in each leave many of, 0."""
+    rounding = len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps * eigenvalues.max()
+    return torch.where(eigenvalues > rounding, eigenvalues, 0).sqrt()
 
 
 def frechet_bias(covariance: Covariance, count: int) -> float:

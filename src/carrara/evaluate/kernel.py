@@ -21,9 +21,9 @@ and for (1) the sum of two such terms, one for each set.
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from carrara.evaluate.features import Vectors
 from carrara.seeds import permutation
 
 _ELEMENTS = 1 << 23
@@ -38,7 +38,7 @@ class Estimate:
     error: float
 
 
-def kernel_distance(x: Vectors, y: Vectors, *, paired: bool = False) -> Estimate:
+def kernel_distance(x: Float[Tensor, "M D"], y: Float[Tensor, "N D"], *, paired: bool = False) -> Estimate:
     """Equation (1), or (2) for pairs, with all vectors; memory is that of a few rows of the kernel.
 
     Args:
@@ -64,7 +64,7 @@ def kernel_distance(x: Vectors, y: Vectors, *, paired: bool = False) -> Estimate
 
 
 def kernel_distance_of_subsets(
-    x: Vectors, y: Vectors, *, count: int = 100, size: int = 1000, seed: int = 0
+    x: Float[Tensor, "M D"], y: Float[Tensor, "N D"], *, count: int = 100, size: int = 1000, seed: int = 0
 ) -> Estimate:
     """The mean of equation (1) over random subsets, as papers report it, and that mean's standard error over them.
 

@@ -115,10 +115,8 @@ class ReconstructionReport:
 
     def lines(self) -> list[str]:
         """A table for a terminal: a name, a number, and what it means."""
-        rows = [
-            ("PSNR", f"{self.psnr:.2f} dB", f"mean over {self.n} pictures, at 8 bits"),
-            ("SSIM", f"{self.ssim:.4f}", ""),
-        ]
+        rows = [("PSNR", f"{self.psnr:.2f} dB", f"mean over {self.n} pictures, at 8 bits")]
+        rows += [("SSIM", f"{self.ssim:.4f}", "")]
         if self.perceptual is not None:
             rows += [("perceptual", f"{self.perceptual:.4f}", self.perceptual_name or "")]
         if self.rfid is not None:
@@ -148,7 +146,7 @@ def reconstruction(
     """Sends pictures through a first stage and back, by the mode of the posterior, and measures what comes out.
 
     Batches are taken one at a time and not kept: memory holds one of them, a vector of features for each picture, and
-    the few pictures that are shown. Of other than 1, 3 or 4 channels they have neither perceptual distance nor features.
+    the few pictures that are shown. Without 1, 3 or 4 channels they have neither perceptual distance nor features.
 
     Args:
         first_stage: on its device, in evaluation mode.

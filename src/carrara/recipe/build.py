@@ -143,7 +143,16 @@ def first_stage_config(recipe: Recipe) -> AnyFirstStage:
     own = recipe.model.first_stage
     if recipe.autoencoder is not None:
         return recipe.autoencoder.first_stage
-    return configured(Path(own.run)).first_stage if isinstance(own, TrainedConfig) else own
+    return trained_config(own).first_stage if isinstance(own, TrainedConfig) else own
+
+
+def trained_config(settings: TrainedConfig) -> ModelConfig | AutoencoderConfig:
+    """How the model of the run that ``settings`` name is built.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    return configured(Path(settings.run))
 
 
 def teacher(recipe: Recipe) -> AnyModel:

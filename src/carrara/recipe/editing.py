@@ -72,13 +72,13 @@ def read(model: AnyModel, path: Path, *, resized: bool) -> Tensor:
         UserError: it cannot be read, has other channels, or is smaller than one latent.
     """
     channels, *size = model.shape
+    if not path.is_file():
+        raise UserError(f"there is no picture '{path}'")
     try:
         picture = decode(path)
         if resized or not isinstance(model.first_stage, ConvolutionalStage):
             picture = Transform(size=(size[0], size[1]), channels=channels).prepare(picture)
         picture = pixels.with_channels(picture, channels)
-    except FileNotFoundError:
-        raise UserError(f"there is no picture '{path}'") from None
     except (Unreadable, ValueError) as error:
         raise UserError(f"'{path}' cannot be used: {error}") from None
     stage = model.first_stage

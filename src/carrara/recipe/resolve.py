@@ -10,7 +10,7 @@ from carrara.conditioning import AnyConditioner, LabelsConfig, UnconditionalConf
 from carrara.data import DataInfo, suggested_size
 from carrara.errors import UserError
 from carrara.recipe import build
-from carrara.recipe.schema import DiffusionSettings, Recipe
+from carrara.recipe.schema import DataSettings, DiffusionSettings, Recipe, TrainedConfig
 
 LARGEST = {"cpu": 32, "cuda": 64}
 """Diffusion in pixels costs four times as much at twice the size: up to here a model is trained in hours."""
@@ -40,6 +40,9 @@ def resolve(recipe: Recipe, info: DataInfo, device: str) -> Resolved:
         size, why = _size(info.native, LARGEST[device] * _factor(recipe), device)
         data = replace(data, size=size)
         reasons.append(f"size {size[0]}x{size[1]}: {why}")
+    if info.native is not None:
+        data = _like_first_stage(recipe, data)
+        _check_channels(data.channels, info.channels)
     if info.native is not None and data.channels is None:
         transparent = info.channels == 4
         data = replace(data, channels=3 if transparent else info.channels)
@@ -55,6 +58,32 @@ def resolve(recipe: Recipe, info: DataInfo, device: str) -> Resolved:
         reasons += [f"condition: {why}"] * bool(why)
     resolved = recipe.model_copy(update={"data": data, "model": model})
     return Resolved(recipe=resolved, reasons=tuple(reasons))
+
+
+def _like_first_stage(recipe: Recipe, data: DataSettings) -> DataSettings:
+    """The data with the channels that a trained first stage takes.
+
+    Raises:
+        UserError: the recipe names others.
+    """
+    own = recipe.model.first_stage
+    if not isinstance(own, TrainedConfig) or not isinstance(recipe.objective, DiffusionSettings):
+        return data
+    channels = build.trained_config(own).shape[0]
+    if data.channels not in (None, channels):
+        raise UserError(
+            f"the autoencoder in '{own.run}' takes pictures of {channels} channels, and data.channels is "
+            f"{data.channels}: set data.channels={channels}, or leave it out"
+        )
+    return replace(data, channels=channels)
+
+
+def _check_channels(wanted: int | None, have: int) -> None:
+    if wanted not in (None, have) and not {wanted, have} <= {1, 3, 4}:
+        raise UserError(
+            f"data.channels is {wanted}, but the pictures have {have} channels, and only 1, 3 and 4 convert into each "
+            "other: leave data.channels out"
+        )
 
 
 def _factor(recipe: Recipe) -> int:

@@ -2,6 +2,7 @@
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from carrara import pixels
 from carrara.autoencoder import LayeredVae
@@ -28,7 +29,7 @@ def reconstruct(model: AnyModel, x: Samples, *, batch: int = 64, fast: bool = Fa
 
 
 @torch.no_grad()
-def interpolate(model: AnyModel, ends: Samples, steps: int) -> Samples:
+def interpolate(model: AnyModel, ends: Samples, steps: int) -> Tensor:
     """Goes from one picture to another along a straight line of latents: (steps, *S), on the CPU.
 
     Args:
@@ -42,7 +43,7 @@ def interpolate(model: AnyModel, ends: Samples, steps: int) -> Samples:
 
 
 @torch.no_grad()
-def traverse(vae: LayeredVae, layer: int, steps: int) -> Samples:
+def traverse(vae: LayeredVae, layer: int, steps: int) -> Tensor:
     """Moves each latent of a layer alone from -``SPAN`` to ``SPAN``, the others at 0: (D * steps, *S), on the CPU.
 
     Args:
