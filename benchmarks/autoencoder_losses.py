@@ -21,7 +21,7 @@ PLAIN = "objective.perceptual=0"
 
 def variants(steps: int) -> dict[str, list[str]]:
     """The changes to the preset, by name."""
-    critic = "objective.critic={start: %d, channels: 32, layers: 2}" % (steps // 2)
+    critic = f"objective.critic={{start: {steps // 2}, channels: 32, layers: 2}}"
     return {"plain": [PLAIN], "perceptual": [], "critic": [PLAIN, critic]}
 
 

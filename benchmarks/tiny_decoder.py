@@ -34,12 +34,8 @@ def main(run: Path) -> None:
     decoders = {"full": stage.decode, "tiny": model.fast}
     with torch.no_grad():
         z = torch.cat([stage.latents(stage.encode_raw(part), None) for part in x.split(32)])
-        quality = {
-            name: psnr(
-                x, torch.cat([decode(part)[..., : x.shape[-2], : x.shape[-1]] for part in z.split(32)]).clamp(-1, 1)
-            )
-            for name, decode in decoders.items()
-        }
+        made = {name: torch.cat([decode(part) for part in z.split(32)]) for name, decode in decoders.items()}
+        quality = {name: psnr(x, y[..., : x.shape[-2], : x.shape[-1]].clamp(-1, 1)) for name, y in made.items()}
     print(f"{described()}; {len(x)} held-out pictures of {x.shape[-1]}x{x.shape[-2]}\n")
     print("| batch | full, ms a picture | tiny, ms a picture | ratio |\n|---|---|---|---|")
     for batch in (1, 16):
