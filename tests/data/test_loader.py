@@ -7,7 +7,7 @@ import pytest
 import torch
 from picture_files import truncated_jpeg, write
 
-from carrara.data import Arrays, DataInfo, Dataset, Folder, Loader, Transform, Unreadable, batch_of
+from carrara.data import Arrays, DataInfo, Dataset, Folder, Loader, Transform, Unreadable, batch_of, spread
 from carrara.errors import UserError
 
 
@@ -151,3 +151,10 @@ def test_held_out_batches_have_nothing_random(tmp_path) -> None:
     batch = batch_of(folder, random, [5, 0, 2])
     assert batch.position.tolist() == [5, 0, 2]
     assert torch.equal(batch.x, batch_of(folder, Transform(size=(8, 8)), [5, 0, 2]).x)
+
+
+def test_examples_to_look_at_are_spread_over_the_data() -> None:
+    assert spread(4, 12) == [0, 3, 6, 9]
+    assert spread(9, 3) == [0, 1, 2]
+    assert spread(3, 10) == [0, 3, 6]
+    assert spread(2, 0) == []

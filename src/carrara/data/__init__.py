@@ -6,7 +6,7 @@ from carrara.data.checks import DataReport, inspect_folder, suggested_size
 from carrara.data.emoji import openmoji
 from carrara.data.folder import Folder
 from carrara.data.latents import CachedLatents, LatentTransform
-from carrara.data.loader import Loader, batch_of
+from carrara.data.loader import Loader, batch_of, spread
 from carrara.data.open import BUILTIN, open_dataset
 from carrara.data.transforms import Transform
 
@@ -31,6 +31,7 @@ __all__ = [
     "open_dataset",
     "openmoji",
     "split",
+    "spread",
     "suggested_size",
     "swissroll",
 ]

@@ -97,6 +97,11 @@ def batch_of(dataset: Dataset, transform: Transform | LatentTransform | None, in
     return _Examples(dataset, plain, 0).batch(indices, Draws(0, torch.tensor(list(indices))))
 
 
+def spread(count: int, total: int) -> list[int]:
+    """At most ``count`` of ``total`` indices, evenly spaced: examples that lie side by side are often alike."""
+    return [k * total // min(count, total) for k in range(min(count, total))]
+
+
 @lru_cache(maxsize=4)
 def _order(count: int, seed: int, epoch: int) -> Tensor:
     return permutation(count, seed, "epoch", epoch)

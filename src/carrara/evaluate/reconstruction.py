@@ -301,7 +301,7 @@ class _Gallery:
         error = _AMPLIFIED * (x - y).abs() - 1
         labels = [f"worst {example.value:.1f}" for example in self.worst]
         labels += [f"usual {example.value:.1f}" for example in usual]
-        rows = ("original", "again", f"error × {_AMPLIFIED}")
+        rows = ("original", "again", f"error x {_AMPLIFIED}")
         return grid(torch.cat([x, y, error]), columns=len(x), row_labels=rows, column_labels=labels)
 
 

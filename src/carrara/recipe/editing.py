@@ -10,7 +10,7 @@ from torch import Tensor
 
 from carrara import pixels
 from carrara.autoencoder import ConvolutionalStage, Identity, LayeredVae
-from carrara.data import Transform, Unreadable, batch_of
+from carrara.data import Transform, Unreadable, batch_of, spread
 from carrara.data.files import decode
 from carrara.errors import UserError
 from carrara.model import AnyModel
@@ -59,7 +59,7 @@ def examples(model: AnyModel, folder: Path, count: int) -> Tensor:
     recipe = load(folder / "recipe.yaml")
     training, held_out = build.parts(recipe, build.dataset(recipe))
     data = held_out if len(held_out) else training
-    return batch_of(data, build.transform(recipe), range(min(count, len(data)))).x.to(model.device)
+    return batch_of(data, build.transform(recipe), spread(count, len(data))).x.to(model.device)
 
 
 def read(model: AnyModel, path: Path, *, resized: bool) -> Tensor:

@@ -21,7 +21,7 @@ import torch
 
 from carrara import pixels
 from carrara.autoencoder import LearnedStage, measure
-from carrara.data import batch_of, fingerprint
+from carrara.data import batch_of, fingerprint, spread
 from carrara.model import Autoencoder, DiffusionModel, DistilledDecoder, config_json
 from carrara.recipe import build, latents
 from carrara.recipe.latents import Encoding
@@ -178,9 +178,9 @@ class Session:
             return held_out(self.objective, batches, self.recipe.seed)
 
     def _held_out(self, count: int) -> Batch:
-        """The first held-out examples, or training ones where none are held out."""
+        """Some held-out examples, or training ones where none are held out."""
         data = self.held_out_data if len(self.held_out_data) else self.training_data
-        return batch_of(data, build.transform(self.recipe), range(min(count, len(data))))
+        return batch_of(data, build.transform(self.recipe), spread(count, len(data)))
 
     def _preview(self, step: int) -> Path:
         path, count = self.folder / "samples" / f"step-{step:06d}.png", self.recipe.preview.count
