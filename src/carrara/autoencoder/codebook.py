@@ -71,34 +71,31 @@ class Codebook(nn.Module):
             indices: (B, *N) its codes.
             draws: whose seed and step decide which vectors dead codes become.
         """
-        vectors, chosen = _vectors(z), indices.flatten()
+        vectors, chosen = _of_all_ranks(_vectors(z)), _of_all_ranks(indices.flatten())
         errors = (vectors - self.codes[chosen]).square().sum(1)
-        counts = torch.zeros_like(self.counts).index_add_(0, chosen, torch.ones_like(vectors[:, 0]))
+        counts = torch.zeros_like(self.counts).index_add_(0, chosen, torch.ones_like(errors))
         sums = torch.zeros_like(self.sums).index_add_(0, chosen, vectors)
-        _over_ranks(counts, sums)
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
-        self._revive(vectors, errors, counts.sum().item(), draws)
+        self._revive(vectors, errors, draws)
         self.codes.copy_(self.sums / self.counts[:, None])
 
     def _nearest(self, vectors: Tensor) -> Tensor:
         with torch.autocast(vectors.device.type, enabled=False):  # in bfloat16, neighbours would be mistaken
             return (self.codes.square().sum(1) - 2 * vectors @ self.codes.T).argmin(1)
 
-    def _revive(self, vectors: Tensor, errors: Tensor, total: float, draws: Draws) -> None:
+    def _revive(self, vectors: Tensor, errors: Tensor, draws: Draws) -> None:
         """Dead codes start anew at vectors of this batch, with the count of a code of average use.
 
         The vectors are drawn without replacement with the chances of k-means++, by their squared errors (Arthur and
         Vassilvitskii, 2007): where the codes are good already, as on a plain background, no more are needed.
         """
-        average = total / len(self)
+        average = len(vectors) / len(self)
         dead = self.counts < _ALIVE * average
         number = torch.arange(len(vectors), device=vectors.device)
         luck = -torch.log(-torch.log(Draws(draws.seed, number, draws.step).uniform("revived codes")))
         pick = (errors.clamp(min=1e-12).log() + luck).argsort(descending=True)
-        fresh = vectors[pick[torch.arange(len(self), device=pick.device) % len(pick)]].contiguous()
-        if dist.is_initialized():
-            dist.broadcast(fresh, src=0)
+        fresh = vectors[pick[torch.arange(len(self), device=pick.device) % len(pick)]]
         self.counts.masked_fill_(dead, average)
         self.sums.copy_(torch.where(dead[:, None], fresh * average, self.sums))
 
@@ -118,7 +115,10 @@ def _vectors(z: Tensor) -> Tensor:
     return z.detach().movedim(1, -1).flatten(0, -2).float()
 
 
-def _over_ranks(*tensors: Tensor) -> None:
-    if dist.is_initialized():
-        for tensor in tensors:
-            dist.all_reduce(tensor)
+def _of_all_ranks(rows: Tensor) -> Tensor:
+    """The rows of all processes, in the order that one process alone would have them in."""
+    if not dist.is_initialized():
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
