@@ -89,6 +89,17 @@ def test_the_perceptual_term_gives_gradient_and_counts_as_much_as_it_says() -> N
     assert (slopes[0] - slopes[1]).abs().max() > 1e-6
 
 
+def test_the_perceptual_term_of_a_real_network_gives_gradient() -> None:
+    made = objective(perceptual=1.0)
+    report = made(batch(), "autoencoder", EAR)
+    assert report.logs["perceptual"].min() > 0
+    (both,) = torch.autograd.grad(report.per_sample.mean(), made.first_stage.last_layer)
+    plain = objective()
+    (alone,) = torch.autograd.grad(plain(batch(), "autoencoder", EAR).per_sample.mean(), plain.first_stage.last_layer)
+    assert (both - alone).norm() > 0.05 * alone.norm()
+    assert not any("features" in name for name in made.state_dict())
+
+
 def test_what_the_critic_costs_is_adaptive() -> None:
     made = objective(critic=CRITIC)
     report = made(batch(), "autoencoder", EAR)

@@ -13,6 +13,7 @@ from carrara.data import batch_of
 from carrara.errors import UserError
 from carrara.model import Autoencoder, DiffusionModel
 from carrara.recipe import (
+    Diagnosis,
     Encoding,
     HeldOut,
     Plan,
@@ -206,6 +207,14 @@ def test_what_cannot_be_distilled(photos: Path, tmp_path: Path) -> None:
         plan_distillation(tmp_path / "pixel", [])
     with pytest.raises(UserError, match="there is no run"):
         plan_distillation(tmp_path / "nothing", [])
+
+
+def test_what_goes_wrong_is_said_once(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carrara.autoencoder.stages.EXPLODING", 0.0)
+    found = [event for event in trained(planned(photos, tmp_path / "run")) if isinstance(event, Diagnosis)]
+    assert len(found) == 1
+    assert found[0].step == 2
+    assert "the KL explodes; raise objective.penalty" in found[0].text
 
 
 def test_rehearsal_of_both_stages(photos: Path, tmp_path: Path) -> None:

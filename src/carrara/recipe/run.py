@@ -35,6 +35,8 @@ from carrara.types import Batch
 
 BATCH = 64
 """Pictures that are encoded at a time."""
+MEASURED = 50_000
+"""At most so many pictures decide the mean and the deviation of latents."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,10 +226,11 @@ class Session:
         yield Saved(step=clock.step, path=final)
 
     def _whiten(self, stage: torch.nn.Module) -> None:
-        """Measures the latents of the training data, each rank its share, and keeps their mean and deviation."""
+        """Measures the latents of the training data, or of ``MEASURED`` examples from all over them, each rank its
+        share, and keeps their mean and deviation."""
         assert isinstance(stage, LearnedStage)
         transform, rank, world = build.transform(self.recipe), distributed.rank(), distributed.world()
-        shares = range(rank * BATCH, len(self.training_data), world * BATCH)
-        parts = (range(first, min(first + BATCH, len(self.training_data))) for first in shares)
+        examples = spread(MEASURED, len(self.training_data))
+        parts = (examples[first : first + BATCH] for first in range(rank * BATCH, len(examples), world * BATCH))
         batches = (batch_of(self.training_data, transform, part).to(self.model.device) for part in parts)
         measure(stage, batches, self.recipe.seed, total=distributed.total)
