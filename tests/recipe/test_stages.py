@@ -132,7 +132,7 @@ def test_cached_and_encoded_latents_train_the_same_model(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_cache = [e.loss for e in trained(planned(photos, tmp_path / "cached")) if isinstance(e, StepReport)]
-    monkeypatch.setattr("carrara.recipe.latents.useful", lambda *_: False)
+    monkeypatch.setattr("carrara.recipe.run.cache_for", lambda *_: None)
     without = [e.loss for e in trained(planned(photos, tmp_path / "encoded")) if isinstance(e, StepReport)]
     assert not (tmp_path / "encoded" / "latents").exists()
     assert with_cache == pytest.approx(without, rel=2e-3)  # float16 on the disk
@@ -215,6 +215,18 @@ def test_what_goes_wrong_is_said_once(photos: Path, tmp_path: Path, monkeypatch:
     assert len(found) == 1
     assert found[0].step == 2
     assert "the KL explodes; raise objective.penalty" in found[0].text
+
+
+def test_an_autoencoder_whose_latents_were_never_measured(photos: Path, tmp_path: Path) -> None:
+    changes = ["data.size=16", f"model.first_stage={TINY}", "objective.perceptual=0", "train.batch=4"]
+    first = plan(str(photos), "autoencoder-kl-f4", tmp_path / "first", [*changes, "checkpoint.every=1"])
+    for event in Session(first, CPU):
+        if isinstance(event, StepReport) and event.step == 2:
+            break  # as if it had been killed: there is a checkpoint, and no model
+    where = f"model.first_stage={{kind: trained, run: {tmp_path / 'first'}}}"
+    second = plan(str(photos), "pixel", tmp_path / "second", ["data.size=16", where, "train.steps=2"])
+    with pytest.raises(UserError, match="were never measured"):
+        trained(second)
 
 
 def test_rehearsal_of_both_stages(photos: Path, tmp_path: Path) -> None:

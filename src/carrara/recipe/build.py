@@ -12,6 +12,7 @@ from carrara.autoencoder import (
     FirstStage,
     IdentityConfig,
     LayeredVae,
+    LearnedStage,
     TinyDecoderConfig,
 )
 from carrara.autoencoder.tiny import SMALL, decoded_shape
@@ -234,6 +235,12 @@ def adopt_first_stage(untrained: AnyModel, recipe: Recipe, folder: Path) -> None
     trained = open_model(source)
     if trained.config.first_stage != untrained.config.first_stage:
         raise UserError(f"the autoencoder in '{source}' is not the one that the recipe names: train in a new folder")
+    stage = trained.first_stage
+    if isinstance(stage, LearnedStage) and bool((stage.std == 1).all()):
+        raise UserError(
+            f"the latents of the autoencoder in '{source}' were never measured, because its training was cut off: "
+            "run its command again, which finishes it"
+        )
     untrained.first_stage.load_state_dict(trained.first_stage.state_dict())
     attach_decoder(untrained, source)
 

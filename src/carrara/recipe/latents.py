@@ -1,7 +1,7 @@
 """The latent cache of a run: its training data are encoded once, before diffusion in latents begins."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,11 +10,12 @@ from torch import Tensor
 from carrara.autoencoder import LearnedStage
 from carrara.data import CachedLatents, Dataset, Transform
 from carrara.data.latents import cache_key, cacheable, complete, seal, write
-from carrara.model import AnyModel
+from carrara.model import AnySaved, DiffusionModel
 from carrara.recipe import build
 from carrara.recipe.folder import first_stage_digest
 from carrara.recipe.schema import Recipe
 from carrara.train import distributed
+from carrara.types import Batch
 
 BATCH = 64
 """Pictures that are encoded at a time."""
@@ -28,44 +29,50 @@ class Encoding:
     total: int
 
 
-def useful(recipe: Recipe, model: AnyModel) -> bool:
-    """Whether the model diffuses in latents that can be cached."""
-    return isinstance(model.first_stage, LearnedStage) and cacheable(build.transform(recipe)) is None
-
-
-def encode(folder: Path, recipe: Recipe, model: AnyModel, data: Dataset) -> Iterator[Encoding]:
-    """Completes the cache in ``folder``, if it is not there already; every rank calls it.
-
-    Raises:
-        UserError: the folder has another cache in its place, or cannot be written.
-    """
-    where, key = folder / "latents", _key(recipe, model, data)
-    if complete(where, key):
-        return
-    rank, world = distributed.rank(), distributed.world()
-
-    def raw(pixels: Tensor) -> Tensor:
-        with torch.no_grad():
-            return model.first_stage.encode_raw(pixels.to(model.device))
-
-    for done in write(where, key, data, _transform(recipe), raw, batch=BATCH, rank=rank, world=world):
-        yield Encoding(done=done, total=len(data) // world)
-    distributed.wait()
-    if distributed.is_main():
-        seal(where, key, data)
-    distributed.wait()
-
-
-def opened(folder: Path, recipe: Recipe, model: AnyModel, data: Dataset) -> CachedLatents:
-    """The complete cache, as a data set."""
-    return CachedLatents(folder / "latents", _key(recipe, model, data), data)
-
-
-def _key(recipe: Recipe, model: AnyModel, data: Dataset) -> str:
-    return cache_key(first_stage_digest(model), _transform(recipe), data)
-
-
-def _transform(recipe: Recipe) -> Transform:
+def cache_for(folder: Path, recipe: Recipe, model: AnySaved, data: Dataset) -> "LatentCache | None":
+    """The cache of a run, if it diffuses in latents that can be cached."""
     transform = build.transform(recipe)
-    assert transform is not None, "a learned first stage takes pictures"
-    return transform
+    if not isinstance(model, DiffusionModel) or not isinstance(model.first_stage, LearnedStage):
+        return None
+    return None if transform is None or cacheable(transform) else LatentCache(folder, transform, model, data)
+
+
+class LatentCache:
+    """A training set as latents, in ``RUN/latents``; the weights may still be loaded until it is first used."""
+
+    def __init__(self, folder: Path, transform: Transform, model: DiffusionModel, data: Dataset) -> None:
+        self._folder, self._transform, self._model, self._data = folder / "latents", transform, model, data
+
+    def complete(self) -> Iterator[Encoding]:
+        """Encodes what is not encoded yet; every rank calls it.
+
+        Raises:
+            UserError: the folder has another cache in its place, or cannot be written.
+        """
+        key = self._key()
+        if complete(self._folder, key):
+            return
+        rank, world = distributed.rank(), distributed.world()
+        for done in write(
+            self._folder, key, self._data, self._transform, self._raw, batch=BATCH, rank=rank, world=world
+        ):
+            yield Encoding(done=done, total=len(self._data) // world)
+        distributed.wait()
+        if distributed.is_main():
+            seal(self._folder, key, self._data)
+        distributed.wait()
+
+    def opened(self) -> CachedLatents:
+        """The complete cache, as a data set."""
+        return CachedLatents(self._folder, self._key(), self._data)
+
+    def encoded(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Batches of pictures as batches of raw latents, for data that are not in the cache."""
+        return (replace(batch, x=self._raw(batch.x)) for batch in batches)
+
+    def _key(self) -> str:
+        return cache_key(first_stage_digest(self._model), self._transform, self._data)
+
+    @torch.no_grad()
+    def _raw(self, pixels: Tensor) -> Tensor:
+        return self._model.first_stage.encode_raw(pixels.to(self._model.device))

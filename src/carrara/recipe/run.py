@@ -13,7 +13,7 @@ autoencoder/          the same again for the autoencoder that was trained first
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from carrara import pixels
 from carrara.autoencoder import LearnedStage, measure
 from carrara.data import batch_of, fingerprint, spread
 from carrara.model import Autoencoder, DiffusionModel, DistilledDecoder, config_json
-from carrara.recipe import build, latents
-from carrara.recipe.latents import Encoding
+from carrara.recipe import build
+from carrara.recipe.latents import Encoding, cache_for
 from carrara.recipe.plan import Plan
 from carrara.recipe.resolve import resolve
 from carrara.recipe.sampling import Request, collect, cycled, record
@@ -103,8 +103,8 @@ class Session:
         self.model = build.model(self.recipe).to(device)
         if not isinstance(self.model, DistilledDecoder):
             build.adopt_first_stage(self.model, self.recipe, self.folder)
-        self._encoded = isinstance(self.model, DiffusionModel) and latents.useful(self.recipe, self.model)
-        self.objective = build.objective(self.recipe, self.model, encoded=self._encoded)
+        self._cache = cache_for(self.folder, self.recipe, self.model, self.training_data)
+        self.objective = build.objective(self.recipe, self.model, encoded=self._cache is not None)
         self._about: dict[str, Any] = {"preset": self.recipe.preset, "data": whole.info.name}
         self._about |= {"examples": len(whole), "fingerprint": fingerprint(whole)}
         distributed.anywhere(False, device)  # nobody writes before all have looked into the folder
@@ -134,9 +134,8 @@ class Session:
 
     def __iter__(self) -> Iterator[Event]:
         report, every = None, self.recipe.preview.every
-        if self._encoded and not self.finished:
-            assert isinstance(self.model, DiffusionModel)
-            yield from latents.encode(self.folder, self.recipe, self.model, self.training_data)
+        if self._cache is not None and not self.finished:
+            yield from self._cache.complete()
         with closing(Log(self.folder / "held_out.jsonl", self.training.clock.step)) as log:
             for report in self.training:
                 yield report
@@ -149,10 +148,7 @@ class Session:
 
     def _batches(self, start_step: int) -> Iterator[Batch]:
         """This rank's batches, of pictures or of cached latents; the weights that latents depend on are loaded now."""
-        data = self.training_data
-        if self._encoded:
-            assert isinstance(self.model, DiffusionModel)
-            data = latents.opened(self.folder, self.recipe, self.model, data)
+        data = self.training_data if self._cache is None else self._cache.opened()
         loader = build.loader(self.recipe, data, distributed.rank(), distributed.world())
         return loader.batches(start_step)
 
@@ -172,10 +168,7 @@ class Session:
 
     def _measure(self) -> dict[str, float]:
         batches = self._held_out(self.recipe.preview.held_out).split(self.recipe.train.batch)
-        if self._encoded:
-            assert isinstance(self.model, DiffusionModel)
-            stage = self.model.first_stage
-            batches = (replace(part, x=stage.encode_raw(part.x.to(self.model.device))) for part in batches)
+        batches = batches if self._cache is None else self._cache.encoded(batches)
         with autocast(self.recipe.train.precision, self.model.device):
             return held_out(self.objective, batches, self.recipe.seed)
 
