@@ -35,12 +35,16 @@ def test_the_commands_and_the_python_of_the_readme(tmp_path: Path, monkeypatch: 
 
 
 def test_the_way_on_with_own_pictures(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The three commands with photos/, the training shortened."""
+    """The commands with photos/, and on what they leave; the trainings shortened."""
     monkeypatch.chdir(photos.parent)
-    lines = re.findall(r"^    (carrara .*photos.*)$", README, re.MULTILINE)
-    assert [line.split()[1] for line in lines] == ["inspect", "train", "sample"]
+    lines = re.findall(r"^    (carrara .*)$", README, re.MULTILINE)
+    assert [line.split()[1] for line in lines] == ["inspect", "train", "sample", "train", "evaluate", "distill"]
+    brief = "train.steps=1 train.batch=2 preview.every=0"
+    first = " ".join(f"autoencoder.{change}" for change in brief.split())
     for line in lines:
-        short = " train.steps=1 train.batch=2 preview.every=0 sample.steps=2" if " train " in line else ""
+        short = f" {brief}" if line.split()[1] in ("train", "distill") else ""
+        short += " sample.steps=2" if " train " in line else ""
+        short += f" {first} data.size=32" if "latent" in line and " train " in line else ""
         carrara(line.partition("#")[0] + short)
 
 

@@ -46,6 +46,8 @@ def test_batches_are_taken_one_at_a_time(features: Features) -> None:
     whole = torch.cat([first, *found])
     assert not whole.requires_grad
     assert torch.allclose(whole, features(pictures()), atol=1e-4)
+    uneven = torch.cat(list(extract(features, pictures().split([2, 1]))))
+    assert torch.allclose(uneven, whole, atol=1e-4)
 
 
 def test_shrinking_does_not_alias() -> None:

@@ -201,6 +201,13 @@ def test_a_tiny_decoder_is_distilled_and_draws_the_previews(photos: Path, tmp_pa
     assert open_model(tmp_path / "other" / "autoencoder").fast is None  # of another first stage
 
 
+def test_a_stages_recipe_can_be_read_again(photos: Path, tmp_path: Path) -> None:
+    whole = plan(str(photos), "latent", tmp_path / "run", ["data.size=16"])
+    for stage in whole.stages:
+        stage.write()
+        assert load(stage.folder / "recipe.yaml") == stage.recipe
+
+
 def test_what_cannot_be_distilled(photos: Path, tmp_path: Path) -> None:
     trained(plan(str(photos), "pixel", tmp_path / "pixel", ["data.size=8", "train.steps=1", "train.batch=2"]))
     with pytest.raises(UserError, match="no autoencoder of pictures"):

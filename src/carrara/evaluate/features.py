@@ -82,7 +82,7 @@ def extractor(name: str = "efficientnet-lite0", size: int = RESOLUTION) -> Featu
 
 
 @torch.no_grad()
-def extract(features: Features, batches: Iterable[Pictures]) -> Iterator[Vectors]:
+def extract(features: Features, batches: Iterable[Float[Tensor, "_ C H W"]]) -> Iterator[Vectors]:
     """Features batch by batch, on the CPU; nothing is kept, so that memory stays the same and a caller can count.
 
     Args:

@@ -22,8 +22,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from carrara.evaluate.features import Vectors
-
 Covariance = Float[Tensor, "D D"]
 
 
@@ -42,7 +40,7 @@ class Moments:
     covariance: Covariance
 
 
-def moments(batches: Iterable[Vectors]) -> Moments:
+def moments(batches: Iterable[Float[Tensor, "_ D"]]) -> Moments:
     """Adds up features (B, D) batch by batch; memory does not grow with their number.
 
     Raises:

@@ -15,7 +15,7 @@ unchanged. Both are means over pictures of u_i, what the sums say about picture 
 
 .. math:: s^2 = 4 \operatorname{Var}(u_i) / n                                                                     (3)
 
-and for (1) the sum of two such terms, one for each set.
+and for (1) the sum of two such terms, one for each set. Near d = 0, where the first order vanishes, s is too large.
 """
 
 from dataclasses import dataclass

@@ -44,7 +44,7 @@ class Plan:
         if first is None:
             return (self,)
         own = Recipe(
-            preset=self.recipe.preset,
+            preset=None,  # a recipe file begins as its preset, and this one is another recipe than the preset's
             seed=self.recipe.seed,
             data=self.recipe.data,
             model=replace(self.recipe.model, first_stage=first.first_stage),
