@@ -3,9 +3,9 @@
     python benchmarks/autoencoder_losses.py runs/losses [--steps 450]
 
 Trains the preset autoencoder-kl-f4 on OpenMoji four times for the same number of steps (plain L1; with the perceptual
-term at the preset's weight of 0.2, and at 1; with the critic from half-way on), and measures held-out pictures. Runs that are there already are not trained
-again. The perceptual distance and rFID look through the same network, EfficientNet-lite0, whose features the
-perceptual term trains on; the critic never sees it.
+term at the preset's weight of 0.2, and at 1; with the critic from half-way on), and measures held-out pictures. Runs
+that are there already are not trained again. The perceptual distance and rFID look through the same network,
+EfficientNet-lite0, whose features the perceptual term trains on; the critic never sees it.
 """
 
 import argparse

@@ -1,10 +1,22 @@
 """The networks: forward(x, noise_level, cond)."""
 
 from carrara.backbone.base import Backbone, BackboneConfig
+from carrara.backbone.dit import DIT_SIZES, DiT, DiTConfig
 from carrara.backbone.mlp import Mlp, MlpConfig
 from carrara.backbone.unet import UNet, UNetConfig
 
-AnyBackbone = UNetConfig | MlpConfig
+AnyBackbone = UNetConfig | DiTConfig | MlpConfig
 """The tagged union that recipes and saved models hold."""
 
-__all__ = ["AnyBackbone", "Backbone", "BackboneConfig", "Mlp", "MlpConfig", "UNet", "UNetConfig"]
+__all__ = [
+    "DIT_SIZES",
+    "AnyBackbone",
+    "Backbone",
+    "BackboneConfig",
+    "DiT",
+    "DiTConfig",
+    "Mlp",
+    "MlpConfig",
+    "UNet",
+    "UNetConfig",
+]

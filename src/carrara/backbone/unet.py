@@ -11,10 +11,12 @@ The embedding ``emb`` of noise level (and condition ``c``) enters a feature map 
 
 where in (1) and (2) c is added to the embedding of the noise level, and in (3), the form ``cemb * up + temb`` of the
 context U-Net that is taught with sprites, c and the noise level keep embeddings of their own.
+
+Where the condition has tokens, spatial transformers that look at them (``carrara.nn.cross_attention``) take the places
+of self-attention, and make the U-Net of latent diffusion (Rombach et al., 2022, section 3.3).
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -23,6 +25,7 @@ from torch import Tensor, nn
 
 from carrara.backbone.base import Backbone, BackboneConfig
 from carrara.nn import NoiseEmbedding, PixelAttention, Upsample, conv3, group_norm, zeroed
+from carrara.nn.cross_attention import SpatialTransformer, Tokens
 from carrara.shapes import PerSample, Samples
 from carrara.types import Conditioning
 
@@ -38,7 +41,11 @@ class UNetConfig(BackboneConfig):
         multipliers: width of each level in units of ``channels``; each further level halves the picture.
         blocks: residual blocks per level.
         attention_levels: the levels (0 = full size) with self-attention after each block.
-        head_width: channels per attention head; None for a single head.
+        head_width: channels per attention head; None for a single head, or as ``heads`` says.
+        heads: attention heads at every level, in the place of ``head_width``.
+        transformer_depths: for each level, the layers of a spatial transformer that takes the place of self-attention
+            there, with 0 for none; the middle, which always has attention, goes with the last level. Empty for none.
+        context_width: D of the tokens that spatial transformers look at; None without them.
         modulation: how the embedding enters, equations (1) to (3).
         dropout: probability, before each block's last convolution.
     """
@@ -49,20 +56,43 @@ class UNetConfig(BackboneConfig):
     blocks: int = 2
     attention_levels: tuple[int, ...] = (1,)
     head_width: int | None = None
+    heads: int | None = None
+    transformer_depths: tuple[int, ...] = ()
+    context_width: int | None = None
     modulation: Modulation = "shift"
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if self.channels < 4 or self.channels % 4 or self.blocks < 1 or not self.multipliers:
             raise ValueError("a U-Net needs channels in multiples of 4, at least one block and at least one level")
-        if min(*self.multipliers, 1 if self.head_width is None else self.head_width) < 1:
-            raise ValueError(f"multipliers {self.multipliers} and head_width {self.head_width} must be 1 or more")
+        widths = (w for w in (self.head_width, self.heads, self.context_width) if w is not None)
+        if min(*self.multipliers, *widths, 1) < 1:
+            raise ValueError(
+                f"multipliers {self.multipliers}, head_width {self.head_width}, heads {self.heads} and context_width "
+                f"{self.context_width} must be 1 or more"
+            )
+        if self.head_width is not None and self.heads is not None:
+            raise ValueError("head_width and heads both say how attention is divided: leave one of them out")
         if not set(self.attention_levels) <= set(range(len(self.multipliers))):
             raise ValueError(
                 f"attention_levels {self.attention_levels} must be among the levels 0 to {len(self.multipliers) - 1}"
             )
+        self._check_transformers()
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is a probability below 1, got {self.dropout}")
+
+    def _check_transformers(self) -> None:
+        depths = self.transformer_depths
+        if depths and (len(depths) != len(self.multipliers) or min(depths) < 0):
+            raise ValueError(f"transformer_depths {depths} must have one depth, 0 or more, for each level")
+        last = len(self.multipliers) - 1
+        transformers = any(self.transformer_depth(level) for level in (*self.attention_levels, last))
+        if transformers and self.context_width is None:
+            raise ValueError("transformer_depths need a context_width: the width of the condition's tokens")
+        if self.context_width is not None and not transformers:
+            raise ValueError(
+                "context_width needs transformer_depths of 1 or more, at the last level or one of attention_levels"
+            )
 
     @property
     def vector_width(self) -> int:
@@ -72,6 +102,22 @@ class UNetConfig(BackboneConfig):
     def widths(self) -> tuple[int, ...]:
         """Channels of each level."""
         return tuple(self.channels * m for m in self.multipliers)
+
+    def transformer_depth(self, level: int) -> int:
+        """How many layers the spatial transformers of a level have; 0 for plain self-attention."""
+        return self.transformer_depths[level] if self.transformer_depths else 0
+
+    def heads_at(self, level: int) -> int:
+        """How many heads attention has at a level.
+
+        Raises:
+            ValueError: they do not divide its channels.
+        """
+        width = self.widths[level]
+        if width % (self.heads or self.head_width or 1):
+            named = f"{self.heads} heads" if self.heads else f"heads of width {self.head_width}"
+            raise ValueError(f"{named} do not divide {width} channels")
+        return self.heads or width // (self.head_width or width)
 
     def build(self, shape: tuple[int, ...], image_channels: int = 0) -> Backbone:
         if len(shape) != 3:
@@ -107,15 +153,16 @@ class ResidualBlock(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block, and attention where the level has it."""
+    """A residual block to the width of a level, and attention if wanted."""
 
-    def __init__(self, inp: int, out: int, config: UNetConfig, attention: bool) -> None:
+    def __init__(self, inp: int, level: int, config: UNetConfig, attention: bool) -> None:
         super().__init__()
-        self.residual = ResidualBlock(inp, out, config)
-        self.attention = PixelAttention(out, config.head_width) if attention else nn.Identity()
+        self.residual = ResidualBlock(inp, config.widths[level], config)
+        self.attention = _attention(level, config) if attention else nn.Identity()
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        return self.attention(self.residual(x, emb))
+    def forward(self, x: Tensor, emb: Tensor, tokens: Tokens | None) -> Tensor:
+        h = self.residual(x, emb)
+        return self.attention(h, tokens) if isinstance(self.attention, SpatialTransformer) else self.attention(h)
 
 
 class ContextGate(nn.Module):
@@ -149,16 +196,19 @@ class UNet(Backbone):
         self.inp = conv3(in_channels, config.channels)
 
         enters = [config.channels, *widths[:-1]]
-        self.down = nn.ModuleList(_stage([enters[i]] + n * [widths[i]], config, attends[i]) for i in levels)
+        self.down = nn.ModuleList(
+            nn.ModuleList(Block(inp, i, config, attends[i]) for inp in [enters[i]] + (n - 1) * [widths[i]])
+            for i in levels
+        )
         self.downsample = nn.ModuleList(conv3(w, w, stride=2) for w in widths[:-1])
 
-        self.middle = nn.ModuleList(Block(widths[-1], widths[-1], config, attention) for attention in (True, False))
+        self.middle = nn.ModuleList(Block(widths[-1], levels[-1], config, attention) for attention in (True, False))
 
         skips = [[enters[i]] + n * [widths[i]] for i in levels]
         above = [*widths[1:], widths[-1]]
         self.up = nn.ModuleList(
             nn.ModuleList(
-                Block(before + skip, widths[i], config, attends[i])
+                Block(before + skip, i, config, attends[i])
                 for before, skip in zip([above[i]] + n * [widths[i]], reversed(skips[i]), strict=True)
             )
             for i in levels
@@ -172,24 +222,25 @@ class UNet(Backbone):
 
     def forward(self, x: Samples, noise_level: PerSample, cond: Conditioning) -> Tensor:
         emb, context = self._embed(noise_level, cond.vector)
+        tokens = Tokens.of(cond.tokens, cond.mask)
         h = self.inp(x if cond.image is None else torch.cat([x, cond.image], dim=1))
         skips = [h]
         for level, blocks in enumerate(self.down):
             for block in _modules(blocks):
-                h = block(h, emb)
+                h = block(h, emb, tokens)
                 skips.append(h)
             if level < len(self.downsample):
                 h = self.downsample[level](h)
                 skips.append(h)
 
         for block in self.middle:
-            h = block(h, emb)
+            h = block(h, emb, tokens)
 
         for level in reversed(range(len(self.up))):
             if self.gates is not None:
                 h = self.gates[level](h, context, emb)
             for block in _modules(self.up[level]):
-                h = block(torch.cat([h, skips.pop()], dim=1), emb)
+                h = block(torch.cat([h, skips.pop()], dim=1), emb, tokens)
             if level:
                 size = skips[-1].shape[-2:]
                 h = self.upsample[level - 1](h, size)
@@ -204,8 +255,11 @@ class UNet(Backbone):
         return F.silu(emb), F.silu(vector)
 
 
-def _stage(widths: list[int], config: UNetConfig, attention: bool) -> nn.ModuleList:
-    return nn.ModuleList(Block(inp, out, config, attention) for inp, out in pairwise(widths))
+def _attention(level: int, config: UNetConfig) -> PixelAttention | SpatialTransformer:
+    width, heads, depth = config.widths[level], config.heads_at(level), config.transformer_depth(level)
+    if config.context_width is None or not depth:
+        return PixelAttention(width, width // heads)
+    return SpatialTransformer(width, context_width=config.context_width, heads=heads, depth=depth)
 
 
 def _modules(blocks: nn.Module) -> nn.ModuleList:
