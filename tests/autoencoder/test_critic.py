@@ -38,6 +38,14 @@ def test_gradient_penalty_of_a_slope() -> None:
     assert gradient_penalty(Slope(), torch.zeros(2, 1, 2, 2)).tolist() == [36.0, 36.0]  # 9 at each of four pixels
 
 
+def test_it_learns_before_it_counts_and_its_weight_rises() -> None:
+    config = CriticConfig(weight=0.5, start=10, lead=4)
+    weights = [config.weight_at(step) for step in range(9, 20)]
+    assert weights == [0, 0, 0, 0, 0, 0.125, 0.25, 0.375, 0.5, 0.5, 0.5]
+    assert CriticConfig(weight=0.5, start=10, lead=0).weight_at(10) == 0.5
+    assert CriticConfig(weight=0.5, start=10, lead=0).weight_at(9) == 0
+
+
 def test_too_small_for_so_many_layers() -> None:
     with pytest.raises(ValueError, match="needs pictures of 16 pixels or more, not 8x8: take fewer layers"):
         CriticConfig(channels=8, layers=3).build((3, 8, 8))

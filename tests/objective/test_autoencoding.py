@@ -15,7 +15,7 @@ from carrara.types import Batch
 
 SHAPE = (3, 16, 16)
 SMALL: dict[str, Any] = {"channels": 8, "multipliers": (1, 2), "blocks": 1}
-CRITIC = CriticConfig(channels=8, layers=2, start=0)
+CRITIC = CriticConfig(channels=8, layers=2, start=0, lead=0)
 EAR = Draws(0, torch.arange(4))
 
 
@@ -113,7 +113,7 @@ def test_what_the_critic_costs_is_adaptive() -> None:
 
 
 def test_before_its_start_the_critic_neither_counts_nor_learns() -> None:
-    late = CriticConfig(channels=8, layers=2, start=2)
+    late = CriticConfig(channels=8, layers=2, start=2, lead=0)
     made = objective(critic=late)
     before = [p.detach().clone() for p in made.critic.parameters()]  # type: ignore[union-attr]
     state = TrainState(made, TrainSettings(steps=3, warmup=0, precision="float32"))

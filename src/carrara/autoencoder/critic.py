@@ -28,7 +28,9 @@ class CriticConfig:
         channels: width of the first layer.
         layers: how many times the picture is halved: a patch is about 2 ** (layers + 2) pixels wide.
         weight: of its opinion; with ``adaptive``, as a part of what the reconstruction's gradient amounts to.
-        start: the optimizer step from which it learns and counts: a picture must be there before it is judged.
+        start: the optimizer step from which it learns: a picture must be there before it is judged.
+        lead: so many steps it learns before its opinion counts, and over as many more its weight rises: what a critic
+            says before it can tell pictures apart only does harm.
         adaptive: weighs its gradient at the decoder's last layer against the reconstruction's (Esser et al., 2021).
         r1: r of equation (1); 0 is off.
     """
@@ -37,14 +39,20 @@ class CriticConfig:
     layers: int = 3
     weight: float = 0.5
     start: int = 5000
+    lead: int = 500
     adaptive: bool = True
     r1: float = 0.0
 
     def __post_init__(self) -> None:
         if self.channels < 4 or self.channels % 4 or self.layers < 1:
             raise ValueError("a critic needs channels in multiples of 4 and at least one layer")
-        if self.weight < 0 or self.start < 0 or self.r1 < 0:
-            raise ValueError("the critic's weight, start and r1 must be 0 or more")
+        if min(self.weight, self.start, self.lead, self.r1) < 0:
+            raise ValueError("the critic's weight, start, lead and r1 must be 0 or more")
+
+    def weight_at(self, step: int) -> float:
+        """What its opinion counts at an optimizer step."""
+        risen = (step - self.start - self.lead + 1) / max(1, self.lead)
+        return self.weight * min(1.0, max(0.0, risen))
 
     def build(self, shape: tuple[int, ...]) -> "Critic":
         """Makes the critic for pictures of ``shape``.

@@ -90,8 +90,8 @@ class AutoencodingObjective(Objective):
             self.first_stage.learn(made.z, draws)
         error, logs = self._error(batch, made)
         loss = error + self.penalty * made.penalty
-        if self._counts(draws):
-            opinion, weight = self._opinion(made, error)
+        if self.settings is not None and (most := self.settings.weight_at(draws.step)):
+            opinion, weight = self._opinion(made, error, most)
             loss = loss - weight * opinion
             logs |= {"critic_weight": weight.detach(), "opinion": opinion.detach()}
         return LossReport(per_sample=loss, logs=logs)
@@ -109,11 +109,11 @@ class AutoencodingObjective(Objective):
             error = error * torch.exp(-self.log_scale) + self.log_scale
         return error, logs
 
-    def _opinion(self, made: Reconstruction, error: PerSample) -> tuple[PerSample, Tensor]:
-        """The critic's opinion of each picture, (B,), and its weight w_c lambda, ()."""
+    def _opinion(self, made: Reconstruction, error: PerSample, most: float) -> tuple[PerSample, Tensor]:
+        """The critic's opinion of each picture, (B,), and its weight w_c lambda, (), with w_c = ``most``."""
         assert self.critic is not None and self.settings is not None
         opinion = self.critic(made.pixels).flatten(1).mean(1)
-        weight = torch.tensor(self.settings.weight, device=error.device)
+        weight = torch.tensor(most, device=error.device)
         if self.settings.adaptive and torch.is_grad_enabled():
             last = self.first_stage.last_layer
             ours, theirs = (
@@ -124,7 +124,7 @@ class AutoencodingObjective(Objective):
 
     def _critic_loss(self, batch: Batch, draws: Draws) -> LossReport:
         assert self.critic is not None and self.settings is not None
-        if not self._counts(draws):
+        if draws.step < self.settings.start:
             nothing = sum((p.sum() * 0 for p in self.critic.parameters()), torch.zeros(()))
             return LossReport(per_sample=nothing.expand(len(batch)))
         with torch.no_grad():
@@ -135,10 +135,6 @@ class AutoencodingObjective(Objective):
             loss = loss + 0.5 * self.settings.r1 * gradient_penalty(self.critic, batch.x)
         means = {"real": real_score, "fake": fake_score}
         return LossReport(per_sample=loss, logs={name: score.detach().mean() for name, score in means.items()})
-
-    def _counts(self, draws: Draws) -> bool:
-        """Whether the critic takes part yet."""
-        return self.settings is not None and draws.step >= self.settings.start
 
 
 def _quietest(z: Tensor) -> Tensor:
