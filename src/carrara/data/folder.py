@@ -106,7 +106,10 @@ def _readable(folder: Path) -> list[Header]:
     broken = [header for header in headers if header.problem]
     if len(broken) == len(headers):
         first = f"'{broken[0].path.name}': {broken[0].problem}"
-        raise UserError(f"none of the {len(broken)} pictures in '{folder}' can be read, such as {first}")
+        raise UserError(
+            f"none of the {len(broken)} pictures in '{folder}' can be read, such as {first}; "
+            f"'carrara inspect data {folder}' lists what is wrong with each"
+        )
     if broken:
         names = ", ".join(f"'{header.path.name}' ({header.problem})" for header in broken[:3])
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""

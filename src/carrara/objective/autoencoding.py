@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from carrara.autoencoder import AnyPerceptual, ConvolutionalStage, CriticConfig, Reconstruction
 from carrara.autoencoder.critic import gradient_penalty, hinge
 from carrara.objective.base import LossReport, Objective
+from carrara.objective.distillation import psnr
 from carrara.seeds import Draws
 from carrara.shapes import PerSample
 from carrara.types import Batch, Role
@@ -75,8 +76,7 @@ class AutoencodingObjective(Objective):
         stage, x = self.first_stage, batch.x
         raw = stage.encode_raw(x)
         fake = stage.render(stage.sample(raw, None))[..., : x.shape[-2], : x.shape[-1]].clamp(-1, 1)
-        squares = (fake - x).square().flatten(1).mean(1)
-        measures = {"psnr": 10 * torch.log10(4 / squares.clamp(min=1e-10))}
+        measures = {"psnr": psnr(fake, x)}
         if self.features is not None:
             measures["perceptual"] = self.features(fake, x)
         return measures | {"penalty": stage.reconstruct(x, draws).penalty}
