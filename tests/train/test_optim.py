@@ -4,7 +4,7 @@ from tiny_training import Tiny, settings
 from torch import nn
 
 from carrara.train import CheckpointSettings, TrainSettings
-from carrara.train.optim import adamw, descend, learning_rate, parameters_of
+from carrara.train.optim import descend, learning_rate, optimizers, parameters_of
 
 
 def test_the_learning_rate_rises_holds_and_falls():
@@ -23,7 +23,7 @@ def test_without_warm_up_and_decay_it_is_constant():
 def test_a_plain_adamw_does_the_same_steps():
     ours, theirs = Tiny(), Tiny()
     options = settings(weight_decay=0.0)
-    one = adamw(ours.roles()["main"], options)
+    one = optimizers(ours.roles()["main"], options)
     other = torch.optim.AdamW(theirs.roles()["main"], lr=1.0, betas=options.betas, weight_decay=0.0)
     for step in range(3):
         for a, b in zip(ours.roles()["main"], theirs.roles()["main"], strict=True):
@@ -38,7 +38,7 @@ def test_a_plain_adamw_does_the_same_steps():
 
 def test_only_matrices_decay_and_what_is_frozen_is_left_out():
     layer, frozen = nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False)
-    optimizer = adamw([*layer.parameters(), *frozen.parameters()], settings(weight_decay=0.5))
+    optimizer = optimizers([*layer.parameters(), *frozen.parameters()], settings(weight_decay=0.5))
     assert parameters_of(optimizer) == [layer.weight, layer.bias]
     before = [p.detach().clone() for p in layer.parameters()]
     for p in layer.parameters():

@@ -99,3 +99,14 @@ def test_the_last_step_is_saved_with_the_callers_files(tmp_path):
         "conditioner.safetensors", "denoiser.safetensors", "frozen.safetensors", "ema.safetensors",
         "optimizer.safetensors", "state.json", "config.json", "manifest.json",
     }  # fmt: skip
+
+
+def test_muon_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr("carrara.train.muon._SMALLEST", 4)
+    whole = training(tmp_path / "whole", optimizer="muon")
+    assert any(name.endswith("/momentum") for name in whole.state.tensors()["optimizer"])
+    losses = run_until(whole, 12)
+    first = run_until(training(tmp_path / "parts", optimizer="muon", every=5), 5)
+    second = training(tmp_path / "parts", optimizer="muon", every=5)
+    assert first + run_until(second, 12) == losses
+    assert_equal_states(second.state, whole.state)

@@ -1,19 +1,21 @@
-r"""AdamW, one optimizer per role, and its learning rate.
+r"""The optimizers of each role, and their learning rate.
 
 The learning rate is a pure function of the step k = 0, 1, ... and the progress p in [0, 1) at its start,
 
 .. math:: \eta(k, p) = \eta \min(1, (k + 1) / k_{warm}) \min(1, (1 - p) / d)                                     (1)
 
 so there is nothing about it to save: a linear warm-up over ``warmup`` steps, and a linear decay over the last part d of
-the run. AdamW is Loshchilov and Hutter, "Decoupled weight decay regularization", 2019.
+the run. AdamW is Loshchilov and Hutter, "Decoupled weight decay regularization", 2019; for Muon see ``muon.py``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 
+from carrara.train import muon
+from carrara.train.muon import Muon
 from carrara.train.settings import TrainSettings
 
 
@@ -24,13 +26,27 @@ def learning_rate(settings: TrainSettings, step: int, progress: float) -> float:
     return settings.lr * warm * decay
 
 
-def adamw(parameters: Iterable[nn.Parameter], settings: TrainSettings) -> AdamW:
-    """Builds the fused AdamW over the parameters that learn; those of one axis (norms, biases) do not decay.
+Optimizers = tuple[Optimizer, ...]
+"""What moves the parameters of a role, each a part of them."""
 
-    Its moments exist from the start, so that a checkpoint has the same tensors at every step.
+
+def optimizers(parameters: Iterable[nn.Parameter], settings: TrainSettings) -> Optimizers:
+    """Builds what moves the parameters that learn: AdamW, or Muon for what suits it and AdamW for the others.
+
+    All moments exist from the start, so that a checkpoint has the same tensors at every step.
     """
     learn = [p for p in parameters if p.requires_grad]
     assert learn, "a role without parameters has nothing to learn"
+    if settings.optimizer == "adamw":
+        return (_adamw(learn, settings),)
+    hidden = [p for p in learn if muon.suits(p)]
+    others = [p for p in learn if not muon.suits(p)]
+    made = (Muon(hidden, lr=settings.lr, weight_decay=settings.weight_decay),) if hidden else ()
+    return (*made, _adamw(others, settings)) if others else made
+
+
+def _adamw(learn: Sequence[nn.Parameter], settings: TrainSettings) -> AdamW:
+    """The fused AdamW; parameters of one axis (norms, biases) do not decay."""
     groups = [
         {"params": [p for p in learn if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in learn if p.ndim <= 1], "weight_decay": 0.0},
@@ -45,20 +61,24 @@ def adamw(parameters: Iterable[nn.Parameter], settings: TrainSettings) -> AdamW:
     return optimizer
 
 
-def parameters_of(optimizer: AdamW) -> list[nn.Parameter]:
-    """The parameters that an optimizer moves."""
-    return [p for group in optimizer.param_groups for p in group["params"]]
+def parameters_of(optimizers: Optimizers) -> list[nn.Parameter]:
+    """The parameters that a role's optimizers move."""
+    return [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
 
 
-def moments(optimizer: AdamW, names: dict[nn.Parameter, str]) -> dict[str, Tensor]:
-    """The optimizer's live tensors, by parameter name and kind: ``denoiser.weight/exp_avg``."""
+def moments(optimizers: Optimizers, names: dict[nn.Parameter, str]) -> dict[str, Tensor]:
+    """The optimizers' live tensors, by parameter name and kind: ``denoiser.weight/exp_avg``."""
     return {
-        f"{names[p]}/{kind}": tensor for p in parameters_of(optimizer) for kind, tensor in optimizer.state[p].items()
+        f"{names[p]}/{kind}": tensor
+        for optimizer in optimizers
+        for p in parameters_of((optimizer,))
+        for kind, tensor in optimizer.state[p].items()
     }
 
 
-def descend(optimizer: AdamW, lr: float) -> None:
+def descend(optimizers: Optimizers, lr: float) -> None:
     """One update, at learning rate ``lr``."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    optimizer.step()
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()

@@ -15,11 +15,12 @@ class TrainSettings:
         steps: optimizer steps of the whole run.
         minutes: wall-clock budget of the whole run instead, previews and saves included. It survives a resume.
         batch: samples of an optimizer step, over all ranks and micro-batches.
-        lr: AdamW's learning rate.
+        optimizer: ``muon`` learns more of each image and costs more each step; see ``muon.py``.
+        lr: learning rate, of the size that AdamW takes.
         warmup: the steps over which the learning rate rises from 0.
         decay: the part of the run, at its end, over which the learning rate falls to 0.
         betas: AdamW's, for the gradient and for its square.
-        weight_decay: AdamW's, on matrices and kernels; norms and biases have none.
+        weight_decay: decoupled from the gradient, on matrices and kernels; norms and biases have none.
         clip: the largest norm of a gradient; ``inf`` is off.
         accumulate: micro-batches of a rank's step, one after the other: less memory, same result.
         precision: see ``precision.py``.
@@ -30,6 +31,7 @@ class TrainSettings:
     steps: int | None = None
     minutes: float | None = None
     batch: int = 64
+    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = 2e-4
     warmup: int = 100
     decay: float = 0.0

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.optim import AdamW
 
 from carrara.errors import UserError
 from carrara.objective.base import Objective
@@ -48,8 +47,8 @@ class TrainState:
 
     def __init__(self, objective: Objective, settings: TrainSettings) -> None:
         self.objective = objective
-        self.optimizers: dict[Role, AdamW] = {
-            role: optim.adamw(parameters, settings) for role, parameters in objective.roles().items()
+        self.optimizers: dict[Role, optim.Optimizers] = {
+            role: optim.optimizers(parameters, settings) for role, parameters in objective.roles().items()
         }
         self.ema = Ema(objective, half_life=settings.ema_half_life, rampup=settings.ema_rampup)
         self.clock = Clock()

@@ -3,7 +3,7 @@ r"""Training, on one page.
 At step k, the batch x_1 ... x_B and the random numbers of each sample are functions of the seed and k alone. Then
 
 .. math:: g = \nabla_\theta \tfrac{1}{B} \sum_b L_b(\theta), \quad
-          \theta \leftarrow \mathrm{AdamW}(\theta, \; g \min(1, c / \|g\|)), \quad
+          \theta \leftarrow \mathrm{step}(\theta, \; g \min(1, c / \|g\|)), \quad
           \bar\theta \leftarrow \mathrm{EMA}(\bar\theta, \theta)                                                 (1)
 
 The loop is a generator: it hands out a report after each step and waits, so that previews, saving and stopping need no
@@ -91,17 +91,17 @@ def train(
             lr = optim.learning_rate(settings, clock.step, progress)
             assert batch.x.is_floating_point(), "pixels are float32 in [-1, 1] before they get here"
 
-            for role, optimizer in state.optimizers.items():
+            for role, optimizers in state.optimizers.items():
                 # Gradient
                 with state.only(role):
                     means = _gradient(objective, batch, role, settings, seed, clock.step)
 
                 # Clip
-                means["grad_norm"] = clip_grad_norm_(optim.parameters_of(optimizer), settings.clip).item()
+                means["grad_norm"] = clip_grad_norm_(optim.parameters_of(optimizers), settings.clip).item()
 
                 # Update, unless it would spoil the weights
                 if math.isfinite(means["loss"]) and math.isfinite(means["grad_norm"]):
-                    optim.descend(optimizer, lr)
+                    optim.descend(optimizers, lr)
                 else:
                     skipped = clock.skipped + 1
                 objective.zero_grad(set_to_none=True)
