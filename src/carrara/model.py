@@ -27,9 +27,14 @@ from carrara.errors import UserError
 from carrara.kinds import BY_KIND, SPELLED
 from carrara.noise import AnyParameterization, AnySchedule
 from carrara.sample import SampleSettings
-from carrara.types import Columns, Conditioning
+from carrara.types import Conditioning
 
 FORMAT = 1
+SMALLEST, LARGEST = 4, 1 << 26
+"""An edge, and an area, in pixels: what pictures can be asked for. Pillow warns of larger ones when it reads them."""
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,12 +121,17 @@ class Saved(nn.Module, ABC):
         """A fingerprint of configuration and weights: 16 hexadecimal digits."""
         return digest(self.config, self)
 
-    def save(self, folder: Path, **about: Any) -> None:
-        """Writes the model to ``folder``, with ``about`` added to what is known about it."""
+    def save(self, folder: Path, *, matrices: torch.dtype = torch.float32, **about: Any) -> None:
+        """Writes the model to ``folder``, with ``about`` added to what is known about it.
+
+        Args:
+            matrices: the type of matrices and kernels in the files; in the model they are float32 again.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         for name, part in self.named_children():
             if tensors := weights(part):
-                save_file(tensors, folder / f"{name}.safetensors")
+                lowered = {k: v.to(matrices) if v.ndim > 1 and v.is_floating_point() else v for k, v in tensors.items()}
+                save_file(lowered, folder / f"{name}.safetensors")
         (folder / "config.json").write_bytes(config_json(self.config, {**self.about, **about}))
 
 
@@ -155,14 +165,38 @@ class Model(Saved):
             UserError: a setting that the model does not have.
         """
 
-    def pixels(self, z: Tensor, *, fast: bool = False) -> Tensor:
-        """Model latents (B, *S') to pixels (B, *S), of the model's size: what the first stage has padded is cut off.
+    def pixels(self, z: Tensor, *, fast: bool = False, size: Size | None = None) -> Tensor:
+        """Model latents (B, *S') to pixels (B, *S): what the first stage has padded is cut off.
 
         Args:
             fast: by the distilled decoder, if there is one.
+            size: of the pictures; None is the model's own.
         """
         x = self.fast(z) if fast and self.fast is not None else self.first_stage.decode(z)
-        return x[..., : self.shape[1], : self.shape[2]] if len(self.shape) == 3 else x
+        if len(self.shape) != 3:
+            return x
+        height, width = size or self.shape[1:]
+        return x[..., :height, :width]
+
+    def latents_of(self, size: Size | None) -> tuple[int, ...]:
+        """The shape of model latents of pictures of ``size``; None is the model's own.
+
+        Raises:
+            UserError: the model makes no pictures, or none of this size.
+        """
+        if size is None:
+            return self.latent_shape
+        if len(self.shape) != 3:
+            raise UserError("this model makes points, which have no size: leave size and tile out")
+        if min(size) < SMALLEST or size[0] * size[1] > LARGEST:
+            raise UserError(
+                f"pictures of {size[0]}x{size[1]} cannot be made: take edges of {SMALLEST} or more, and at most "
+                f"{LARGEST / 1e6:.0f} million pixels"
+            )
+        try:
+            return self.first_stage.latent_shape((self.shape[0], *size))
+        except ValueError as error:
+            raise UserError(f"pictures of {size[0]}x{size[1]} cannot be made: {error}") from None
 
 
 @final
@@ -224,6 +258,7 @@ class DiffusionModel(Model):
         super().__init__(config, about)
         self._config = config
         self.conditioner = config.conditioner.build(config.backbone.vector_width)
+        _check_tokens(self.conditioner.token_width, config.backbone.context_width)
         backbone = config.backbone.build(self.latent_shape)
         self.denoiser = Denoiser(backbone, config.schedule, config.parameterization)
 
@@ -242,15 +277,7 @@ class DiffusionModel(Model):
         Raises:
             UserError: a wish that this model does not understand.
         """
-        rows = [None if wish is None else self.conditioner.parse(wish) for wish in wishes]
-        null = self.conditioner.null(len(rows))
-        said = next((row for row in rows if row is not None), None)
-        if said is None:
-            return null
-        column = torch.stack([torch.zeros_like(said) if row is None else row for row in rows]).to(self.device)
-        keep = torch.tensor([row is not None for row in rows], device=self.device)
-        columns: Columns = {str(self.conditioner.column): column}
-        return self.conditioner.embed(columns).where(keep, null)
+        return self.conditioner.said(wishes)
 
     def settings(self, **changes: Any) -> SampleSettings:
         """The model's own sampling settings with some changed; None leaves one as it is.
@@ -265,6 +292,15 @@ class DiffusionModel(Model):
                 "leave the guidance at 1"
             )
         return settings
+
+
+def _check_tokens(given: int | None, seen: int | None) -> None:
+    if given != seen and given is not None:
+        looks = "looks at no tokens" if seen is None else f"looks at tokens of width {seen}"
+        raise ValueError(
+            f"the condition gives tokens of width {given}, and the network {looks}: set model.backbone.context_width=0 "
+            "(and transformer_depths, for a U-Net), which takes the condition's width"
+        )
 
 
 AnyModel = DiffusionModel | Autoencoder

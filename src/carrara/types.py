@@ -25,23 +25,56 @@ class Conditioning:
         vector: ``(B, D)``, added to the embedding of the noise level.
         tokens: ``(B, L, D)``, for cross-attention.
         mask: ``(B, L)`` bool, True where a token counts.
+        weights: ``(B, L)``, above 0, how often a token counts: attention sees one of weight 2 twice. None is 1 for all.
         image: ``(B, C', H, W)``, concatenated to the network's input.
     """
 
     vector: Tensor | None = None
     tokens: Tensor | None = None
     mask: Tensor | None = None
+    weights: Tensor | None = None
     image: Tensor | None = None
 
     def where(self, keep: Tensor, other: "Conditioning") -> "Conditioning":
-        """Takes this condition where ``keep`` (B,) is True and ``other`` elsewhere: one coin per sample."""
+        """Takes this condition where ``keep`` (B,) is True and ``other`` elsewhere: one coin per sample.
+
+        Sequences of tokens may differ in length, and ``other`` may have none: what is missing is masked.
+        """
+        mine, theirs = self._with_tokens_of(other), other._with_tokens_of(self)
         return Conditioning(
             **{
-                f.name: torch.where(keep.reshape(-1, *[1] * (mine.ndim - 1)), mine, getattr(other, f.name))
-                for f in fields(self)
-                if (mine := getattr(self, f.name)) is not None
+                f.name: torch.where(keep.reshape(-1, *[1] * (ours.ndim - 1)), ours, getattr(theirs, f.name))
+                for f in fields(mine)
+                if (ours := getattr(mine, f.name)) is not None
             }
         )
+
+    def _with_tokens_of(self, other: "Conditioning") -> "Conditioning":
+        """The same with as many tokens, and with a mask and weights, if either of the two has them."""
+        if self.tokens is None and other.tokens is None:
+            return self
+        values = self.tokens if self.tokens is not None else other.tokens
+        assert values is not None
+        length = max(c.tokens.shape[1] for c in (self, other) if c.tokens is not None)
+        return replace(
+            self,
+            tokens=_filled(self.tokens, values.new_zeros(values.shape[0], length, values.shape[2])),
+            mask=_filled(self._counted(), values.new_zeros((*values.shape[:1], length), dtype=torch.bool)),
+            weights=None
+            if self.weights is None and other.weights is None
+            else _filled(self.weights, values.new_ones((*values.shape[:1], length))),
+        )
+
+    def _counted(self) -> Tensor | None:
+        """The mask, spelled out; None where there are no tokens."""
+        if self.tokens is None or self.mask is not None:
+            return self.mask
+        return self.tokens.new_ones(self.tokens.shape[:2], dtype=torch.bool)
+
+
+def _filled(values: Tensor | None, into: Tensor) -> Tensor:
+    """``into`` (B, L, ...) with its first places taken by ``values`` (B, L', ...)."""
+    return into if values is None else torch.cat([values, into[:, values.shape[1] :]], dim=1)
 
 
 UNCONDITIONAL = Conditioning()

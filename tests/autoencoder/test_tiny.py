@@ -11,16 +11,16 @@ def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def decoder(factor: int, patch: int = 4, channels: int = 3) -> TinyDecoder:
-    config = TinyDecoderConfig(channels=8, blocks=1, patch=patch)
+def decoder(factor: int, levels: int = 1, channels: int = 3) -> TinyDecoder:
+    config = TinyDecoderConfig(widths=(8, 6, 4, 4)[:levels], blocks=(1,) * levels)
     with torch_generator("a tiny decoder"):
         return config.build((2, 4, 5), (channels, 4 * factor, 5 * factor))
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 6, 8, 16, 32])
-@pytest.mark.parametrize("patch", [1, 2, 4])
-def test_any_factor(factor: int, patch: int) -> None:
-    made = decoder(factor, patch)
+@pytest.mark.parametrize("levels", [1, 2, 4])
+def test_any_factor(factor: int, levels: int) -> None:
+    made = decoder(factor, levels)
     assert made(torch.zeros(2, 2, 4, 5)).shape == (2, 3, 4 * factor, 5 * factor)
     assert made.patch * 2 ** len(made.enlarge) == factor
 
@@ -30,14 +30,14 @@ def test_any_size_of_picture_and_any_channels() -> None:
     assert decoder(4, channels=4)(torch.zeros(1, 2, 1, 1)).shape == (1, 4, 4, 4)
 
 
-def test_the_last_step_by_patches_of_at_most_the_size_asked_for() -> None:
-    assert [decoder(8, patch).patch for patch in (1, 2, 4, 7, 8)] == [1, 2, 4, 4, 8]
-    assert [decoder(factor).patch for factor in (1, 2, 3, 12)] == [1, 2, 3, 3]
+def test_as_many_levels_as_the_factor_has_doublings() -> None:
+    assert [decoder(8, levels).patch for levels in (1, 2, 3, 4)] == [8, 4, 2, 1]
+    assert [decoder(factor, 3).patch for factor in (1, 2, 3, 12, 32)] == [1, 1, 3, 3, 8]
 
 
-def test_about_a_million_parameters_for_stable_diffusion_and_a_seventh_for_small_pictures() -> None:
-    assert parameters(TinyDecoderConfig().build((4, 64, 64), (3, 512, 512))) == 953_264
-    assert parameters(SMALL.build((4, 16, 16), (3, 64, 64))) == 147_264
+def test_about_a_million_parameters_for_stable_diffusion_and_a_quarter_for_small_pictures() -> None:
+    assert parameters(TinyDecoderConfig().build((4, 64, 64), (3, 512, 512))) == 1_040_620
+    assert parameters(SMALL.build((4, 16, 16), (3, 64, 64))) == 245_900
 
 
 def test_a_tenth_of_the_full_decoders_multiplications() -> None:
@@ -96,11 +96,13 @@ def test_what_has_no_factor_is_refused(latent: tuple[int, ...], shape: tuple[int
 
 def test_a_decoder_needs_layers() -> None:
     with pytest.raises(ValueError, match="1 or more"):
-        TinyDecoderConfig(blocks=0)
+        TinyDecoderConfig(widths=(8, 0), blocks=(1, 1))
+    with pytest.raises(ValueError, match="as many widths"):
+        TinyDecoderConfig(widths=(8, 4), blocks=(1,))
 
 
 def test_what_the_full_decoder_makes_is_padded() -> None:
     stage = KlConfig(channels=4, multipliers=(1, 1), blocks=1, patch=2).build((3, 18, 13))
     assert decoded_shape(stage, (3, 18, 13)) == (3, 20, 16)
-    assert TinyDecoderConfig().build(stage.latent_shape((3, 18, 13)), decoded_shape(stage, (3, 18, 13))).patch == 4
+    assert TinyDecoderConfig().build(stage.latent_shape((3, 18, 13)), decoded_shape(stage, (3, 18, 13))).patch == 1
     assert decoded_shape(Identity(), (3, 18, 13)) == (3, 18, 13)

@@ -152,7 +152,7 @@ def test_a_layer_is_its_equations() -> None:
     w = layer.feed_forward
     u, g = w.inp(layer.norm3(expected)).split(24, dim=-1)
     expected = expected + w.out(u * g * 0.5 * (1 + torch.erf(g / 2**0.5)))
-    torch.testing.assert_close(layer(x, Tokens.of(c, None)), expected)
+    torch.testing.assert_close(layer(x, Tokens.of(Conditioning(tokens=c), 5)), expected)
 
 
 def test_the_layers_follow_each_other_between_two_projections() -> None:
@@ -160,7 +160,7 @@ def test_the_layers_follow_each_other_between_two_projections() -> None:
         transformer = SpatialTransformer(8, context_width=5, heads=2, depth=3)
         moved(transformer)
     assert len(transformer.layers) == 3
-    x, tokens = numbers("x", 2, 8, 3, 5), Tokens.of(numbers("c", 2, 4, 5), None)
+    x, tokens = numbers("x", 2, 8, 3, 5), Tokens.of(Conditioning(tokens=numbers("c", 2, 4, 5)), 5)
     normed = F.group_norm(x, 2, transformer.norm.weight, transformer.norm.bias, eps=1e-6)
     rows = transformer.inp(normed.permute(0, 2, 3, 1).reshape(2, 15, 8))
     for layer in transformer.layers:
@@ -172,7 +172,7 @@ def test_the_layers_follow_each_other_between_two_projections() -> None:
 def test_a_fresh_transformer_is_the_identity() -> None:
     fresh = SpatialTransformer(8, context_width=5, heads=2, depth=2)
     x = numbers("x", 2, 8, 4, 4)
-    assert torch.equal(fresh(x, Tokens.of(numbers("c", 2, 4, 5), None)), x)
+    assert torch.equal(fresh(x, Tokens.of(Conditioning(tokens=numbers("c", 2, 4, 5)), 5)), x)
     assert largest(answer(TINY.build((3, 8, 8)), condition())).max() == 0
 
 
@@ -297,7 +297,7 @@ def test_bfloat16_products() -> None:
         ({"transformer_depths": (1,)}, "one depth, 0 or more, for each level"),
         ({"transformer_depths": (1, -1)}, "one depth, 0 or more, for each level"),
         ({"context_width": None}, "need a context_width"),
-        ({"context_width": 0}, "context_width 0 must be 1 or more"),
+        ({"context_width": -1}, "context_width -1 is none"),
         ({"transformer_depths": ()}, "context_width needs transformer_depths"),
         ({"transformer_depths": (1, 0)}, "context_width needs transformer_depths"),
         ({"heads": 0}, "heads 0"),
@@ -319,5 +319,20 @@ def test_impossible_configurations_are_refused_in_a_sentence(options: dict[str, 
 def test_heads_that_do_not_divide_are_refused_in_a_sentence(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(TINY, **options).build((3, 8, 8))
-    with pytest.raises(ValueError, match="3 heads do not divide 8 channels"):
-        Attention(8, 5, heads=3)
+    with pytest.raises(ValueError, match="3 heads do not divide a width of 8"):
+        Attention(8, 3, source_width=5)
+
+
+def test_a_token_of_weight_two_is_two_tokens() -> None:
+    net, cond = network(), condition()
+    assert cond.tokens is not None
+    twice = Conditioning(tokens=torch.cat([cond.tokens, cond.tokens[:, 1:2]], dim=1))
+    weights = torch.tensor([1.0, 2.0, 1.0, 1.0]).expand(3, 4)
+    torch.testing.assert_close(answer(net, Conditioning(tokens=cond.tokens, weights=weights)), answer(net, twice))
+    masked = Conditioning(tokens=cond.tokens, mask=MASK, weights=torch.ones(3, 4))
+    torch.testing.assert_close(answer(net, masked), answer(net, Conditioning(tokens=cond.tokens, mask=MASK)))
+
+
+def test_tokens_of_another_width_are_refused() -> None:
+    with pytest.raises(ValueError, match="tokens of width 6, and the network looks at tokens of width 5"):
+        answer(network(), Conditioning(tokens=numbers("c", 3, 4, 6)))

@@ -282,7 +282,7 @@ def test_a_fresh_network_says_nothing(config: DiTConfig) -> None:
 def test_a_fresh_block_is_the_identity(config: DiTConfig) -> None:
     x, cond = numbers("rows", 4, 16, 16), condition(4)
     positions = turns((4, 4), 8) if config.positions == "rotary" else None
-    tokens = Tokens.of(cond.tokens, cond.mask)
+    tokens = Tokens.of(cond, config.context_width)
     assert torch.equal(Block(config)(x, numbers("emb", 4, 1, 16), positions, tokens), x)
 
 
@@ -468,7 +468,7 @@ def test_weights_may_be_bfloat16_too(config: DiTConfig) -> None:
         ({"heads": 5}, "5 heads do not divide a width of 384"),
         ({"width": 6, "heads": 1}, "sincos positions need a width in multiples of 4, got 6"),
         ({"width": 12, "heads": 2, "positions": "rotary"}, "2 heads of 12 features are 6 wide"),
-        ({"context_width": 0}, "context_width is the width of the condition's tokens, got 0"),
+        ({"context_width": -1}, "context_width is the width of the condition's tokens, got -1"),
     ],
 )
 def test_impossible_configurations_are_refused_in_a_sentence(options: dict[str, Any], message: str) -> None:

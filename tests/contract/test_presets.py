@@ -33,6 +33,10 @@ OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
         "pictures",
         ("train.batch=2", "data.size=16", "autoencoder.first_stage.channels=8", "autoencoder.train.steps=2"),
     ),
+    "openmoji-text": (
+        "pictures",
+        ("train.batch=2", "data.size=16", "autoencoder.first_stage.channels=8", "autoencoder.train.steps=2"),
+    ),
     "vae": (None, ("train.batch=4", "model.first_stage.hidden=8")),
     "vae-two-layer": (None, ("train.batch=4", "model.first_stage.hidden=8")),
 }
@@ -41,12 +45,13 @@ OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Two classes of three pictures."""
+    """Two classes of three pictures with captions."""
     for name, shade in (("dark", 40), ("light", 200)):
         (tmp_path / "pictures" / name).mkdir(parents=True)
         for k in range(3):
             pixels = np.full((16, 16, 3), shade + 10 * k, np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{k}.png")
+            (tmp_path / "pictures" / name / f"{k}.txt").write_text(f"something {name}")
     return tmp_path / "pictures"
 
 

@@ -40,7 +40,7 @@ def test_captions_lie_beside_pictures(tmp_path) -> None:
     write(tmp_path, "a.png", "b.png")
     (tmp_path / "a.txt").write_text("ein Löwe\n", encoding="utf-8")
     folder = Folder(tmp_path)
-    assert [example.caption for example in folder] == ["ein Löwe", None]
+    assert [example.captions for example in folder] == [("ein Löwe",), ()]
     assert folder.info.captions
 
 
@@ -56,7 +56,7 @@ def test_metadata_give_captions_labels_and_vectors(tmp_path) -> None:
     folder = Folder(tmp_path)
     assert folder.info.classes == ("cat", "hat") and folder.info.vector_size == 2
     by_name = {folder.name(k): folder[k] for k in range(3)}
-    assert by_name["a.png"].caption == "one"
+    assert by_name["a.png"].captions == ("one",)
     labels = {name: example.columns["label"].tolist() for name, example in by_name.items()}
     assert labels == {"a.png": [1, 0], "x/b.png": [1, 1], "c.png": [0, 0]}
     assert by_name["x/b.png"].columns["vector"].tolist() == [0, -1]

@@ -47,7 +47,7 @@ def pictures(step: int, count: int = 16) -> Batch:
 
 def tiny(stage: FirstStage, shape: tuple[int, ...] = SHAPE) -> TinyDecoder:
     with torch_generator("decoder"):
-        config = TinyDecoderConfig(channels=16, blocks=1)
+        config = TinyDecoderConfig(widths=(16,), blocks=(1,))
         return config.build(stage.latent_shape(shape), decoded_shape(stage, shape))
 
 

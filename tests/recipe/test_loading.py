@@ -48,7 +48,8 @@ def test_every_preset_parses_and_survives_dump_and_load(name: str, write: Write)
 
 def test_the_shipped_presets() -> None:
     autoencoders = {"autoencoder-kl-f4", "autoencoder-vq-f4", "tiny-decoder", "vae", "vae-two-layer"}
-    assert set(presets()) == autoencoders | {"ddpm-cifar", "digits", "latent", "pixel", "sprites", "swissroll"}
+    diffusers = {"ddpm-cifar", "digits", "latent", "openmoji-text", "pixel", "sprites", "swissroll"}
+    assert set(presets()) == autoencoders | diffusers
     paper = load("ddpm-cifar")
     assert isinstance(paper.model.backbone, UNetConfig)
     assert paper.model.backbone == UNetConfig(dropout=0.1)

@@ -9,13 +9,15 @@ diffused are the vectors before it.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
 
+from carrara.autoencoder import bands
 from carrara.autoencoder.base import LearnedStage
 from carrara.autoencoder.codebook import Codebook, perplexity, usage
 from carrara.autoencoder.convolutional import ConvolutionalConfig, Decoder, Encoder
@@ -71,7 +73,8 @@ class ConvolutionalStage(LearnedStage):
         return (len(self.mean), *(-(-edge // self.factor) for edge in shape[1:]))
 
     def encode_raw(self, pixels: Pictures) -> Tensor:
-        return self.to_raw(self.encoder(pixels)).float()
+        encode = partial(bands.encode, self.encoder) if self._large(pixels.shape[2:]) else self.encoder
+        return self.to_raw(encode(pixels)).float()
 
     @abstractmethod
     def reconstruct(self, pixels: Pictures, draws: Draws) -> Reconstruction:
@@ -81,9 +84,16 @@ class ConvolutionalStage(LearnedStage):
     def learn(self, z: Tensor, draws: Draws) -> None:
         """Learns what no gradient teaches, from a training step's latents."""
 
+    def _large(self, size: Sequence[int]) -> bool:
+        """Whether pictures of a size (H, W) are encoded and decoded in bands, which gives the same."""
+        height, width = (edge // self.encoder.patch for edge in size)
+        return bands.wanted(self.encoder.inp.out_channels, height, width)
+
     def _decode(self, z: Tensor, like: Tensor | None = None) -> Tensor:
         """The decoder's picture, cut to the size of ``like``: what was padded goes."""
-        pixels = self.decoder(self.from_latent(z)).float()
+        edges = [self.factor * edge for edge in z.shape[2:]]
+        decode = partial(bands.decode, self.decoder) if self._large(edges) else self.decoder
+        pixels = decode(self.from_latent(z)).float()
         return pixels if like is None else pixels[..., : like.shape[-2], : like.shape[-1]]
 
 

@@ -1,18 +1,22 @@
 r"""A tiny decoder, for looking on: it makes pictures of latents in a fraction of the full decoder's time.
 
-A convolution costs 4 times as much after each doubling of the size. So the work is done where the latents are, and the
-pixels come last. For pictures that are f = p 2^n times as large as their latents z, with kernels K,
+A convolution costs 4 times as much after each doubling of the size, so most of the work is done where the latents are,
+and each doubling halves the width or so. For pictures that are f = p 2^n times as large as their latents z, with
+kernels K,
 
 .. math:: h = \operatorname{relu}(K_0 * 3 \tanh(z / 3)),                                                          (1)
 .. math:: h \leftarrow \operatorname{relu}(h + K_2 * \operatorname{relu}(K_1 * h)),                               (2)
-.. math:: \hat x = \operatorname{shuffle}_p(K * h).                                                               (3)
+.. math:: h \leftarrow \operatorname{relu}(\operatorname{shuffle}_2(K * h)),                                      (3)
+.. math:: \hat x = \operatorname{shuffle}_p(K * h).                                                               (4)
 
-Equation (2) is a block. Each of the n + 1 levels has some; between two levels each pixel is repeated 2 x 2. The latents
-are whitened, so few values lie where the tanh bends, and none is so large that a network without normalisation fails.
-A decoder of this kind is trained by ``objective.distillation``. The idea is that of TAESD (Ollin Boer Bohan, 2023).
+Equation (2) is a block. Each of the n + 1 levels has some; (3) leads from a level to the next. The latents are
+whitened, so few values lie where the tanh bends, and none is so large that a network without normalisation fails. A
+decoder of this kind is trained by ``objective.distillation``. The idea is that of TAESD (Ollin Boer Bohan, 2023);
+(3) computes at the smaller size what TAESD computes at the larger one.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, final
 
 import torch
@@ -20,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.autoencoder.base import FirstStage
-from carrara.nn import Upsample, conv3, zeroed
+from carrara.nn import conv3, zeroed
 from carrara.pixels import Pictures
 
 
@@ -29,19 +33,19 @@ class TinyDecoderConfig:
     """For a factor of 8 the defaults make about 1 M parameters.
 
     Attributes:
-        channels: width of all layers.
-        blocks: of each level.
-        patch: the largest p, unless f has a larger odd divisor; 1 ends at full resolution, and is slow.
+        widths: of the layers at the size of the latents, at twice their size, and so on, as far as f has factors of 2.
+        blocks: of each of these levels.
     """
 
     kind: Literal["tiny"] = "tiny"
-    channels: int = 64
-    blocks: int = 6
-    patch: int = 4
+    widths: tuple[int, ...] = (96, 64, 32)
+    blocks: tuple[int, ...] = (3, 3, 1)
 
     def __post_init__(self) -> None:
-        if min(self.channels, self.blocks, self.patch) < 1:
-            raise ValueError("a tiny decoder's channels, blocks and patch must be 1 or more")
+        if not self.widths or len(self.widths) != len(self.blocks):
+            raise ValueError("a tiny decoder has as many widths as numbers of blocks, one or more")
+        if min(self.widths) < 1 or min(self.blocks) < 0:
+            raise ValueError("a tiny decoder's widths must be 1 or more, and its blocks 0 or more")
 
     def build(self, latent_shape: tuple[int, ...], shape: tuple[int, ...]) -> "TinyDecoder":
         """Makes an untrained decoder.
@@ -56,30 +60,35 @@ class TinyDecoderConfig:
         return TinyDecoder(self, latent_shape, shape)
 
 
-SMALL = TinyDecoderConfig(channels=48, blocks=3)
-"""For the full decoders of small pictures: 0.15 M parameters for a factor of 4."""
+SMALL = TinyDecoderConfig(widths=(64, 32), blocks=(2, 1))
+"""For the full decoders of small pictures: 0.25 M parameters for a factor of 4."""
 
 
 @final
 class TinyDecoder(nn.Module):
-    """Equations (1) to (3): model latents (B, C, h, w) to pictures (B, C', f h, f w) in about [-1, 1]."""
+    """Equations (1) to (4): model latents (B, C, h, w) to pictures (B, C', f h, f w) in about [-1, 1]."""
 
     def __init__(self, config: TinyDecoderConfig, latent_shape: tuple[int, ...], shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.patch, doublings = _factors(latent_shape, shape, config.patch)
-        width = config.channels
-        self.inp = conv3(latent_shape[0], width)
+        factor = _factor(latent_shape, shape)
+        doublings = min(len(config.widths) - 1, (factor & -factor).bit_length() - 1)
+        self.patch = factor >> doublings
+        widths, blocks = config.widths[: doublings + 1], config.blocks[: doublings + 1]
+        self.inp = conv3(latent_shape[0], widths[0])
         self.levels = nn.ModuleList(
-            nn.Sequential(*(_Block(width) for _ in range(config.blocks))) for _ in range(doublings + 1)
+            nn.Sequential(*(_Block(w) for _ in range(n))) for w, n in zip(widths, blocks, strict=True)
         )
-        self.enlarge = nn.ModuleList(Upsample(width) for _ in range(doublings))
-        self.out = conv3(width, shape[0] * self.patch**2)
+        self.enlarge = nn.ModuleList(conv3(small, 4 * large) for small, large in pairwise(widths))
+        self.out = conv3(widths[-1], shape[0] * self.patch**2)
 
     def forward(self, z: Tensor) -> Pictures:
         bounded = 3 * torch.tanh(z / 3)
         h = F.relu(self.inp(bounded.contiguous(memory_format=torch.channels_last)))
         for k, level in enumerate(self.levels):
-            h = level(h if k == 0 else self.enlarge[k - 1](h, (2 * h.shape[-2], 2 * h.shape[-1])))
+            if k:
+                h = F.pixel_shuffle(self.enlarge[k - 1](h), 2)
+                h = F.relu(h.contiguous(memory_format=torch.channels_last))
+            h = level(h)
         return F.pixel_shuffle(self.out(h), self.patch).float()
 
 
@@ -101,8 +110,8 @@ def decoded_shape(first_stage: FirstStage, shape: tuple[int, ...]) -> tuple[int,
     return tuple(first_stage.decode(torch.zeros(1, *first_stage.latent_shape(shape), device=device)).shape[1:])
 
 
-def _factors(latent_shape: tuple[int, ...], shape: tuple[int, ...], patch: int) -> tuple[int, int]:
-    """p and n."""
+def _factor(latent_shape: tuple[int, ...], shape: tuple[int, ...]) -> int:
+    """f."""
     if len(latent_shape) != 3 or len(shape) != 3:
         raise ValueError(f"a tiny decoder makes pictures of maps of latents, not {shape} of {latent_shape}")
     factor = shape[1] // latent_shape[1]
@@ -110,7 +119,4 @@ def _factors(latent_shape: tuple[int, ...], shape: tuple[int, ...], patch: int) 
         raise ValueError(
             f"pictures of {shape[1:]} are not a whole number of times as large as latents of {latent_shape[1:]}"
         )
-    doublings = 0
-    while factor > patch and factor % 2 == 0:
-        factor, doublings = factor // 2, doublings + 1
-    return factor, doublings
+    return factor

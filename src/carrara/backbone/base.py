@@ -19,6 +19,9 @@ class Backbone(nn.Module, ABC):
 class BackboneConfig(ABC):
     """Everything about a network but the data's shape."""
 
+    context_width: int | None = None
+    """The width D of ``Conditioning.tokens`` that the network looks at; None if at none; 0 if that is still open."""
+
     @property
     @abstractmethod
     def vector_width(self) -> int:

@@ -27,9 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.backbone.base import Backbone, BackboneConfig
-from carrara.nn import NoiseEmbedding, zeroed
-from carrara.nn.cross_attention import Tokens
-from carrara.nn.transformer import Attention, linear, sincos, turns
+from carrara.nn import Attention, NoiseEmbedding, Tokens, zeroed
+from carrara.nn.transformer import linear, sincos, turns
 from carrara.shapes import PerSample, Samples
 from carrara.types import Conditioning
 
@@ -48,7 +47,8 @@ class DiTConfig(BackboneConfig):
         positions: ``sincos``, added to the patches once, as in the paper; or ``rotary``, which turns queries and keys
             in every block, so that these see displacements only.
         qk_norm: normalises queries and keys, which keeps long trainings of large networks stable.
-        context_width: D of the tokens that the blocks look at, equation (2); None without them.
+        context_width: D of the tokens that the blocks look at, equation (2); None without them; 0 in a recipe means: as
+            the condition has them.
     """
 
     kind: Literal["dit"] = "dit"
@@ -72,7 +72,7 @@ class DiTConfig(BackboneConfig):
                 f"rotary positions need heads of a width in multiples of 4, and {self.heads} heads of {self.width} "
                 f"features are {self.head_width} wide"
             )
-        if self.context_width is not None and self.context_width < 1:
+        if self.context_width is not None and self.context_width < 0:
             raise ValueError(f"context_width is the width of the condition's tokens, got {self.context_width}")
 
     @property
@@ -87,6 +87,8 @@ class DiTConfig(BackboneConfig):
     def build(self, shape: tuple[int, ...], image_channels: int = 0) -> Backbone:
         if len(shape) != 3:
             raise ValueError(f"a DiT takes pictures (C, H, W), not samples of shape {shape}")
+        if self.context_width == 0:
+            raise ValueError("context_width 0 leaves the width of the condition's tokens open: say it")
         return DiT(self, in_channels=shape[0] + image_channels, out_channels=shape[0])
 
 
@@ -148,7 +150,7 @@ class DiT(Backbone):
     def forward(self, x: Samples, noise_level: PerSample, cond: Conditioning) -> Tensor:
         emb = self.noise(noise_level)
         emb = F.silu(emb if cond.vector is None else emb + cond.vector)[:, None]
-        tokens = Tokens.of(cond.tokens, cond.mask)
+        tokens = Tokens.of(cond, self.config.context_width)
         patches = self._patches(x if cond.image is None else torch.cat([x, cond.image], dim=1))
         h, positions = self._placed(patches)
         for block in self.blocks:

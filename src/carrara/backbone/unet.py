@@ -24,8 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.backbone.base import Backbone, BackboneConfig
-from carrara.nn import NoiseEmbedding, PixelAttention, Upsample, conv3, group_norm, zeroed
-from carrara.nn.cross_attention import SpatialTransformer, Tokens
+from carrara.nn import NoiseEmbedding, PixelAttention, SpatialTransformer, Tokens, Upsample, conv3, group_norm, zeroed
 from carrara.shapes import PerSample, Samples
 from carrara.types import Conditioning
 
@@ -45,7 +44,8 @@ class UNetConfig(BackboneConfig):
         heads: attention heads at every level, in the place of ``head_width``.
         transformer_depths: for each level, the layers of a spatial transformer that takes the place of self-attention
             there, with 0 for none; the middle, which always has attention, goes with the last level. Empty for none.
-        context_width: D of the tokens that spatial transformers look at; None without them.
+        context_width: D of the tokens that spatial transformers look at; None without them; 0 in a recipe means: as the
+            condition has them.
         modulation: how the embedding enters, equations (1) to (3).
         dropout: probability, before each block's last convolution.
     """
@@ -65,11 +65,11 @@ class UNetConfig(BackboneConfig):
     def __post_init__(self) -> None:
         if self.channels < 4 or self.channels % 4 or self.blocks < 1 or not self.multipliers:
             raise ValueError("a U-Net needs channels in multiples of 4, at least one block and at least one level")
-        widths = (w for w in (self.head_width, self.heads, self.context_width) if w is not None)
-        if min(*self.multipliers, *widths, 1) < 1:
+        widths = (w for w in (self.head_width, self.heads) if w is not None)
+        if min(*self.multipliers, *widths, 1) < 1 or (self.context_width or 0) < 0:
             raise ValueError(
-                f"multipliers {self.multipliers}, head_width {self.head_width}, heads {self.heads} and context_width "
-                f"{self.context_width} must be 1 or more"
+                f"multipliers {self.multipliers}, head_width {self.head_width} and heads {self.heads} must be 1 or "
+                f"more, and context_width {self.context_width} is none of a token's"
             )
         if self.head_width is not None and self.heads is not None:
             raise ValueError("head_width and heads both say how attention is divided: leave one of them out")
@@ -122,6 +122,8 @@ class UNetConfig(BackboneConfig):
     def build(self, shape: tuple[int, ...], image_channels: int = 0) -> Backbone:
         if len(shape) != 3:
             raise ValueError(f"a U-Net takes pictures (C, H, W), not samples of shape {shape}")
+        if self.context_width == 0:
+            raise ValueError("context_width 0 leaves the width of the condition's tokens open: say it")
         smallest = min(shape[1:]) >> (len(self.multipliers) - 1)
         if smallest < 1:
             raise ValueError(f"{len(self.multipliers)} levels are too many for pictures of {shape[1]}x{shape[2]}")
@@ -222,7 +224,7 @@ class UNet(Backbone):
 
     def forward(self, x: Samples, noise_level: PerSample, cond: Conditioning) -> Tensor:
         emb, context = self._embed(noise_level, cond.vector)
-        tokens = Tokens.of(cond.tokens, cond.mask)
+        tokens = Tokens.of(cond, self.config.context_width)
         h = self.inp(x if cond.image is None else torch.cat([x, cond.image], dim=1))
         skips = [h]
         for level, blocks in enumerate(self.down):

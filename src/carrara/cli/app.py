@@ -113,11 +113,17 @@ def sample(
     grid: str | None = None,
     steps: int | None = None,
     guidance: float | None = None,
+    negative: str | None = None,
+    weak: Path | None = None,
+    method: str | None = None,
+    interval: tuple[float, float] | None = None,
     rescale: float | None = None,
     seed: int = 0,
     out: Path | None = None,
     strip: bool = False,
     fast: bool = False,
+    size: str | None = None,
+    tile: str | None = None,
 ) -> None:
     """Draws samples from a run. Each PNG carries its recipe: 'carrara replay' remakes it.
 
@@ -125,6 +131,9 @@ def sample(
         carrara sample runs/photos -n 16
         carrara sample runs/digits 3 7 --guidance 2
         carrara sample runs/digits 3:0.5+8:0.5 --sampler ddim --steps 50
+        carrara sample runs/digits 7 --guidance 3 --negative 1 --method apg
+        carrara sample runs/photos --guidance 2 --weak runs/photos/checkpoints/step-1000
+        carrara sample runs/photos --size 96x256 --tile 64
 
     Parameters
     ----------
@@ -140,6 +149,14 @@ def sample(
         How many steps.
     guidance
         Guidance scale: 1 = off, larger = more of what was asked for.
+    negative
+        What guidance leads away from, in the place of nothing in particular.
+    weak
+        A weaker model of the same data that guidance leads away from instead: a run's folder, or an early checkpoint's.
+    method
+        How guidance goes beyond what was asked for: cfg, apg (saturates less) or cfg_zero (for flows).
+    interval
+        The times between which guidance acts, as in 0.2 0.8; 0 is data, 1 is noise.
     rescale
         How far to undo guidance's change of contrast, 0 to 1.
     seed
@@ -150,11 +167,16 @@ def sample(
         Also a strip of pictures from noise to sample.
     fast
         Decode with the tiny decoder that 'carrara distill RUN --decoder' made.
+    size
+        Height x width of the pictures, as in 96x64, or one number for a square; the size of the training, if not given.
+    tile
+        Show the network windows of this size, as it knows them, and make one large picture of its answers.
     """
     from carrara.cli import commands
 
-    changes = {"sampler": sampler, "grid": grid, "steps": steps, "guidance": guidance, "rescale": rescale}
-    commands.sample(run, wishes, count, seed, out, strip, changes, fast)
+    changes = {"sampler": sampler, "grid": grid, "steps": steps}
+    changes |= {"guidance": guidance, "method": method, "interval": interval, "rescale": rescale}
+    commands.sample(run, wishes, count, seed, out, strip, changes, fast, size, tile, negative, weak)
 
 
 @app.command
@@ -205,7 +227,8 @@ def evaluate(run: Run, /, *, metrics: str = "reconstruction") -> None:
     ----------
     metrics
         With commas between. reconstruction: PSNR, SSIM, perceptual distance, rFID, rKID, and what the latents are like.
-        nll: the bounds of a variational autoencoder, in nats.
+        nll: the bounds of a variational autoencoder, in nats. retrieval: whether pictures drawn for held-out captions
+        are nearest to the right ones.
     """
     from carrara.cli import commands
 

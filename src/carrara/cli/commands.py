@@ -124,12 +124,16 @@ def sample(
     strip: bool,
     changes: Mapping[str, Any],
     fast: bool = False,
+    size: str | None = None,
+    tile: str | None = None,
+    negative: str | None = None,
+    weak: Path | None = None,
 ) -> Path:
     """Draws samples into a folder: all together, and one by one. Returns the folder."""
     model = recipe.open_model(folder).to(build.device())
-    wanted = recipe.request(model, wishes, count, seed, changes, fast)
+    wanted = recipe.request(model, wishes, count, seed, changes, fast, size, tile, negative, weak)
     drawn = recipe.collect(model, wanted, tracked(recipe.draw(model, wanted), len(wanted.seeds), console))
-    out = pixels.fresh(folder / "samples" / "sample") if out is None else out
+    out = pixels.fresh(recipe.working_folder(folder) / "samples" / "sample") if out is None else out
     paths = recipe.save(out, drawn, recipe.record(folder, model, wanted), strip=strip)
     console.print(f"{len(wanted.seeds)} samples in [bold]{out}[/]: begin with {paths[0].name}")
     return out
@@ -138,7 +142,7 @@ def sample(
 def edit(folder: Path, what: Edit, images: Sequence[Path], out: Path | None, steps: int, layer: int) -> None:
     """Sends pictures through an autoencoder."""
     model = recipe.open_model(folder).to(build.device())
-    out = pixels.fresh(folder / "samples" / what) if out is None else out
+    out = pixels.fresh(recipe.working_folder(folder) / "samples" / what) if out is None else out
     paths = recipe.edit(model, folder, what, images, out, steps=steps, layer=layer)
     console.print(f"{len(paths)} {'picture' if len(paths) == 1 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
 

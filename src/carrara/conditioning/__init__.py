@@ -1,8 +1,8 @@
-"""What a network is told: labels, vectors, nothing."""
+"""What a network is told: labels, vectors, text, nothing."""
 
 from carrara.conditioning.base import Conditioner, Unconditional
+from carrara.conditioning.text import EncodedText, EncodedTextConfig, LearnedText, LearnedTextConfig, TextConditioner
 from carrara.conditioning.vectors import (
-    AnyConditioner,
     Labels,
     LabelsConfig,
     UnconditionalConfig,
@@ -10,11 +10,19 @@ from carrara.conditioning.vectors import (
     VectorsConfig,
 )
 
+AnyConditioner = UnconditionalConfig | LabelsConfig | VectorsConfig | EncodedTextConfig | LearnedTextConfig
+"""The tagged union that recipes and saved models hold."""
+
 __all__ = [
     "AnyConditioner",
     "Conditioner",
+    "EncodedText",
+    "EncodedTextConfig",
     "Labels",
     "LabelsConfig",
+    "LearnedText",
+    "LearnedTextConfig",
+    "TextConditioner",
     "Unconditional",
     "UnconditionalConfig",
     "Vectors",

@@ -1,7 +1,9 @@
 """From what is known about a sample to what the network is told."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from carrara.errors import UserError
@@ -14,6 +16,8 @@ class Conditioner(nn.Module, ABC):
 
     column: str | None
     """The column of a batch that it reads; None if it reads nothing, so that guidance has no meaning."""
+    token_width: int | None = None
+    """The width of the tokens that it gives; None if it gives none."""
 
     @abstractmethod
     def null(self, count: int) -> Conditioning:
@@ -30,6 +34,22 @@ class Conditioner(nn.Module, ABC):
         Raises:
             UserError: with the accepted spellings.
         """
+
+    def said(self, wishes: Sequence[str | None]) -> Conditioning:
+        """The condition of each sample from what a user typed; None says nothing.
+
+        Raises:
+            UserError: a wish that is not understood.
+        """
+        rows = [None if wish is None else self.parse(wish) for wish in wishes]
+        null = self.null(len(rows))
+        spoken = next((row for row in rows if row is not None), None)
+        if spoken is None or self.column is None:
+            return null
+        device = next(self.parameters()).device
+        column = torch.stack([torch.zeros_like(spoken) if row is None else row for row in rows]).to(device)
+        keep = torch.tensor([row is not None for row in rows], device=device)
+        return self.embed({self.column: column}).where(keep, null)
 
     def forward(self, columns: Columns, keep: Keep | None = None) -> Conditioning:
         """The conditions of a batch, with those dropped where ``keep`` (B,) is False: one coin per sample."""

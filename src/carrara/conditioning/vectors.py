@@ -27,6 +27,7 @@ class VectorConditioner(Conditioner):
         super().__init__()
         self.column = column
         self.table = nn.Parameter(torch.randn(size, width))
+        self.table.looked_up = True  # pyright: ignore[reportAttributeAccessIssue]
         self.nothing = nn.Parameter(torch.zeros(width))
 
     def null(self, count: int) -> Conditioning:
@@ -122,7 +123,3 @@ class VectorsConfig:
         if self.size < 1:
             raise ValueError('conditioning on vectors needs a "vector" of numbers per picture in metadata.jsonl')
         return Vectors(self, width)
-
-
-AnyConditioner = UnconditionalConfig | LabelsConfig | VectorsConfig
-"""The tagged union that recipes and saved models hold."""

@@ -2,6 +2,7 @@
 
 from carrara.data.base import DataInfo, Dataset, Example, Subset, Unreadable, fingerprint, split
 from carrara.data.builtin import Arrays, digits, swissroll
+from carrara.data.captions import Captioned, CaptionTable
 from carrara.data.checks import DataReport, inspect_folder, suggested_size
 from carrara.data.emoji import openmoji
 from carrara.data.folder import Folder
@@ -11,6 +12,8 @@ from carrara.data.open import BUILTIN, open_dataset
 from carrara.data.transforms import Transform
 
 __all__ = [
+    "CaptionTable",
+    "Captioned",
     "BUILTIN",
     "Arrays",
     "CachedLatents",

@@ -20,6 +20,18 @@ Row = NDArray[np.float32]
 """One example's part of a condition column."""
 
 
+@dataclass(frozen=True)
+class Texts:
+    """One example's part of a column of texts: its captions, one of which is drawn each time; (L, ...) each."""
+
+    variants: tuple[NDArray[Any], ...]
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory they take."""
+        return sum(variant.nbytes for variant in self.variants)
+
+
 Fault = Literal["corrupt", "truncated", "oversized"]
 
 
@@ -38,11 +50,12 @@ class Example:
     Attributes:
         pixels: (H, W, C) uint8, uint16 or float32 in [0, 1]; or a point (D,) float32.
         columns: ``label`` (K,), a weight per class, and ``vector`` (D,), where the data has them.
+        captions: different ones of the same picture.
     """
 
     pixels: NDArray[Any]
-    columns: Mapping[str, Row] = field(default_factory=dict[str, Row])
-    caption: str | None = None
+    columns: Mapping[str, Row | Texts] = field(default_factory=dict[str, Row | Texts])
+    captions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +102,13 @@ class Dataset(ABC):
     def key(self, index: int) -> str:
         """What identifies the content of an example: equal for exact copies, whatever they are called."""
 
-    def columns(self, index: int) -> Mapping[str, Row]:
+    def columns(self, index: int) -> Mapping[str, Row | Texts]:
         """The condition columns of an example."""
         return {}
 
-    def caption(self, index: int) -> str | None:
-        """The caption of an example."""
-        return None
+    def captions(self, index: int) -> tuple[str, ...]:
+        """The captions of an example, the best one first."""
+        return ()
 
     def name(self, index: int) -> str:
         """What to call an example in a message."""
@@ -105,7 +118,7 @@ class Dataset(ABC):
     def __getitem__(self, index: int) -> Example:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return Example(pixels=self.pixels(index), columns=self.columns(index), caption=self.caption(index))
+        return Example(pixels=self.pixels(index), columns=self.columns(index), captions=self.captions(index))
 
 
 @final
@@ -124,11 +137,11 @@ class Subset(Dataset):
     def key(self, index: int) -> str:
         return self.dataset.key(self.indices[index])
 
-    def columns(self, index: int) -> Mapping[str, Row]:
+    def columns(self, index: int) -> Mapping[str, Row | Texts]:
         return self.dataset.columns(self.indices[index])
 
-    def caption(self, index: int) -> str | None:
-        return self.dataset.caption(self.indices[index])
+    def captions(self, index: int) -> tuple[str, ...]:
+        return self.dataset.captions(self.indices[index])
 
     def name(self, index: int) -> str:
         return self.dataset.name(self.indices[index])
@@ -154,8 +167,8 @@ def fingerprint(dataset: Dataset) -> str:
     """Identifies a data set for the record of a run: 16 hexadecimal digits over names, contents and labels."""
     digest = hashlib.blake2b(repr(dataset.info.classes).encode(), digest_size=8)
     for k in range(len(dataset)):
-        columns = {name: row.tolist() for name, row in sorted(dataset.columns(k).items())}
-        digest.update(repr((dataset.name(k), dataset.key(k), columns, dataset.caption(k))).encode())
+        rows = {name: row.tolist() for name, row in sorted(dataset.columns(k).items()) if not isinstance(row, Texts)}
+        digest.update(repr((dataset.name(k), dataset.key(k), rows, dataset.captions(k))).encode())
     return digest.hexdigest()
 
 

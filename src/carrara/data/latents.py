@@ -29,7 +29,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from carrara.data.base import Dataset, Row, Unreadable, fingerprint
+from carrara.data.base import Dataset, Row, Texts, Unreadable, fingerprint
 from carrara.data.transforms import Transform
 from carrara.errors import UserError
 from carrara.pixels import Pixels, replacing
@@ -109,11 +109,11 @@ class CachedLatents(Dataset):
     def key(self, index: int) -> str:
         return self._dataset.key(index)
 
-    def columns(self, index: int) -> Mapping[str, Row]:
+    def columns(self, index: int) -> Mapping[str, Row | Texts]:
         return self._dataset.columns(index)
 
-    def caption(self, index: int) -> str | None:
-        return self._dataset.caption(index)
+    def captions(self, index: int) -> tuple[str, ...]:
+        return self._dataset.captions(index)
 
     def name(self, index: int) -> str:
         return self._dataset.name(index)

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from carrara.data.base import Dataset, Row, Unreadable
+from carrara.data.base import Dataset, Row, Texts, Unreadable
 from carrara.data.latents import LatentTransform
 from carrara.data.transforms import Transform
 from carrara.errors import UserError
@@ -63,7 +63,7 @@ class Loader:
         if not len(dataset):
             raise UserError(f"nothing to train on: the training part of '{dataset.info.name}' is empty")
         assert batch >= 1 and 0 <= rank < world
-        self._examples = _Examples(dataset, transform, memory)
+        self._examples = _Examples(dataset, transform, memory, drawn=True)
         self.count, self.batch, self.seed, self.rank, self.world = len(dataset), batch, seed, rank, world
 
     def at(self, step: int) -> Batch:
@@ -94,7 +94,7 @@ def batch_of(dataset: Dataset, transform: Transform | LatentTransform | None, in
     Positions are the indices; nothing is cropped or mirrored at random.
     """
     plain = None if transform is None else transform.plain()
-    return _Examples(dataset, plain, 0).batch(indices, Draws(0, torch.tensor(list(indices))))
+    return _Examples(dataset, plain, 0, drawn=False).batch(indices, Draws(0, torch.tensor(list(indices))))
 
 
 def spread(count: int, total: int) -> list[int]:
@@ -107,32 +107,55 @@ def _order(count: int, seed: int, epoch: int) -> Tensor:
     return permutation(count, seed, "epoch", epoch)
 
 
-class _Examples:
-    """Prepared examples by index, kept in memory up to a budget."""
+_Prepared = tuple[NDArray[Any], Mapping[str, Row | Texts]]
 
-    def __init__(self, dataset: Dataset, transform: Transform | LatentTransform | None, memory: int) -> None:
+
+class _Examples:
+    """Prepared examples by index, kept in memory up to a budget.
+
+    Args:
+        drawn: of several captions, one is drawn for each sample; else it is the first one.
+    """
+
+    def __init__(
+        self, dataset: Dataset, transform: Transform | LatentTransform | None, memory: int, *, drawn: bool
+    ) -> None:
+        self._drawn = drawn
         self._dataset, self._transform, self._memory = dataset, transform, memory
-        self._kept: dict[int, tuple[NDArray[Any], Mapping[str, Row]]] = {}
+        self._kept: dict[int, _Prepared] = {}
         self._replaced = set[int]()
         self._lock = Lock()
 
     def batch(self, indices: Sequence[int], draws: Draws) -> Batch:
         arrays, columns = zip(*map(self._get, indices), strict=True)
         x = torch.from_numpy(np.stack(arrays)) if self._transform is None else self._transform.finish(arrays, draws)
-        stacked = {name: torch.from_numpy(np.stack([row[name] for row in columns])) for name in columns[0]}
+        stacked: dict[str, Tensor] = {}
+        for name, first in columns[0].items():
+            rows = [row[name] for row in columns]
+            stacked |= self._texts(name, rows, draws) if isinstance(first, Texts) else {name: _stacked(rows)}
         return Batch(x=x, position=draws.samples, columns=stacked)
 
-    def _get(self, index: int) -> tuple[NDArray[Any], Mapping[str, Row]]:
+    def _texts(self, name: str, rows: Sequence[Any], draws: Draws) -> dict[str, Tensor]:
+        """One caption of each sample as (B, L, ...), and ``..._mask`` (B, L) for its tokens."""
+        where = draws.uniform(f"which {name}").tolist() if self._drawn else [0.0] * len(rows)
+        chosen = [row.variants[int(u * len(row.variants))] for row, u in zip(rows, where, strict=True)]
+        lengths = torch.tensor([len(tokens) for tokens in chosen])
+        column = np.zeros((len(chosen), int(lengths.max()), *chosen[0].shape[1:]), chosen[0].dtype)
+        for k, tokens in enumerate(chosen):
+            column[k, : len(tokens)] = tokens
+        return {name: torch.from_numpy(column), f"{name}_mask": torch.arange(column.shape[1]) < lengths[:, None]}
+
+    def _get(self, index: int) -> _Prepared:
         if index in self._kept:
             return self._kept[index]
         example = self._readable(index)
         with self._lock:
-            self._memory -= example[0].nbytes
+            self._memory -= sum(part.nbytes for part in (example[0], *example[1].values()))
             if self._memory >= 0:
                 self._kept[index] = example
         return example
 
-    def _readable(self, index: int) -> tuple[NDArray[Any], Mapping[str, Row]]:
+    def _readable(self, index: int) -> _Prepared:
         """The example, or the next one that can be read: the same one each time."""
         problem = ""
         for k in (*range(index, len(self._dataset)), *range(index)):
@@ -147,7 +170,11 @@ class _Examples:
             return example
         raise UserError(f"none of the {len(self._dataset)} examples can be used: {problem}")
 
-    def _prepared(self, index: int) -> tuple[NDArray[Any], Mapping[str, Row]]:
+    def _prepared(self, index: int) -> _Prepared:
         pixels = self._dataset.pixels(index)
         prepared = pixels if self._transform is None else self._transform.prepare(pixels)
         return np.ascontiguousarray(prepared), self._dataset.columns(index)
+
+
+def _stacked(rows: Sequence[Any]) -> Tensor:
+    return torch.from_numpy(np.stack(rows))

@@ -4,12 +4,14 @@ from carrara.evaluate.features import Features, extract, extractor
 from carrara.evaluate.frechet import Moments, frechet_bias, frechet_distance, moments
 from carrara.evaluate.kernel import Estimate, kernel_distance, kernel_distance_of_subsets
 from carrara.evaluate.reconstruction import ReconstructionReport, active_channels, psnr, reconstruction, ssim
+from carrara.evaluate.retrieval import Retrieval, retrieval
 
 __all__ = [
     "Estimate",
     "Features",
     "Moments",
     "ReconstructionReport",
+    "Retrieval",
     "active_channels",
     "extract",
     "extractor",
@@ -20,5 +22,6 @@ __all__ = [
     "moments",
     "psnr",
     "reconstruction",
+    "retrieval",
     "ssim",
 ]

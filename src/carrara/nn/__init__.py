@@ -1,8 +1,21 @@
 """Layers that the networks share."""
 
 from carrara.nn.attention import PixelAttention
+from carrara.nn.cross_attention import SpatialTransformer, Tokens
 from carrara.nn.embedding import NoiseEmbedding
 from carrara.nn.layers import Upsample, conv3, group_norm, zeroed
 from carrara.nn.residual import ResidualBlock
+from carrara.nn.transformer import Attention
 
-__all__ = ["NoiseEmbedding", "PixelAttention", "ResidualBlock", "Upsample", "conv3", "group_norm", "zeroed"]
+__all__ = [
+    "Attention",
+    "NoiseEmbedding",
+    "PixelAttention",
+    "ResidualBlock",
+    "SpatialTransformer",
+    "Tokens",
+    "Upsample",
+    "conv3",
+    "group_norm",
+    "zeroed",
+]

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from carrara.nn.layers import group_norm, zeroed
+from carrara.nn.transformer import Attention
+from carrara.types import Conditioning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,9 @@ class Tokens:
 
     Attributes:
         values: (B, N, D), zero where a token does not count, so that not even a NaN there is seen.
-        attended: (B, 1, 1, N) bool, the tokens in (4)'s sum; None for all. A sample without a token that counts sums
-            over all its zeros, because a softmax over nothing is undefined.
+        attended: (B, 1, 1, N) bool, the tokens in (4)'s sum, or the logarithms of how often each is in it; None for all
+            of them. A sample without a token that counts sums over all its zeros, because a softmax over nothing is
+            undefined.
         present: (B, 1, 1) bool, whether the sample has a token that counts; None for always.
     """
 
@@ -39,47 +41,35 @@ class Tokens:
     present: Tensor | None = None
 
     @classmethod
-    def of(cls, tokens: Float[Tensor, "B N D"] | None, mask: Bool[Tensor, "B N"] | None) -> "Tokens | None":
-        """Reads ``Conditioning.tokens`` and ``Conditioning.mask``; None where there are no tokens at all."""
-        if tokens is None or not tokens.shape[1]:
+    def of(cls, cond: Conditioning, width: int | None) -> "Tokens | None":
+        """Reads a condition's tokens, for a network that looks at tokens of ``width``, or at none; None without any.
+
+        Raises:
+            ValueError: the tokens have another width.
+        """
+        if cond.tokens is None or width is None or not cond.tokens.shape[1]:
             return None
-        if mask is None:
-            return cls(values=tokens)
-        present = mask.any(dim=1, keepdim=True)
+        if cond.tokens.shape[2] != width:
+            raise ValueError(
+                f"the condition has tokens of width {cond.tokens.shape[2]}, and the network looks at tokens of width "
+                f"{width}"
+            )
+        if cond.mask is None:
+            return cls(values=cond.tokens, attended=_logarithms(cond.weights, None))
+        present = cond.mask.any(dim=1, keepdim=True)
         return cls(
-            values=torch.where(mask[..., None], tokens, 0.0),
-            attended=(mask | ~present)[:, None, None],
+            values=torch.where(cond.mask[..., None], cond.tokens, 0.0),
+            attended=_logarithms(cond.weights, cond.mask | ~present),
             present=present[..., None],
         )
 
 
-class Attention(nn.Module):
-    """Equation (4), without biases but the last.
-
-    Args:
-        channels: width of x.
-        source_width: width of y.
-        heads: how many.
-
-    Raises:
-        ValueError: ``heads`` does not divide ``channels``.
-    """
-
-    def __init__(self, channels: int, source_width: int, heads: int) -> None:
-        super().__init__()
-        if channels % heads:
-            raise ValueError(f"{heads} heads do not divide {channels} channels")
-        self.heads = heads
-        self.q = nn.Linear(channels, channels, bias=False)
-        self.kv = nn.Linear(source_width, 2 * channels, bias=False)
-        self.out = nn.Linear(channels, channels)
-
-    def forward(self, x: Tensor, y: Tensor, attended: Tensor | None = None) -> Tensor:
-        """(B, L, C) and (B, N, D) to (B, L, C); ``attended`` (B, 1, 1, N) bool says which rows of y are summed."""
-        q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        k, v = self.kv(y).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attended)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+def _logarithms(weights: Tensor | None, attended: Tensor | None) -> Tensor | None:
+    """What attention takes: which tokens it sums, or the logarithm of how often, (B, 1, 1, N)."""
+    if weights is not None:
+        often = weights.log() if attended is None else weights.log().masked_fill(~attended, float("-inf"))
+        return often[:, None, None]
+    return None if attended is None else attended[:, None, None]
 
 
 class GatedFeedForward(nn.Module):
@@ -99,16 +89,17 @@ class TransformerLayer(nn.Module):
 
     def __init__(self, channels: int, context_width: int, heads: int) -> None:
         super().__init__()
-        self.norm1, self.to_itself = nn.LayerNorm(channels), Attention(channels, channels, heads)
-        self.norm2, self.to_tokens = nn.LayerNorm(channels), Attention(channels, context_width, heads)
-        self.norm3, self.feed_forward = nn.LayerNorm(channels), GatedFeedForward(channels)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(channels) for _ in range(3))
+        self.to_itself = Attention(channels, heads, bias=False)
+        self.to_tokens = Attention(channels, heads, source_width=context_width, bias=False)
+        self.feed_forward = GatedFeedForward(channels)
 
     def forward(self, x: Tensor, tokens: Tokens | None) -> Tensor:
         """(B, L, C) to the same shape."""
         y = self.norm1(x)
         x = x + self.to_itself(y, y)
         if tokens is not None:
-            told = self.to_tokens(self.norm2(x), tokens.values, tokens.attended)
+            told = self.to_tokens(self.norm2(x), tokens.values, attended=tokens.attended)
             x = x + (told if tokens.present is None else torch.where(tokens.present, told, 0.0))
         return x + self.feed_forward(self.norm3(x))
 

@@ -22,11 +22,12 @@ from torch import Tensor, nn
 _ADDED, _TURNED = 10_000.0, 100.0  # the bases of Vaswani et al., and of Heo et al. for the short axes of pictures
 
 
-def linear(inp: int, out: int) -> nn.Linear:
+def linear(inp: int, out: int, *, bias: bool = True) -> nn.Linear:
     """A layer that keeps the scale of features and of gradients (Glorot and Bengio, 2010), with its bias at zero."""
-    layer = nn.Linear(inp, out)
+    layer = nn.Linear(inp, out, bias=bias)
     nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    if bias:
+        nn.init.zeros_(layer.bias)
     return layer
 
 
@@ -64,12 +65,20 @@ class Attention(nn.Module):
         source_width: of y; None for that of x.
         qk_norm: brings each head's queries and keys to a learned length, which bounds the softmax's argument (Henry et
             al., 2020; Dehghani et al., 2023; here by the root of the mean square).
+        bias: whether there are b_q and b_kv.
+
+    Raises:
+        ValueError: ``heads`` does not divide ``width``.
     """
 
-    def __init__(self, width: int, heads: int, *, source_width: int | None = None, qk_norm: bool = False) -> None:
+    def __init__(
+        self, width: int, heads: int, *, source_width: int | None = None, qk_norm: bool = False, bias: bool = True
+    ) -> None:
         super().__init__()
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {width}")
         self.heads = heads
-        self.q, self.kv = linear(width, width), linear(source_width or width, 2 * width)
+        self.q, self.kv = linear(width, width, bias=bias), linear(source_width or width, 2 * width, bias=bias)
         self.q_gain = nn.Parameter(torch.ones(width // heads)) if qk_norm else None
         self.k_gain = nn.Parameter(torch.ones(width // heads)) if qk_norm else None
         self.out = linear(width, width)
@@ -80,20 +89,22 @@ class Attention(nn.Module):
         y: Float[Tensor, "B N D"],
         *,
         positions: Float[Tensor, "2 L d"] | None = None,
-        attended: Bool[Tensor, "B 1 1 N"] | None = None,
+        attended: Bool[Tensor, "B 1 1 N"] | Float[Tensor, "B 1 1 N"] | None = None,
     ) -> Float[Tensor, "B L C"]:
         """A(x, y).
 
         Args:
             positions: what ``turns`` gives for heads of this width, if (3) is wanted; then x and y are at these places.
-            attended: the rows of y that the softmax runs over; at least one in each sample.
+            attended: the rows of y that the softmax runs over, at least one in each sample; or the logarithms of how
+                often each is in it.
         """
         q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k, v = self.kv(y).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = (_scaled(u, gain) for u, gain in ((q, self.q_gain), (k, self.k_gain)))
         if positions is not None:
             q, k = turned(q, positions), turned(k, positions)
-        mixed = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, attn_mask=attended)
+        bias = attended if attended is None or attended.dtype == torch.bool else attended.to(v.dtype)
+        mixed = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, attn_mask=bias)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 

@@ -11,6 +11,7 @@ from carrara.recipe.resolve import Resolved, resolve
 from carrara.recipe.run import Diagnosis, HeldOut, Preview, Saved, Session
 from carrara.recipe.sampling import Drawn, Pipeline, Request, collect, draw, record, replay, request, save
 from carrara.recipe.schema import Recipe
+from carrara.recipe.shipped import ship, working_folder
 
 __all__ = [
     "Diagnosis",
@@ -44,4 +45,6 @@ __all__ = [
     "request",
     "resolve",
     "save",
+    "ship",
+    "working_folder",
 ]

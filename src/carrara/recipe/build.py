@@ -18,7 +18,7 @@ from carrara.autoencoder import (
 from carrara.autoencoder.tiny import SMALL, decoded_shape
 from carrara.backbone import Backbone
 from carrara.conditioning import Conditioner
-from carrara.data import CachedLatents, Dataset, Loader, Transform, open_dataset, split
+from carrara.data import CachedLatents, Captioned, Dataset, Loader, Transform, open_dataset, split
 from carrara.denoiser import Denoiser
 from carrara.errors import UserError
 from carrara.model import (
@@ -86,7 +86,8 @@ def loader(recipe: Recipe, training: Dataset, rank: int = 0, world: int = 1) -> 
     """
     if recipe.train.batch % world:
         raise UserError(f"train.batch={recipe.train.batch} cannot be shared equally by {world} processes")
-    how = training.transform if isinstance(training, CachedLatents) else transform(recipe)
+    inner = training.dataset if isinstance(training, Captioned) else training
+    how = inner.transform if isinstance(inner, CachedLatents) else transform(recipe)
     return Loader(training, how, recipe.train.batch // world, recipe.seed, rank=rank, world=world)
 
 

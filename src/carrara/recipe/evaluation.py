@@ -1,31 +1,34 @@
 """``carrara evaluate``: measures a run on the data that were held out of its training."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
-from carrara import evaluate, pixels
+from carrara import evaluate, pixels, plots
 from carrara.autoencoder import Identity, LayeredVae, PerceptualConfig
-from carrara.data import batch_of
+from carrara.conditioning import TextConditioner
+from carrara.data import Dataset, Transform, batch_of, spread
 from carrara.errors import UserError, unknown
 from carrara.evaluate import psnr
-from carrara.model import AnyModel
+from carrara.model import AnyModel, DiffusionModel
 from carrara.objective.elbo import active_units, bound, elbo
 from carrara.recipe import build
 from carrara.recipe.folder import open_model
 from carrara.recipe.loading import load
 from carrara.seeds import Draws
-from carrara.task import reconstruct
+from carrara.task import generate, reconstruct
 from carrara.types import Batch
 
 BATCH = 32
 IMPORTANCE = 64
 """K of the importance-weighted bound."""
+RETRIEVED = 100
+"""Pictures among which the right one is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,19 +106,64 @@ def likelihood(folder: Path, model: AnyModel) -> Measured:
     return Measured(lines=lines, data=data)
 
 
-METRICS = {"reconstruction": reconstruction, "nll": likelihood}
+@torch.no_grad()
+def found(folder: Path, model: AnyModel) -> Measured:
+    """Whether what the model draws for held-out captions is nearer to the right picture than to the others."""
+    if not isinstance(model, DiffusionModel) or not isinstance(model.conditioner, TextConditioner):
+        raise UserError(f"'{folder}' does not read captions, so there is nothing to find again")
+    data, transform = _held_out_data(folder)
+    chosen = _different([k for k in range(len(data)) if data.captions(k)], data)[:RETRIEVED]
+    if len(chosen) < 2:
+        raise UserError(f"'{folder}' has fewer than two held-out pictures with captions: train with data.held_out=0.1")
+    wishes = [data.captions(k)[0] for k in chosen]
+    right = batch_of(data, transform, chosen).x
+    settings, seeds = model.settings(), range(len(chosen))
+    made = torch.cat([p.pixels.cpu() for p in generate(model, wishes, seeds, settings) if p.pixels is not None])
+    features = evaluate.extractor()
+    vectors = [torch.cat(list(evaluate.extract(features, x.split(BATCH)))) for x in (made, right)]
+    score = evaluate.retrieval(*vectors)
+    lines = [
+        f"found first   {score.first:.0%}, {score.times_chance:.1f} times chance    of {score.count} held-out captions",
+        f"among five    {score.fifth:.0%}",
+        f"mean rank     {score.rank:.1f}    chance is {(score.count + 1) / 2:.1f}",
+        f"features      {features.name}",
+    ]
+    shown = spread(12, len(chosen))
+    picture = plots.sheet(
+        [[pixels.to_image(pixels.to_uint8(x)[k]).resize((96, 96)) for k in shown] for x in (right, made)],
+        [wishes[k][:14] for k in shown],
+        ["right", "made"],
+    )
+    data_ = {**asdict(score), "times_chance": score.times_chance, "features": features.name, "sample": repr(settings)}
+    return Measured(lines=lines, data=data_, picture=picture)
+
+
+def _different(indices: Sequence[int], data: Dataset) -> list[int]:
+    """One example of each content, spread over the data: variants of a picture could be taken for each other."""
+    first: dict[str, int] = {}
+    for k in indices:
+        first.setdefault(data.key(k), k)
+    kept = list(first.values())
+    return [kept[k] for k in spread(RETRIEVED, len(kept))]
+
+
+METRICS = {"reconstruction": reconstruction, "nll": likelihood, "retrieval": found}
 
 
 def _held_out(folder: Path, model: AnyModel) -> Iterator[Batch]:
     """The held-out data, or what was trained on where nothing was held out."""
+    data, transform = _held_out_data(folder)
+    for first in range(0, len(data), BATCH):
+        part = range(first, min(first + BATCH, len(data)))
+        yield batch_of(data, transform, part).to(model.device)
+
+
+def _held_out_data(folder: Path) -> tuple[Dataset, Transform | None]:
     if not (folder / "recipe.yaml").is_file():
         raise UserError(f"'{folder}' has no recipe.yaml, which says what its data are: name a run's folder")
     recipe = load(folder / "recipe.yaml")
     training, held_out = build.parts(recipe, build.dataset(recipe))
-    data = held_out if len(held_out) else training
-    for first in range(0, len(data), BATCH):
-        part = range(first, min(first + BATCH, len(data)))
-        yield batch_of(data, build.transform(recipe), part).to(model.device)
+    return held_out if len(held_out) else training, build.transform(recipe)
 
 
 def _mean(parts: list[torch.Tensor]) -> float:

@@ -1,5 +1,6 @@
 """Reading the model of a run's folder."""
 
+from importlib.resources import files
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -19,12 +20,14 @@ from carrara.model import (
 )
 from carrara.train import checkpoint
 
+SHIPPED = files("carrara") / "models"
+"""The folder of the models that come with the package."""
 TINY = "tiny-decoder"
 """The folder, in a run's, of the decoder that was distilled from its first stage."""
 
 
 def open_model(path: Path) -> AnyModel:
-    """Loads the model of a run's folder, of one of its checkpoints, or of a model's own folder.
+    """Loads the model of a run's folder, of one of its checkpoints, of a model's own folder, or a shipped one by name.
 
     A run that went on after its model was finished gives the newest checkpoint's, which is newer.
 
@@ -38,9 +41,20 @@ def open_model(path: Path) -> AnyModel:
     return model
 
 
+def shipped(path: Path) -> Path | None:
+    """The folder of the shipped model that ``path`` names; None if there is none of this name."""
+    known = Path(str(SHIPPED)) / path.name
+    return known if path == Path(path.name) and (known / "config.json").is_file() else None
+
+
+def located(path: Path) -> Path:
+    """Where a model is: in the folder ``path``, or in the package."""
+    return path if path.is_dir() else shipped(path) or path
+
+
 def attach_decoder(model: AnyModel, run: Path) -> None:
     """Gives the model the decoder that was distilled in ``run``, if there is one and it is this first stage's."""
-    folder = run / TINY
+    folder = located(run) / TINY
     if not (folder / "model").is_dir():
         return
     decoder = _open(folder)
@@ -66,6 +80,7 @@ def _open(path: Path) -> AnySaved:
 
 def _newest(path: Path) -> Path:
     """The folder with the newest weights of a run: ``model/`` or a checkpoint; or ``path`` itself, if it is one."""
+    path = located(path)
     if not path.is_dir():
         raise UserError(f"there is no run '{path}': 'carrara train' makes one, and says where")
     if (path / "config.json").is_file():

@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from carrara.autoencoder import LearnedStage
-from carrara.data import CachedLatents, Dataset, Transform
+from carrara.conditioning import TextConditioner
+from carrara.data import CachedLatents, Captioned, CaptionTable, Dataset, Transform
 from carrara.data.latents import cache_key, cacheable, complete, seal, write
 from carrara.model import AnySaved, DiffusionModel
 from carrara.recipe import build
@@ -23,10 +25,25 @@ BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """So many of this process's examples are encoded."""
+    """So many of this process's pictures are encoded, or captions are read."""
 
     done: int
     total: int
+    what: Literal["pictures", "captions"] = "pictures"
+
+
+def captions_for(model: AnySaved, folder: Path | None = None) -> CaptionTable | None:
+    """How the model reads captions, if it does; with a run's folder, what took long to read is kept there."""
+    conditioner = model.conditioner if isinstance(model, DiffusionModel) else None
+    if not isinstance(conditioner, TextConditioner):
+        return None
+    kept = folder is not None and conditioner.reading
+    return CaptionTable(conditioner.rows, folder / "captions" / conditioner.reading if folder and kept else None)
+
+
+def captioned(data: Dataset, table: CaptionTable | None) -> Dataset:
+    """The data with its captions as a column, if the model reads them."""
+    return data if table is None else Captioned(data, table)
 
 
 def cache_for(folder: Path, recipe: Recipe, model: AnySaved, data: Dataset) -> "LatentCache | None":

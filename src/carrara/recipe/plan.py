@@ -90,7 +90,9 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
         return _resumed(folder, changed if preset is None else changed.model_copy(update={"preset": preset}))
     if not known and folder.exists() and any(folder.iterdir()):
         raise UserError(f"'{folder}' is not empty and holds no run: choose another folder with --run")
-    resolved = resolve(recipe, build.dataset(recipe).info, build.device().type)
+    data = build.dataset(recipe)
+    captions = (caption for k in range(len(data)) for caption in data.captions(k))
+    resolved = resolve(recipe, data.info, build.device().type, captions)
     if known:
         return _resumed(folder, resolved.recipe)
     return Plan(recipe=resolved.recipe, folder=folder, reasons=resolved.reasons)

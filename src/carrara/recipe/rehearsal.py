@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from carrara.recipe import build
+from carrara.recipe.latents import captioned, captions_for
 from carrara.recipe.plan import Plan
 from carrara.train import TrainState, train
 
@@ -67,7 +68,7 @@ def rehearse(plan: Plan) -> Rehearsal:
     model = build.model(recipe).to(device)
     settings = replace(recipe.train, steps=STEPS, minutes=None)
     state = TrainState(build.objective(recipe, model), settings)
-    first, last = train(state, build.loader(recipe, training).batches, settings, seed=recipe.seed)
+    first, last = train(state, build.loader(recipe, captioned(training, captions_for(model))).batches, settings, seed=recipe.seed)
     seconds = last.seconds - first.seconds
     minutes = recipe.train.minutes
     return Rehearsal(

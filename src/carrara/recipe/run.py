@@ -7,6 +7,7 @@ samples/              previews of fixed seeds, or of fixed held-out pictures
 log.jsonl             a line for every step
 held_out.jsonl        a line for every measurement on held-out data
 latents/              the training data as latents, if they diffuse: see ``data.latents``
+captions/             what a frozen text encoder makes of the captions: see ``data.captions``
 autoencoder/          the same again for the autoencoder that was trained first
 """
 
@@ -24,7 +25,7 @@ from carrara.autoencoder import LearnedStage, measure
 from carrara.data import batch_of, fingerprint, spread
 from carrara.model import Autoencoder, DiffusionModel, DistilledDecoder, config_json
 from carrara.recipe import build
-from carrara.recipe.latents import Encoding, cache_for
+from carrara.recipe.latents import Encoding, cache_for, captioned, captions_for
 from carrara.recipe.plan import Plan
 from carrara.recipe.resolve import resolve
 from carrara.recipe.sampling import Request, collect, cycled, record
@@ -103,6 +104,7 @@ class Session:
         self.model = build.model(self.recipe).to(device)
         if not isinstance(self.model, DistilledDecoder):
             build.adopt_first_stage(self.model, self.recipe, self.folder)
+        self._captions = captions_for(self.model, self.folder)
         self._cache = cache_for(self.folder, self.recipe, self.model, self.training_data)
         self.objective = build.objective(self.recipe, self.model, encoded=self._cache is not None)
         self._about: dict[str, Any] = {"preset": self.recipe.preset, "data": whole.info.name}
@@ -136,6 +138,13 @@ class Session:
         report, every = None, self.recipe.preview.every
         if self._cache is not None and not self.finished:
             yield from self._cache.complete()
+        if self._captions is not None and not self.finished:
+            shared = distributed.rank(), distributed.world()
+            for done, total in self._captions.complete(self.training_data, *shared):
+                yield Encoding(done=done, total=total, what="captions")
+            distributed.wait()
+            for _ in self._captions.complete(self.training_data):
+                pass  # what the others have read
         with closing(Log(self.folder / "held_out.jsonl", self.training.clock.step)) as log:
             for report in self.training:
                 yield report
@@ -148,7 +157,7 @@ class Session:
 
     def _batches(self, start_step: int) -> Iterator[Batch]:
         """This rank's batches, of pictures or of cached latents; the weights that latents depend on are loaded now."""
-        data = self.training_data if self._cache is None else self._cache.opened()
+        data = captioned(self.training_data if self._cache is None else self._cache.opened(), self._captions)
         loader = build.loader(self.recipe, data, distributed.rank(), distributed.world())
         return loader.batches(start_step)
 
@@ -175,15 +184,14 @@ class Session:
     def _held_out(self, count: int) -> Batch:
         """Some held-out examples, or training ones where none are held out."""
         data = self.held_out_data if len(self.held_out_data) else self.training_data
-        return batch_of(data, build.transform(self.recipe), spread(count, len(data)))
-
+        return batch_of(captioned(data, self._captions), build.transform(self.recipe), spread(count, len(data)))
     def _preview(self, step: int) -> Path:
         path, count = self.folder / "samples" / f"step-{step:06d}.png", self.recipe.preview.count
         match self.model:
             case DiffusionModel() as model:
                 dtype = matmul_dtype(self.recipe.train.precision, model.device)
                 wanted = Request(
-                    wishes=tuple(cycled(model, count)),
+                    wishes=self._wishes(model, count),
                     seeds=tuple(range(count)),
                     settings=self.recipe.sample,
                     precision="bfloat16" if dtype == torch.bfloat16 else "float32",
@@ -199,6 +207,14 @@ class Session:
                 full.fast = model.forward
                 picture = compared(full, self._held_out(count).x.to(model.device))
                 return pixels.save_png(picture, path, overwrite=True)
+
+    def _wishes(self, model: DiffusionModel, count: int) -> tuple[str | None, ...]:
+        """What previews show: pictures of captions from all over the data, or of each class in turn."""
+        if self._captions is None:
+            return tuple(cycled(model, count))
+        captioned = [k for k in range(len(self.training_data)) if self.training_data.captions(k)]
+        chosen = [self.training_data.captions(captioned[k])[0] for k in spread(count, len(captioned))]
+        return tuple(chosen[k % len(chosen)] if chosen else None for k in range(count))
 
     def _finish(self) -> Iterator[Event]:
         """Writes ``model/`` beside the old one, then puts it in its place; a checkpoint of the same step exists."""

@@ -14,13 +14,16 @@ from torch import Tensor
 import carrara
 from carrara import pixels, plots
 from carrara.errors import UserError
-from carrara.model import AnyModel, DiffusionModel
+from carrara.model import AnyModel, DiffusionModel, Size
 from carrara.recipe.folder import open_model
-from carrara.sample import SampleSettings, SampleStep, grid, sampler
+from carrara.recipe.weaker import Weaker, open_weaker, weaker
+from carrara.sample import SampleSettings, SampleStep, grid, method, sampler
 from carrara.task.generate import Progress, generate
 
 PictureKind = Literal["grid", "strip", "sample"]
 """All samples; a few samples on their way from noise; a sample alone."""
+Asked = Size | str | int | None
+"""A size as a user says it: (height, width), "96x64", or one number for a square."""
 STRIP_SAMPLES, STRIP_STATES = 6, 9
 
 
@@ -36,6 +39,10 @@ class Request:
         columns: how many samples side by side; None makes a square.
         labels: of the rows.
         fast: by the distilled decoder.
+        size: of pictures; None is the model's own.
+        tile: of the windows in which larger pictures are denoised; None denoises them as a whole.
+        negative: what guidance leads away from, as a user types it; None is nothing in particular.
+        weak: the weaker model that guidance leads away from instead.
     """
 
     wishes: tuple[str | None, ...]
@@ -45,6 +52,10 @@ class Request:
     columns: int | None = None
     labels: tuple[str, ...] = ()
     fast: bool = False
+    size: Size | None = None
+    tile: Size | None = None
+    negative: str | None = None
+    weak: Weaker | None = None
 
     def only(self, k: int) -> "Request":
         """The request for sample ``k`` alone, which gives the same sample."""
@@ -58,6 +69,10 @@ def request(
     seed: int,
     changes: Mapping[str, Any],
     fast: bool = False,
+    size: Asked = None,
+    tile: Asked = None,
+    negative: str | None = None,
+    weak: Path | None = None,
 ) -> Request:
     """Makes a request from what a user says.
 
@@ -65,11 +80,15 @@ def request(
         wishes: a row of samples for each; none at all means each class in turn, or unconditional samples.
         count: samples per wish (4), or in all (16).
         seed: of each row's first sample; the others count up, so a column shares its noise.
-        changes: of the model's own sampling settings; samplers and grids by name, None leaves a setting as it is.
+        changes: of the model's own sampling settings; samplers, grids and methods of guidance by name, None leaves a
+            setting as it is.
         fast: decodes with the distilled decoder.
+        size, tile: see ``Request``; (height, width), "96x64", or one number for a square.
+        negative: see ``Request``.
+        weak: the folder of a weaker model to lead away from, with guidance: a run's, or a checkpoint's.
 
     Raises:
-        UserError: an unknown sampler or grid, or settings that do not fit the model.
+        UserError: an unknown sampler, grid or method, or settings, a size or a weaker model that do not fit the model.
     """
     count = (4 if wishes else 16) if count is None else count
     if count < 1:
@@ -80,26 +99,49 @@ def request(
     return Request(
         wishes=tuple(asked),
         seeds=tuple(seed + k % count for k in range(len(asked))),
-        settings=settings(model, changes),
+        settings=settings(model, changes, guided=weak is not None),
         columns=count if wishes else None,
         labels=tuple(wishes),
         fast=fast,
+        size=size_of(size),
+        tile=size_of(tile),
+        negative=negative,
+        weak=None if weak is None else weaker(weak, model),
     )
 
 
-def settings(model: AnyModel, changes: Mapping[str, Any]) -> SampleSettings:
-    """The model's own sampling settings with some changed; samplers and grids may be named.
+def size_of(asked: Asked) -> Size | None:
+    """(height, width) from what a user says: as it is, "96x64", "64" or 64 for a square, or None.
+
+    Raises:
+        UserError: it is no size.
+    """
+    if isinstance(asked, tuple):
+        return asked
+    edges = () if asked is None else tuple(str(asked).lower().split("x"))
+    if len(edges) > 2 or not all(edge.strip().isdecimal() for edge in edges):
+        raise UserError(f"'{asked}' is no size: say height x width, as in 96x64, or one number for a square")
+    return (int(edges[0]), int(edges[-1])) if edges else None
+
+
+def settings(model: AnyModel, changes: Mapping[str, Any], guided: bool = False) -> SampleSettings:
+    """The model's own sampling settings with some changed; samplers, grids and methods of guidance may be named.
 
     Heun's method takes the Karras grid unless another one is named: it was made for it, and overshoots on others.
+
+    Args:
+        guided: by another model, so that guidance needs no condition.
     """
     named = dict(changes)
     if named.get("sampler") == "heun" and named.get("grid") is None:
         named["grid"] = "karras"
-    for key, make in (("sampler", sampler), ("grid", grid)):
+    for key, make in (("sampler", sampler), ("grid", grid), ("method", method)):
         if isinstance(named.get(key), str):
             named[key] = make(named[key])
+    scale = named.pop("guidance", None) if guided else None
     try:
-        return model.settings(**named)
+        own = model.settings(**named)
+        return own if scale is None else replace(own, guidance=scale)
     except UserError:
         raise
     except (TypeError, ValueError) as error:
@@ -119,7 +161,18 @@ def draw(model: AnyModel, wanted: Request) -> Iterator[Progress]:
         raise UserError(
             "this model has no distilled decoder to be fast with: 'carrara distill RUN --decoder' makes one"
         )
-    return generate(model, wanted.wishes, wanted.seeds, wanted.settings, autocast=dtype, fast=wanted.fast)
+    return generate(
+        model,
+        wanted.wishes,
+        wanted.seeds,
+        wanted.settings,
+        autocast=dtype,
+        fast=wanted.fast,
+        size=wanted.size,
+        tile=wanted.tile,
+        negative=wanted.negative,
+        weak=None if wanted.weak is None else open_weaker(wanted.weak, model),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +232,7 @@ def _visible(step: SampleStep, model: AnyModel, wanted: Request) -> Tensor:
         return step.x
     alpha, sigma = model.config.schedule(torch.tensor(step.t, dtype=torch.float64))
     with torch.no_grad():
-        return model.pixels(step.x / torch.hypot(alpha, sigma).item(), fast=wanted.fast)
+        return model.pixels(step.x / torch.hypot(alpha, sigma).item(), fast=wanted.fast, size=wanted.size)
 
 
 def record(folder: Path, model: AnyModel, wanted: Request, kind: PictureKind = "grid") -> dict[str, Any]:
@@ -263,19 +316,35 @@ class Pipeline:
     def __init__(self, model: AnyModel) -> None:
         self.model = model
 
-    def samples(self, *wishes: str, count: int | None = None, seed: int = 0, **changes: Any) -> Tensor:
+    def samples(
+        self,
+        *wishes: str,
+        count: int | None = None,
+        seed: int = 0,
+        size: Asked = None,
+        tile: Asked = None,
+        negative: str | None = None,
+        weak: Path | str | None = None,
+        **changes: Any,
+    ) -> Tensor:
         """Draws samples as tensors, (N, *S), pictures in about [-1, 1].
 
         Args:
             wishes: what to draw; nothing means each class in turn, or unconditional samples.
             count: how many of each wish (4), or in all (16).
             seed: the first one's seed; the others count up.
-            changes: of the model's sampling settings: ``sampler``, ``grid``, ``steps``, ``guidance``, ...
+            size: (height, width) of pictures, or one number for a square; None is the model's own.
+            tile: of the windows in which the network sees them, as ``size``; None shows it the whole.
+            negative: what guidance leads away from, in the place of nothing in particular.
+            weak: the folder of a weaker model that guidance leads away from instead.
+            changes: of the model's sampling settings: ``sampler``, ``grid``, ``steps``, ``guidance``, ``method``, ...
 
         Raises:
-            UserError: a wish or a setting that the model does not understand.
+            UserError: a wish, a setting, a size or a weaker model that does not fit the model.
         """
-        return collect(self.model, request(self.model, wishes, count, seed, changes)).samples
+        worse = None if weak is None else Path(weak)
+        wanted = request(self.model, wishes, count, seed, changes, size=size, tile=tile, negative=negative, weak=worse)
+        return collect(self.model, wanted).samples
 
     def generate(self, *wishes: str, count: int = 1, seed: int = 0, **changes: Any) -> list[Image.Image]:
         """Draws pictures; arguments as in ``samples``."""

@@ -1,19 +1,25 @@
 """Noise to data: samplers, time grids, guidance. Nothing here knows what a network is; a denoiser is any function."""
 
 from carrara.sample.base import Level, Sampler, SampleStep, Step, last, walk
-from carrara.sample.catalogue import GRIDS, SAMPLERS, AnySampler, grid, sampler
+from carrara.sample.catalogue import GRIDS, METHODS, SAMPLERS, AnySampler, grid, method, sampler
 from carrara.sample.generate import draws_for, generate, initial, noise_for
 from carrara.sample.grids import AnyGrid, Karras, Leading, Quadratic, TimeGrid, Trailing, Uniform
-from carrara.sample.guidance import clip, dynamic_threshold, guide
+from carrara.sample.guidance import AnyMethod, Apg, Cfg, CfgZero, Method, clip, dynamic_threshold, guide
 from carrara.sample.multistep import DpmPp, DpmPpSde, Lms, UniPC
 from carrara.sample.samplers import Ddim, Ddpm, Euler, EulerAncestral, Heun
 from carrara.sample.settings import SampleSettings
+from carrara.sample.tiles import tiled
 
 __all__ = [
     "GRIDS",
+    "METHODS",
     "SAMPLERS",
     "AnyGrid",
+    "AnyMethod",
     "AnySampler",
+    "Apg",
+    "Cfg",
+    "CfgZero",
     "Ddim",
     "Ddpm",
     "DpmPp",
@@ -25,6 +31,7 @@ __all__ = [
     "Leading",
     "Level",
     "Lms",
+    "Method",
     "Quadratic",
     "SampleSettings",
     "SampleStep",
@@ -42,7 +49,9 @@ __all__ = [
     "guide",
     "initial",
     "last",
+    "method",
     "noise_for",
     "sampler",
+    "tiled",
     "walk",
 ]

@@ -1,10 +1,11 @@
-"""The samplers and time grids by name."""
+"""The samplers, time grids and methods of guidance by name."""
 
 from typing import Any, get_args
 
 from carrara.errors import unknown
 from carrara.sample.base import Sampler
 from carrara.sample.grids import AnyGrid, TimeGrid
+from carrara.sample.guidance import AnyMethod, Method
 from carrara.sample.multistep import DpmPp, DpmPpSde, Lms, UniPC
 from carrara.sample.samplers import Ddim, Ddpm, Euler, EulerAncestral, Heun
 
@@ -13,6 +14,7 @@ AnySampler = Ddpm | Ddim | Euler | EulerAncestral | Heun | DpmPp | DpmPpSde | Un
 
 SAMPLERS: dict[str, type[Sampler]] = {cls.kind: cls for cls in get_args(AnySampler)}
 GRIDS: dict[str, type[TimeGrid]] = {cls.kind: cls for cls in get_args(AnyGrid)}
+METHODS: dict[str, type[Method]] = {cls.kind: cls for cls in get_args(AnyMethod)}
 
 
 def sampler(name: str, **options: Any) -> Sampler:
@@ -35,3 +37,14 @@ def grid(name: str, **options: Any) -> TimeGrid:
     if name not in GRIDS:
         raise unknown("time grid", name, GRIDS)
     return GRIDS[name](**options)
+
+
+def method(name: str, **options: Any) -> Method:
+    """Makes a method of guidance by its name.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    if name not in METHODS:
+        raise unknown("method of guidance", name, METHODS)
+    return METHODS[name](**options)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from carrara.kinds import BY_KIND, SPELLED
+from carrara.noise import Schedule
 from carrara.sample.catalogue import AnyGrid, AnySampler
 from carrara.sample.grids import Uniform
-from carrara.sample.guidance import clip, dynamic_threshold, guide
+from carrara.sample.guidance import AnyMethod, Cfg, clip, dynamic_threshold, guide
 from carrara.sample.multistep import DpmPp
 from carrara.types import DenoiseFn
 
@@ -19,6 +20,7 @@ class SampleSettings:
         sampler, grid: the method, and where it stops on its way.
         steps: how many steps.
         guidance: guidance scale; 1 = off.
+        method: how guidance goes beyond the condition.
         interval: the times between which guidance acts.
         rescale: how far to undo guidance's change of contrast, 0 to 1.
         clip: clips estimates to [-1, 1]; for pixels, not for latents or points.
@@ -29,6 +31,7 @@ class SampleSettings:
     grid: Annotated[AnyGrid, SPELLED, BY_KIND] = Uniform()
     steps: int = 20
     guidance: float = 1.0
+    method: Annotated[AnyMethod, SPELLED, BY_KIND] = Cfg()
     interval: tuple[float, float] = (0.0, 1.0)
     rescale: float = 0.0
     clip: bool = False
@@ -45,9 +48,10 @@ class SampleSettings:
         if self.threshold is not None and not 0 < self.threshold <= 1:
             raise ValueError(f"threshold is a percentile in (0, 1], got {self.threshold}")
 
-    def wrap(self, cond: DenoiseFn, null: DenoiseFn) -> DenoiseFn:
-        """Guides ``cond`` away from ``null`` and keeps the result in range, as these settings say."""
-        guided = guide(cond, null, self.guidance, interval=self.interval, rescale=self.rescale)
+    def wrap(self, cond: DenoiseFn, null: DenoiseFn, schedule: Schedule) -> DenoiseFn:
+        """Guides ``cond`` away from ``null`` and keeps the result in range, as these settings say, for one sampling."""
+        rule = self.method.rule(schedule)
+        guided = guide(cond, null, self.guidance, rule=rule, interval=self.interval, rescale=self.rescale)
         if self.threshold is not None:
             return dynamic_threshold(guided, self.threshold)
         return clip(guided) if self.clip else guided

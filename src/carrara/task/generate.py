@@ -1,5 +1,6 @@
 """Samples from a model: the same pictures for the same seeds, however they are batched."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -8,8 +9,8 @@ from torch import Tensor
 
 from carrara.autoencoder import LayeredVae
 from carrara.errors import UserError
-from carrara.model import AnyModel, Autoencoder, DiffusionModel
-from carrara.sample import SampleSettings, SampleStep
+from carrara.model import AnyModel, Autoencoder, DiffusionModel, Size
+from carrara.sample import SampleSettings, SampleStep, tiled
 from carrara.sample import generate as run
 from carrara.seeds import Draws
 from carrara.types import Conditioning, DenoiseFn
@@ -39,31 +40,46 @@ def generate(
     batch: int = 64,
     autocast: torch.dtype = torch.float32,
     fast: bool = False,
+    size: Size | None = None,
+    tile: Size | None = None,
+    negative: str | None = None,
+    weak: DiffusionModel | None = None,
 ) -> Iterator[Progress]:
     """Makes one sample per seed, in batches, without gradients; memory does not grow with their number.
 
     Args:
         wishes: the condition of each sample as a user types it; None says nothing.
         seeds: one per sample, any whole numbers.
-        batch: samples at a time; has no influence on the result.
+        batch: samples of the model's own size at a time, and fewer of a larger one; has no influence on the result.
         autocast: what the network multiplies in.
         fast: decodes with the distilled decoder, if there is one.
+        size: of the pictures; None is the model's own, which the network knows best.
+        tile: of the windows that the network sees at a time, in pixels; see ``sample.tiles``. None is the whole.
+        negative: what guidance leads away from, as a user types it; None is nothing in particular.
+        weak: a weaker model on the same schedule and latents, told the same, that guidance leads away from instead.
 
     Raises:
-        UserError: a wish that the model does not understand, guidance for an unconditional model, or an autoencoder.
+        UserError: a wish that the model does not understand, guidance for an unconditional model, something to lead
+            away from without guidance, a size that it cannot make, or an autoencoder.
     """
     assert len(wishes) == len(seeds)
+    _check_guidance(model, settings.guidance, negative, weak)
     if isinstance(model, Autoencoder):
+        if size is not None or tile is not None:
+            raise UserError("this model makes samples of one size, the one that it learned: leave size and tile out")
         yield from _from_prior(model, seeds, batch)
         return
+    shape, window = model.latents_of(size), () if tile is None else model.latents_of(tile)[1:]
+    batch = max(1, batch * math.prod(model.latent_shape) // max(math.prod(shape), math.prod(model.latent_shape)))
     for first in range(0, len(seeds), batch):
         part = slice(first, first + batch)
         with torch.no_grad():
-            cond, null = model.conditions(wishes[part]), model.conditions([None] * len(seeds[part]))
-        denoise = settings.wrap(_lowered(model, cond, autocast), _lowered(model, null, autocast))
+            sides = [(model, model.conditions(wishes[part])), _other_side(model, wishes[part], negative, weak)]
+        cond, null = (_lowered(whose, told, autocast, window) for whose, told in sides)
+        denoise = settings.wrap(cond, null, model.config.schedule)
         steps = run(
             denoise,
-            model.latent_shape,
+            shape,
             seeds[part],
             sampler=settings.sampler,
             grid=settings.grid,
@@ -74,8 +90,32 @@ def generate(
         for step in steps:
             done = step.index == step.total - 1
             with torch.no_grad():
-                pixels = model.pixels(step.x, fast=fast) if done else None
+                pixels = model.pixels(step.x, fast=fast, size=size) if done else None
             yield Progress(first=first, step=step, pixels=pixels)
+
+
+def _check_guidance(model: AnyModel, scale: float, negative: str | None, weak: DiffusionModel | None) -> None:
+    """Refuses what guidance cannot lead away from."""
+    if negative is None and weak is None:
+        return
+    what = "a negative prompt" if weak is None else "a weaker model"
+    if negative is not None and weak is not None:
+        raise UserError("guidance leads away from a negative prompt or from a weaker model, not both: leave one out")
+    if isinstance(model, Autoencoder):
+        raise UserError(f"{what} is for guidance, and this model samples in one step, without it: leave it out")
+    if negative is not None and not model.guidable:
+        raise UserError(f"{what} needs a model with a condition, and this one is unconditional: leave it out")
+    if scale == 1:
+        raise UserError(f"{what} does nothing at guidance 1, which is off: ask for more guidance, or leave it out")
+
+
+def _other_side(
+    model: DiffusionModel, wishes: Sequence[str | None], negative: str | None, weak: DiffusionModel | None
+) -> tuple[DiffusionModel, Conditioning]:
+    """Who is asked for the estimate that guidance leads away from, and what it is told."""
+    if weak is not None:
+        return weak, weak.conditions(wishes)
+    return model, model.conditions([negative] * len(wishes))
 
 
 def _from_prior(model: Autoencoder, seeds: Sequence[int], batch: int) -> Iterator[Progress]:
@@ -93,12 +133,15 @@ def _from_prior(model: Autoencoder, seeds: Sequence[int], batch: int) -> Iterato
         yield Progress(first=first, step=SampleStep(index=0, total=1, t=0.0, x=x, x0=x), pixels=x)
 
 
-def _lowered(model: DiffusionModel, cond: Conditioning, dtype: torch.dtype) -> DenoiseFn:
-    """The model's denoiser with its network in ``dtype``; the context lasts one call, not from one step to the next."""
+def _lowered(model: DiffusionModel, cond: Conditioning, dtype: torch.dtype, window: Sequence[int] = ()) -> DenoiseFn:
+    """The model's denoiser with its network in ``dtype``, by windows of this size if there is one.
+
+    The context lasts one call, not from one step to the next.
+    """
     denoise = model.denoiser.bind(cond)
 
     def lowered(x_t: Tensor, t: Tensor) -> Tensor:
         with torch.autocast(x_t.device.type, dtype, enabled=dtype is not torch.float32):
             return denoise(x_t, t)
 
-    return lowered
+    return tiled(lowered, (window[0], window[1])) if window else lowered

@@ -1,0 +1,92 @@
+"""Text to the numbers of tokens, in as many windows as it takes: nothing is cut off.
+
+A vocabulary of word pieces is learned from captions: the pieces that together spell most of them in the fewest tokens
+(WordPiece, Schuster and Nakajima, 2012). A word is read as the longest pieces that it begins with, one after the other.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+from carrara.errors import UserError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+PADDING, UNKNOWN = "[PAD]", "[UNK]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A stretch of a text that an encoder takes at once.
+
+    Attributes:
+        ids: of its tokens, with those that mark beginning and end, where the encoder was trained with such.
+        spans: (begin, end) of each token's characters in the text; (0, 0) for marks.
+    """
+
+    ids: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+
+
+@final
+class Reader:
+    """A tokenizer of the package tokenizers that never cuts off: it begins a new window instead.
+
+    Args:
+        tokenizer: is changed.
+        limit: tokens of a window at most, marks included.
+    """
+
+    def __init__(self, tokenizer: "Tokenizer", limit: int) -> None:
+        self._tokenizer = tokenizer
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_length=limit)
+
+    def __call__(self, texts: Sequence[str]) -> list[list[Window]]:
+        """The windows of each text, one or more each."""
+        encodings: list[Any] = self._tokenizer.encode_batch(list(texts))
+        return [[_window(part) for part in (encoding, *encoding.overflowing)] for encoding in encodings]
+
+
+def _window(encoding: Any) -> Window:
+    return Window(ids=tuple(encoding.ids), spans=tuple(encoding.offsets))
+
+
+def learn_vocabulary(captions: Iterable[str], size: int) -> str:
+    """Learns the word pieces that captions are made of: at most ``size``, with blanks between.
+
+    Among pieces that are equally frequent the choice is free, and may differ when it is made again.
+    """
+    from tokenizers.trainers import WordPieceTrainer
+
+    tokenizer = _tokenizer({UNKNOWN: 0})
+    trainer = WordPieceTrainer(
+        vocab_size=size, special_tokens=[PADDING, UNKNOWN], show_progress=False, limit_alphabet=size // 2
+    )
+    tokenizer.train_from_iterator(captions, trainer)
+    return " ".join(sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__))
+
+
+def reader_of(vocabulary: str, limit: int) -> Reader:
+    """A reader of the pieces that ``learn_vocabulary`` found.
+
+    Raises:
+        UserError: the package tokenizers is not installed.
+    """
+    return Reader(_tokenizer({piece: k for k, piece in enumerate(vocabulary.split(" "))}), limit)
+
+
+def _tokenizer(pieces: dict[str, int]) -> "Tokenizer":
+    try:
+        from tokenizers import Tokenizer
+        from tokenizers.models import WordPiece
+        from tokenizers.normalizers import BertNormalizer
+        from tokenizers.pre_tokenizers import BertPreTokenizer
+    except ImportError:
+        raise UserError("text needs the package 'tokenizers': pip install 'carrara[text]'") from None
+
+    tokenizer = Tokenizer(WordPiece(pieces, unk_token=UNKNOWN))
+    tokenizer.normalizer = BertNormalizer(lowercase=True)  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer.pre_tokenizer = BertPreTokenizer()  # pyright: ignore[reportAttributeAccessIssue]
+    return tokenizer

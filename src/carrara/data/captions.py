@@ -1,0 +1,137 @@
+"""Captions as a loader hands them out: read once, kept, and drawn anew for each sample.
+
+What a frozen encoder makes of captions is kept in a folder that is named by its key, a hash of all that the numbers
+depend on, so that it is never stale:
+
+captions/<key>/<texts>.safetensors    of up to 2048 texts, one after the other; named by a hash of the texts
+
+A file is written whole or not at all, and what was read before an interruption stays. Nothing here deletes anything.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from carrara.data.base import Dataset, Row, Texts
+from carrara.errors import UserError
+from carrara.pixels import replacing
+
+COLUMN = "text"
+SHARD = 2048
+"""Texts of a file: what an interruption costs at most."""
+
+Read = Callable[[Sequence[str]], list[NDArray[Any]]]
+"""Texts to what their column holds: (L,) numbers of tokens, or (L, D) features."""
+
+
+@final
+class CaptionTable:
+    """What became of each different text that was read.
+
+    Args:
+        read: is asked once for each text.
+        folder: where to keep it, for the next time; None for nowhere, which suits what is quick to read.
+    """
+
+    def __init__(self, read: Read, folder: Path | None = None) -> None:
+        self._read, self._folder = read, folder
+        self._known: dict[str, Callable[[], NDArray[Any]]] = {}
+
+    def complete(self, dataset: Dataset, rank: int = 0, world: int = 1) -> Iterator[tuple[int, int]]:
+        """Reads this rank's share of a data set's captions, in files of ``SHARD``; yields how many of how many.
+
+        Without a folder, every rank reads them all.
+
+        Raises:
+            UserError: the disk is full.
+        """
+        texts = sorted({text for k in range(len(dataset)) for text in dataset.captions(k)} - self._known.keys())
+        shards = [texts[first : first + SHARD] for first in range(0, len(texts), SHARD)]
+        mine = shards[rank::world] if self._folder else shards
+        for number, shard in enumerate(mine, start=1):
+            self._learn(shard)
+            yield min(number * SHARD, len(texts)), len(texts)
+
+    def __call__(self, texts: Iterable[str]) -> Texts:
+        """The texts as a column holds them; the empty text, if there are none."""
+        wanted = tuple(texts) or ("",)
+        unknown = [text for text in wanted if text not in self._known]
+        self._known |= {t: _held(row) for t, row in zip(unknown, self._read(unknown) if unknown else [], strict=True)}
+        return Texts(tuple(self._known[text]() for text in wanted))
+
+    def _learn(self, texts: Sequence[str]) -> None:
+        """Reads some texts, or opens what was read of them before."""
+        if self._folder is None:
+            self._known |= {text: _held(row) for text, row in zip(texts, self._read(texts), strict=True)}
+            return
+        path = self._folder / f"{_digest(texts)}.safetensors"
+        if not _is_whole(path, len(texts)):
+            _save(path, self._read(texts))
+        self._known |= dict(zip(texts, _opened(path), strict=True))
+
+
+def _held(row: NDArray[Any]) -> Callable[[], NDArray[Any]]:
+    return lambda: row
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return hashlib.blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()
+
+
+def _is_whole(path: Path, count: int) -> bool:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return len(file.get_tensor("lengths")) == count
+    except (OSError, SafetensorError):
+        return False
+
+
+def _save(path: Path, rows: Sequence[NDArray[Any]]) -> None:
+    lengths = np.array([len(row) for row in rows], np.int64)
+    try:
+        with replacing(path) as file:
+            file.write(save({"tokens": np.concatenate(rows), "lengths": lengths}))
+    except OSError as error:
+        raise UserError(
+            f"'{path}' could not be saved ({error}): make room on the disk and run the same command to go on"
+        ) from error
+
+
+def _opened(path: Path) -> Iterator[Callable[[], NDArray[Any]]]:
+    """Each text's part of a file, which stays on the disk until it is asked for."""
+    file: Any = safe_open(path, framework="numpy")
+    tokens, ends = file.get_slice("tokens"), np.cumsum(file.get_tensor("lengths")).tolist()
+    for begin, end in zip([0, *ends], ends, strict=False):
+        yield lambda begin=begin, end=end: tokens[begin:end]
+
+
+@final
+class Captioned(Dataset):
+    """A data set whose captions are a condition column, ``text``."""
+
+    def __init__(self, dataset: Dataset, table: CaptionTable) -> None:
+        self.dataset, self.info, self._table = dataset, dataset.info, table
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def pixels(self, index: int) -> NDArray[Any]:
+        return self.dataset.pixels(index)
+
+    def key(self, index: int) -> str:
+        return self.dataset.key(index)
+
+    def columns(self, index: int) -> Mapping[str, Row | Texts]:
+        return {**self.dataset.columns(index), COLUMN: self._table(self.dataset.captions(index))}
+
+    def captions(self, index: int) -> tuple[str, ...]:
+        return self.dataset.captions(index)
+
+    def name(self, index: int) -> str:
+        return self.dataset.name(index)
