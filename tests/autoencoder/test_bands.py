@@ -65,7 +65,7 @@ def test_no_convolution_sees_more_than_a_band() -> None:
             layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[2]))
     with torch.no_grad():
         bands.encode(made.encoder, numbers(3, 512, 8))
-        assert max(seen) <= 2 * (bands.FEWEST + 4) + 4, "the first band of a halved map is twice as high"
+        assert max(seen) < 3 * bands.FEWEST, "of 512 rows; a halved band needs twice as many, and a few beside them"
         seen.clear()
         bands.decode(made.decoder, numbers(4, 128, 2))
     assert max(seen[1:]) <= bands.FEWEST + 8

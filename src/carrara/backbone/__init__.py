@@ -3,13 +3,14 @@
 from carrara.backbone.base import Backbone, BackboneConfig
 from carrara.backbone.dit import DIT_SIZES, DiT, DiTConfig
 from carrara.backbone.mlp import Mlp, MlpConfig
-from carrara.backbone.unet import UNet, UNetConfig
+from carrara.backbone.unet import UNETS, UNet, UNetConfig
 
 AnyBackbone = UNetConfig | DiTConfig | MlpConfig
 """The tagged union that recipes and saved models hold."""
 
 __all__ = [
     "DIT_SIZES",
+    "UNETS",
     "AnyBackbone",
     "Backbone",
     "BackboneConfig",

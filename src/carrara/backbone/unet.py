@@ -16,7 +16,8 @@ Where the condition has tokens, spatial transformers that look at them (``carrar
 of self-attention, and make the U-Net of latent diffusion (Rombach et al., 2022, section 3.3).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -128,6 +129,23 @@ class UNetConfig(BackboneConfig):
         if smallest < 1:
             raise ValueError(f"{len(self.multipliers)} levels are too many for pictures of {shape[1]}x{shape[2]}")
         return UNet(self, in_channels=shape[0] + image_channels, out_channels=shape[0])
+
+
+_SD_V1 = UNetConfig(
+    channels=320,
+    multipliers=(1, 2, 4, 4),
+    attention_levels=(0, 1, 2),
+    transformer_depths=(1, 1, 1, 1),
+    heads=8,
+    context_width=768,
+)
+UNETS: Mapping[str, UNetConfig] = {
+    "ddpm-cifar": UNetConfig(),
+    "ldm": replace(_SD_V1, context_width=1280),
+    "sd-v1": _SD_V1,
+    "sd-v2": replace(_SD_V1, heads=None, head_width=64, context_width=1024),
+}
+"""Published networks: DDPM's for CIFAR-10, latent diffusion's for text, Stable Diffusion's."""
 
 
 class ResidualBlock(nn.Module):

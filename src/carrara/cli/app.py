@@ -124,6 +124,7 @@ def sample(
     fast: bool = False,
     size: str | None = None,
     tile: str | None = None,
+    vary: str | None = None,
 ) -> None:
     """Draws samples from a run. Each PNG carries its recipe: 'carrara replay' remakes it.
 
@@ -131,6 +132,8 @@ def sample(
         carrara sample runs/photos -n 16
         carrara sample runs/digits 3 7 --guidance 2
         carrara sample runs/digits 3:0.5+8:0.5 --sampler ddim --steps 50
+        carrara sample openmoji "a red heart" "dog face" -n 6
+        carrara sample openmoji "a (red:1.4) heart" "pizza" --vary guidance=1,2,4,8
         carrara sample runs/digits 7 --guidance 3 --negative 1 --method apg
         carrara sample runs/photos --guidance 2 --weak runs/photos/checkpoints/step-1000
         carrara sample runs/photos --size 96x256 --tile 64
@@ -138,7 +141,8 @@ def sample(
     Parameters
     ----------
     wishes
-        What to draw: labels, several at once (a+b), mixtures (a:0.5+b:0.5), or vectors (0.2,-1).
+        What to draw: prompts, in which (words:1.3) count more; or labels, several at once (a+b), mixtures
+        (a:0.5+b:0.5), or vectors (0.2,-1).
     count
         How many: in all (16), or of each wish (4).
     sampler
@@ -171,12 +175,15 @@ def sample(
         Height x width of the pictures, as in 96x64, or one number for a square; the size of the training, if not given.
     tile
         Show the network windows of this size, as it knows them, and make one large picture of its answers.
+    vary
+        Also one picture with a row for each wish and a column for each value of a setting, as in guidance=1,3,6 or
+        seed=0,1,2.
     """
     from carrara.cli import commands
 
     changes = {"sampler": sampler, "grid": grid, "steps": steps}
     changes |= {"guidance": guidance, "method": method, "interval": interval, "rescale": rescale}
-    commands.sample(run, wishes, count, seed, out, strip, changes, fast, size, tile, negative, weak)
+    commands.sample(run, wishes, count, seed, out, strip, changes, fast, size, tile, negative, weak, vary)
 
 
 @app.command

@@ -1,9 +1,9 @@
 r"""Does a picture show what was asked for? It is looked for among others, by its features.
 
 With the features f_k of the pictures that captions k = 1 ... N belong to, and g_k of those that a model made for the
-same captions, both less their means, as directions u and v,
+same captions, both less their means, as directions,
 
-.. math:: s_{kj} = v_k \cdot u_j, \quad v = \frac{g - \bar g}{\|g - \bar g\|}, \quad u = \frac{f - \bar f}{\|f - \bar f\|}
+.. math:: s_{kj} = \frac{g_k - \bar g}{\|g_k - \bar g\|} \cdot \frac{f_j - \bar f}{\|f_j - \bar f\|},
     \qquad r_k = 1 + \#\{j: s_{kj} > s_{kk}\}                                                                     (1)
 
 A model that does not listen finds the right picture first, r_k = 1, in one case of N.

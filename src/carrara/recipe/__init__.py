@@ -2,7 +2,7 @@
 
 from carrara.recipe import build
 from carrara.recipe.editing import Edit, edit
-from carrara.recipe.folder import open_model
+from carrara.recipe.folder import open_model, shipped
 from carrara.recipe.latents import Encoding
 from carrara.recipe.loading import dump, load, parse, presets
 from carrara.recipe.plan import Plan, plan, plan_distillation
@@ -11,7 +11,8 @@ from carrara.recipe.resolve import Resolved, resolve
 from carrara.recipe.run import Diagnosis, HeldOut, Preview, Saved, Session
 from carrara.recipe.sampling import Drawn, Pipeline, Request, collect, draw, record, replay, request, save
 from carrara.recipe.schema import Recipe
-from carrara.recipe.shipped import ship, working_folder
+from carrara.recipe.sheets import sheet
+from carrara.recipe.shipping import ship, working_folder
 
 __all__ = [
     "Diagnosis",
@@ -45,6 +46,8 @@ __all__ = [
     "request",
     "resolve",
     "save",
+    "sheet",
     "ship",
+    "shipped",
     "working_folder",
 ]

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from carrara import pixels
+from carrara.backbone import DiTConfig, UNetConfig
 from carrara.data import BUILTIN
 from carrara.errors import UserError
 from carrara.recipe import build
@@ -86,11 +87,12 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
     folder = folder or Path("runs") / Path(recipe.data.source).name
     known = (folder / "recipe.yaml").is_file()
     if known and not name.endswith((".yaml", ".yml")):  # a preset alone says less than the run: only the changes count
-        changed = load(folder / "recipe.yaml", overrides)
+        changed = _like(load(folder / "recipe.yaml", overrides), load(folder / "recipe.yaml"))
         return _resumed(folder, changed if preset is None else changed.model_copy(update={"preset": preset}))
     if not known and folder.exists() and any(folder.iterdir()):
         raise UserError(f"'{folder}' is not empty and holds no run: choose another folder with --run")
     data = build.dataset(recipe)
+    recipe = _like(recipe, load(folder / "recipe.yaml")) if known else recipe
     captions = (caption for k in range(len(data)) for caption in data.captions(k))
     resolved = resolve(recipe, data.info, build.device().type, captions)
     if known:
@@ -137,6 +139,18 @@ def _resumed(folder: Path, wanted: Recipe) -> Plan:
             "start this one elsewhere with --run, or leave that out"
         )
     return Plan(recipe=wanted, folder=folder, resumes=True)
+
+
+def _like(wanted: Recipe, saved: Recipe) -> Recipe:
+    """``wanted``, with what its condition and network leave open as the run has it."""
+    model, had = wanted.model, saved.model
+    if model.conditioner is not None and type(model.conditioner) is type(had.conditioner):
+        left_open = [f.name for f in fields(model.conditioner) if not getattr(model.conditioner, f.name)]
+        found = {name: getattr(had.conditioner, name) for name in left_open}
+        model = replace(model, conditioner=replace(model.conditioner, **found))
+    if isinstance(model.backbone, UNetConfig | DiTConfig) and model.backbone.context_width == 0 and had.backbone:
+        model = replace(model, backbone=replace(model.backbone, context_width=had.backbone.context_width))
+    return wanted.model_copy(update={"model": model})
 
 
 def _identity(recipe: Recipe) -> dict[str, Any]:

@@ -68,7 +68,8 @@ def rehearse(plan: Plan) -> Rehearsal:
     model = build.model(recipe).to(device)
     settings = replace(recipe.train, steps=STEPS, minutes=None)
     state = TrainState(build.objective(recipe, model), settings)
-    first, last = train(state, build.loader(recipe, captioned(training, captions_for(model))).batches, settings, seed=recipe.seed)
+    loader = build.loader(recipe, captioned(training, captions_for(model)))
+    first, last = train(state, loader.batches, settings, seed=recipe.seed)
     seconds = last.seconds - first.seconds
     minutes = recipe.train.minutes
     return Rehearsal(

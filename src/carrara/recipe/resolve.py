@@ -145,10 +145,19 @@ def _backbone(size: tuple[int, int] | None, device: str, *, text: bool) -> tuple
 
 
 def _looking(backbone: AnyBackbone | None, width: int | None) -> AnyBackbone | None:
-    """The network, looking at tokens of ``width`` if it leaves that open."""
-    if isinstance(backbone, UNetConfig | DiTConfig) and backbone.context_width == 0:
-        return replace(backbone, context_width=width)
-    return backbone
+    """The network, looking at tokens of ``width`` if it leaves that open.
+
+    Raises:
+        UserError: it leaves that open, and the condition has no tokens.
+    """
+    if not isinstance(backbone, UNetConfig | DiTConfig) or backbone.context_width != 0:
+        return backbone
+    if width is None:
+        raise UserError(
+            "model.backbone.context_width is 0, as wide as the condition's tokens, and the condition has none: set "
+            "model.conditioner=encoder, or model.backbone.context_width=null"
+        )
+    return replace(backbone, context_width=width)
 
 
 def _conditioner(wanted: AnyConditioner | None, info: DataInfo) -> tuple[AnyConditioner, str]:

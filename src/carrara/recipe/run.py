@@ -185,6 +185,7 @@ class Session:
         """Some held-out examples, or training ones where none are held out."""
         data = self.held_out_data if len(self.held_out_data) else self.training_data
         return batch_of(captioned(data, self._captions), build.transform(self.recipe), spread(count, len(data)))
+
     def _preview(self, step: int) -> Path:
         path, count = self.folder / "samples" / f"step-{step:06d}.png", self.recipe.preview.count
         match self.model:
