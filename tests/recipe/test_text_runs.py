@@ -167,3 +167,12 @@ def test_a_shipped_model_is_known_by_name(run: Path, tmp_path: Path, monkeypatch
     (tmp_path / "mine").mkdir()
     with pytest.raises(UserError, match="holds no run"):
         open_model(Path("mine"))
+
+
+def test_a_folder_with_captions_gets_two_stages(photos: Path, tmp_path: Path) -> None:
+    planned = plan(str(photos), None, tmp_path / "run", [])
+    assert planned.recipe.preset == "latent" and len(planned.stages) == 2
+    assert "the pictures have captions" in planned.reasons[0]
+    assert isinstance(planned.recipe.model.conditioner, EncodedTextConfig)
+    assert planned.recipe.model.backbone is not None and planned.recipe.model.backbone.context_width == 384
+    assert plan(str(photos), "pixel", tmp_path / "other", []).recipe.preset == "pixel"

@@ -5,7 +5,7 @@ from carrara.data.builtin import Arrays, digits, swissroll
 from carrara.data.captions import Captioned, CaptionTable
 from carrara.data.checks import DataReport, inspect_folder, suggested_size
 from carrara.data.emoji import openmoji
-from carrara.data.folder import Folder
+from carrara.data.folder import Folder, looks_captioned
 from carrara.data.latents import CachedLatents, LatentTransform
 from carrara.data.loader import Loader, batch_of, spread
 from carrara.data.open import BUILTIN, open_dataset
@@ -22,6 +22,7 @@ __all__ = [
     "Dataset",
     "Example",
     "Folder",
+    "looks_captioned",
     "LatentTransform",
     "Loader",
     "Subset",

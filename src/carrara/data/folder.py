@@ -102,6 +102,14 @@ def look(path: Path) -> list[Path]:
     raise UserError(f"no pictures in '{path}': {found}; Carrara reads {' '.join(ENDINGS)}")
 
 
+def looks_captioned(path: Path) -> bool:
+    """Whether a folder seems to have captions, without reading any picture."""
+    metadata = path / METADATA
+    if metadata.is_file():
+        return b'"text"' in metadata.read_bytes()
+    return any(file.with_suffix(ending).is_file() for file in path.rglob("*.txt") for ending in ENDINGS)
+
+
 def _readable(folder: Path) -> list[Header]:
     headers = scan(read_header, look(folder), "Reading headers")
     broken = [header for header in headers if header.problem]

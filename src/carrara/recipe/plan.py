@@ -8,7 +8,7 @@ from typing import Any
 
 from carrara import pixels
 from carrara.backbone import DiTConfig, UNetConfig
-from carrara.data import BUILTIN
+from carrara.data import BUILTIN, looks_captioned
 from carrara.errors import UserError
 from carrara.recipe import build
 from carrara.recipe.folder import TINY, open_model
@@ -16,6 +16,8 @@ from carrara.recipe.loading import DEFAULT, dump, load, presets
 from carrara.recipe.resolve import RUN_CHANGES, differences, resolve
 from carrara.recipe.schema import Recipe, TrainedConfig
 
+CAPTIONED = "latent"
+"""The preset for a folder with captions."""
 AUTOENCODER = "autoencoder"
 """The folder, in a run's, of the autoencoder that is trained first."""
 
@@ -70,7 +72,7 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
 
     Args:
         source: a folder or a built-in data set; None = the preset's.
-        preset: a preset or a recipe file; None = the built-in data set's own, or the default.
+        preset: a preset or a recipe file; None = the built-in data set's own, or one that suits the folder.
         folder: the run's folder; None = ``runs/`` and the name of the data.
         overrides: ``key=value``.
 
@@ -79,7 +81,7 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
     """
     if source is None and preset is None and folder is not None and (folder / "recipe.yaml").is_file():
         return _resumed(folder, load(folder / "recipe.yaml", overrides))
-    name = preset or (source if source in presets() else DEFAULT)
+    name, why = (preset, "") if preset else _preset_for(source)
     overrides = [*overrides, *([f"data.source={json.dumps(_absolute(source))}"] if source else [])]
     recipe = load(name, overrides)
     if not recipe.data.source:
@@ -97,7 +99,16 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
     resolved = resolve(recipe, data.info, build.device().type, captions)
     if known:
         return _resumed(folder, resolved.recipe)
-    return Plan(recipe=resolved.recipe, folder=folder, reasons=resolved.reasons)
+    return Plan(recipe=resolved.recipe, folder=folder, reasons=(*[why] * bool(why), *resolved.reasons))
+
+
+def _preset_for(source: str | None) -> tuple[str, str]:
+    """The preset for data without one, and why, if that is not obvious."""
+    if source is not None and source in presets():
+        return source, ""
+    if source is not None and source not in BUILTIN and Path(source).is_dir() and looks_captioned(Path(source)):
+        return CAPTIONED, f"preset {CAPTIONED}: the pictures have captions; --preset {DEFAULT} is quicker and smaller"
+    return DEFAULT, ""
 
 
 def plan_distillation(run: Path, overrides: Sequence[str]) -> Plan:
