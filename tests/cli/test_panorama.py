@@ -8,11 +8,11 @@ from carrara.pixels import read_recipe
 from tiny import TINY, Command
 
 
-def test_a_panorama_is_made_and_made_again(carrara: Command, tmp_path: Path) -> None:
+def test_a_panorama_is_made_and_made_again(carrara: Command, photos: Path, tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
-    made = carrara("train", "digits", "--run", run, *TINY, "train.steps=1")
+    made = carrara("train", photos, "--run", run, *TINY, "train.steps=1")
     assert made[0] == 0, made[1]
-    made = carrara("sample", run, "3", "-n", 2, "--size", "8x20", "--tile", "8", "--strip", "--out", out)
+    made = carrara("sample", run, "red", "-n", 2, "--size", "8x20", "--tile", "8", "--strip", "--out", out)
     assert made[0] == 0, made[1]
     with Image.open(out / "0001.png") as picture:
         assert picture.size == (20, 8)

@@ -158,3 +158,21 @@ def test_examples_to_look_at_are_spread_over_the_data() -> None:
     assert spread(9, 3) == [0, 1, 2]
     assert spread(3, 10) == [0, 3, 6]
     assert spread(2, 0) == []
+
+
+def test_examples_of_one_content_take_turns() -> None:
+    info = DataInfo(name="turns", dimension=1)
+    points = np.arange(6, dtype=np.float32)[:, None]
+    data = Arrays(info, points, keys=["a", "a", "a", "b", "c", "a"])
+    loader = Loader(data, None, batch=3, seed=0, turns=True)
+    assert loader.count == 3
+    epochs = [loader.at(step).x[:, 0].int().tolist() for step in range(200)]
+    assert all(len({(0 if k in (1, 2, 5) else k) for k in epoch}) == 3 for epoch in epochs)
+    shown = [k for epoch in epochs for k in epoch]
+    assert [shown.count(k) for k in (3, 4)] == [200, 200]
+    assert min(shown.count(k) for k in (0, 1, 2, 5)) > 30
+    again = Loader(data, None, batch=3, seed=0, turns=True)
+    assert again.at(77).x.equal(loader.at(77).x)
+    halves = [Loader(data, None, batch=3, seed=0, rank=rank, world=2, turns=True) for rank in (0, 1)]
+    whole = Loader(data, None, batch=6, seed=0, turns=True)
+    assert whole.at(5).x.equal(torch.cat([half.at(5).x for half in halves]))

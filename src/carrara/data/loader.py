@@ -5,8 +5,9 @@ at step s is
 
 .. math:: p = (s R + r) B + j, \qquad \text{example} = \pi_e(p \bmod N), \quad e = \lfloor p / N \rfloor         (1)
 
-where pi_e is the shuffle of epoch e. Nothing is remembered from one batch to the next, so a loader starts at any step,
-and threads that prepare batches in advance change nothing. Batches run over the end of an epoch.
+where pi_e is the shuffle of epoch e. If examples of one content take turns, N counts the contents instead, and sample p
+shows one example of its content, drawn by p. Nothing is remembered from one batch to the next, so a loader starts at
+any step, and threads that prepare batches in advance change nothing. Batches run over the end of an epoch.
 """
 
 import logging
@@ -44,6 +45,8 @@ class Loader:
         transform: what brings pictures to one shape, or ``CachedLatents.transform``; None for points.
         batch: samples a step on each rank.
         seed: of the order, and of random crops and mirroring.
+        turns: whether of examples with one key (copies of a picture, or a drawing and its variants) only one is shown
+            in an epoch.
         memory: how many bytes of prepared pictures are kept; the first that fit stay, others are read again.
 
     Raises:
@@ -58,13 +61,16 @@ class Loader:
         seed: int,
         rank: int = 0,
         world: int = 1,
+        turns: bool = False,
         memory: int = GIBIBYTE,
     ) -> None:
         if not len(dataset):
             raise UserError(f"nothing to train on: the training part of '{dataset.info.name}' is empty")
         assert batch >= 1 and 0 <= rank < world
         self._examples = _Examples(dataset, transform, memory, drawn=True)
-        self.count, self.batch, self.seed, self.rank, self.world = len(dataset), batch, seed, rank, world
+        self._contents = _contents(dataset) if turns else None
+        self.count = len(self._contents or dataset)
+        self.batch, self.seed, self.rank, self.world = batch, seed, rank, world
 
     def at(self, step: int) -> Batch:
         """The batch of a step: equation (1)."""
@@ -72,8 +78,11 @@ class Loader:
         positions = torch.arange(first, first + self.batch)
         epochs = range(first // self.count, (first + self.batch - 1) // self.count + 1)
         order = torch.cat([_order(self.count, self.seed, epoch) for epoch in epochs])
-        indices = order[positions - epochs[0] * self.count]
-        return self._examples.batch(indices.tolist(), Draws(self.seed, positions))
+        indices, draws = order[positions - epochs[0] * self.count].tolist(), Draws(self.seed, positions)
+        if self._contents is not None:
+            chosen = zip(indices, draws.uniform("which of a content").tolist(), strict=True)
+            indices = [(alike := self._contents[k])[int(u * len(alike))] for k, u in chosen]
+        return self._examples.batch(indices, draws)
 
     def batches(self, start_step: int = 0) -> Generator[Batch]:
         """The batches of ``start_step`` and all later ones, prepared in advance by threads until it is closed."""
@@ -100,6 +109,14 @@ def batch_of(dataset: Dataset, transform: Transform | LatentTransform | None, in
 def spread(count: int, total: int) -> list[int]:
     """At most ``count`` of ``total`` indices, evenly spaced: examples that lie side by side are often alike."""
     return [k * total // min(count, total) for k in range(min(count, total))]
+
+
+def _contents(dataset: Dataset) -> list[list[int]]:
+    """The examples of each key, in order."""
+    alike: dict[str, list[int]] = {}
+    for k in range(len(dataset)):
+        alike.setdefault(dataset.key(k), []).append(k)
+    return list(alike.values())
 
 
 @lru_cache(maxsize=4)

@@ -88,7 +88,8 @@ def loader(recipe: Recipe, training: Dataset, rank: int = 0, world: int = 1) -> 
         raise UserError(f"train.batch={recipe.train.batch} cannot be shared equally by {world} processes")
     inner = training.dataset if isinstance(training, Captioned) else training
     how = inner.transform if isinstance(inner, CachedLatents) else transform(recipe)
-    return Loader(training, how, recipe.train.batch // world, recipe.seed, rank=rank, world=world)
+    batch, turns = recipe.train.batch // world, recipe.data.turns
+    return Loader(training, how, batch, recipe.seed, rank=rank, world=world, turns=turns)
 
 
 def shape(recipe: Recipe) -> tuple[int, ...]:

@@ -57,6 +57,7 @@ class DataSettings:
         flip: mirrors half of the pictures; not for text, digits or scores.
         held_out: the part of the data that is never trained on, but measured.
         skin_tones: OpenMoji's skin-tone variants too.
+        turns: copies of a picture, and a drawing and its variants, take turns: one of them in an epoch.
         points: how many points, of a built-in set of points.
         thickness: standard deviation of the Swiss roll around its curve; its coordinates' is about 1.
     """
@@ -69,6 +70,7 @@ class DataSettings:
     flip: bool = False
     held_out: float = 0.05
     skin_tones: bool = False
+    turns: bool = False
     points: int = 20_000
     thickness: float = 0.02
 
