@@ -2,10 +2,10 @@
 
     python benchmarks/cached.py RUN
 
-RUN is what `carrara train openmoji --preset openmoji-text` made, or any run that reads captions and diffuses in latents.
-Steps of both kinds take turns in one process, in the precision of the run's training; the ratio is that of the medians.
-A step is the gradient and AdamW's update; preparing its batch counts too, on the same cores. Without the caches, each
-picture and one caption of each are encoded; prepared pictures are in memory in both cases.
+RUN is what `carrara train openmoji --preset openmoji-text` made, or any run that reads captions and diffuses in
+latents. Steps of both kinds take turns in one process, in the precision of the run's training; the ratio is that of
+the medians. A step is the gradient and AdamW's update; preparing its batch counts too, on the same cores. Without the
+caches, each picture and one caption of each are encoded; prepared pictures are in memory in both cases.
 """
 
 import sys

@@ -69,7 +69,9 @@ def main(autoencoder: Path, out: Path, minutes: float) -> None:
     real = batch_of(held_out, build.transform(recipe), range(len(held_out))).x
     network = evaluate.extractor()
     features = torch.cat(list(evaluate.extract(network, real.split(BATCH))))
-    print(f"{described()}; {minutes:g} minutes each; {len(real)} held-out pictures, {SAMPLES} samples; {network.name}\n")
+    print(
+        f"{described()}; {minutes:g} minutes each; {len(real)} held-out pictures, {SAMPLES} samples; {network.name}\n"
+    )
     print("| | parameters | training, img/s | sampling, img/s | KID x 1000 |\n|---|---|---|---|---|")
     rows: dict[str, tuple[float, float]] = {}
     for name, speed in speeds.items():

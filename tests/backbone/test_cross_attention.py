@@ -62,9 +62,7 @@ def documented() -> UNetConfig:
     return UNetConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in keys.items()})
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters"), [("sd-v1", 859_520_964), ("ldm", 872_300_484), ("sd-v2", 865_910_724)]
-)
+@pytest.mark.parametrize(("name", "parameters"), [("sd-v1", 859_520_964), ("ldm", 872_300_484), ("sd-v2", 865_910_724)])
 def test_the_papers_networks_have_as_many_parameters(name: str, parameters: int) -> None:
     with torch.device("meta"):
         net = UNETS[name].build((4, 64, 64))

@@ -233,3 +233,14 @@ def test_folders_without_an_encoder_are_refused(tmp_path):
         EncodedTextConfig().build(4)
     with pytest.raises(ValueError, match="needs a vocabulary"):
         LearnedTextConfig().build(4)
+
+
+def test_a_batch_in_which_nobody_says_anything_uses_all_weights():
+    """Processes that train together wait for every gradient."""
+    conditioner = learned().train()
+    nothing = torch.zeros(2, 0, dtype=torch.int64)
+    cond = conditioner.embed({"text": nothing, "text_mask": nothing.bool()})
+    assert cond.tokens is not None and cond.mask is not None and not cond.mask.any()
+    assert torch.equal(cond.vector, conditioner.nothing.expand(2, -1))
+    (cond.tokens.square().sum() + cond.vector.square().sum()).backward()
+    assert all(p.grad is not None for p in conditioner.parameters())

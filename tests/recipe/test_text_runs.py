@@ -121,6 +121,8 @@ def test_a_sheet_has_a_row_for_each_wish_and_a_column_for_each_value(run: Path) 
     assert two.height == one.height and two.width > one.width
     assert sheet(model, wanted, {}, "seed=0,1").size == two.size
     assert sheet(model, wanted, {}, "sampler=ddim,euler").height == one.height
+    avoiding = request(model, ["a picture", "a number"], 3, 0, {}, negative="a number")
+    assert sheet(model, avoiding, {}, "guidance=1,2").size == two.size
 
 
 @pytest.mark.parametrize("text", ["guidance", "guidance=", "guidance=1,,2", "=1"])

@@ -47,7 +47,7 @@ def test_one_step_is_adamw_on_the_mean_gradient():
     assert report.loss == (9 / 2 + (9 + 64) / 2) / 2
     assert report.grad_norm == 5.0 and report.lr == 0.1 and report.images == 2 and report.progress == 1.0
     torch.testing.assert_close(state.objective.theta.data, torch.tensor([0.1, 0.1]))  # Adam's first step: lr sign(g)
-    moment = state.optimizers["main"].state[state.objective.theta]["exp_avg"]
+    moment = state.optimizers["main"][0].state[state.objective.theta]["exp_avg"]
     torch.testing.assert_close(moment, 0.1 * torch.tensor([-3.0, -4.0]) / 5)  # clipped to norm 1
 
 
@@ -55,7 +55,7 @@ def test_one_step_is_adamw_on_the_mean_gradient():
 def test_the_gradient_is_clipped_to_the_norm(clip):
     state = TrainState(Quadratic(), settings())
     list(train(state, constant, settings(steps=1, clip=clip), seed=0))
-    moment = state.optimizers["main"].state[state.objective.theta]["exp_avg"] * 10
+    moment = state.optimizers["main"][0].state[state.objective.theta]["exp_avg"] * 10
     assert moment.norm().item() == pytest.approx(min(clip, 5.0), rel=1e-5)
 
 
@@ -138,7 +138,7 @@ def test_a_step_that_is_not_finite_changes_no_weight_and_is_counted():
     assert [r.skipped for r in reports] == [0, 0, 1, 2, 0, 0]
     assert torch.equal(thetas[1], thetas[2]) and torch.equal(thetas[1], thetas[3])
     assert not torch.equal(thetas[3], thetas[4]) and thetas[-1].isfinite().all()
-    assert state.optimizers["main"].state[state.objective.theta]["step"].item() == 4
+    assert state.optimizers["main"][0].state[state.objective.theta]["step"].item() == 4
 
 
 def test_many_steps_that_are_not_finite_end_with_advice():

@@ -80,7 +80,7 @@ class TinyDecoder(nn.Module):
         )
         self.enlarge = nn.ModuleList(conv3(small, 4 * large) for small, large in pairwise(widths))
         self.out = conv3(widths[-1], shape[0] * self.patch**2)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]: torch has it, its stubs do not
 
     def forward(self, z: Tensor) -> Pictures:
         bounded = 3 * torch.tanh(z / 3)

@@ -150,6 +150,8 @@ def sample(
     vary: str | None = None,
 ) -> Path:
     """Draws samples into a folder: all together, and one by one. Returns the folder."""
+    if vary is not None:
+        recipe.read_variation(vary)
     model = recipe.open_model(folder).to(build.device())
     wanted = recipe.request(model, wishes, count, seed, changes, fast, size, tile, negative, weak)
     drawn = recipe.collect(model, wanted, tracked(recipe.draw(model, wanted), len(wanted.seeds), console))

@@ -17,6 +17,9 @@ from carrara.noise import AnySchedule, DiscreteSchedule, Schedule, prior_kl
 from carrara.recipe.sources import from_arguments, merge
 from carrara.train import checkpoint, read_log
 
+LONGEST = 200
+"""Characters of a configuration that are shown."""
+
 console = Console(highlight=False, soft_wrap=True)
 
 LEAK = 1e-4
@@ -57,9 +60,15 @@ def _diffusion(model: DiffusionModel) -> None:
     _row("network", repr(config.backbone))
     _row("noise", f"{config.schedule!r}, {config.parameterization!r}")
     classes: Sequence[str] = getattr(model.conditioner, "classes", ())
-    _row("condition", f"{len(classes)} labels: {', '.join(classes)}" if classes else repr(config.conditioner))
+    _row("condition", f"{len(classes)} labels: {', '.join(classes)}" if classes else _short(config.conditioner))
     _row("guidance", "possible" if model.guidable else "not possible: nothing to be told")
     _row("sampling", f"{config.sample.sampler!r}, {config.sample.steps} steps, guidance {config.sample.guidance:g}")
+
+
+def _short(config: object) -> str:
+    """A configuration, as far as one wants to read: a vocabulary may be in it."""
+    text = repr(config)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def _history(folder: Path) -> None:

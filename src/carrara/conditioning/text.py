@@ -88,10 +88,10 @@ class TextConditioner(Conditioner):
 
     def embed(self, columns: Columns) -> Conditioning:
         """Reads the columns ``text`` (B, L, ...), ``text_mask`` (B, L) and, if there, ``text_weights`` (B, L)."""
-        mask, weights = columns["text_mask"], columns.get("text_weights")
-        if not mask.shape[1]:
-            return self.null(len(mask))
-        y = self.features(columns[COLUMN], mask)
+        tokens, mask, weights = columns[COLUMN], columns["text_mask"], columns.get("text_weights")
+        if not mask.shape[1]:  # nobody says anything: one place that does not count, so that all weights take part
+            tokens, mask = tokens.new_zeros(len(mask), 1, *tokens.shape[2:]), mask.new_zeros(len(mask), 1)
+        y = self.features(tokens, mask)
         w = (mask if weights is None else mask * weights)[..., None].to(y.dtype)
         mean = (y * w).sum(1) / w.sum(1).clamp(min=1e-6)
         vector = torch.where(mask.any(1, keepdim=True), self.pooled(mean), self.nothing)

@@ -11,7 +11,7 @@ from carrara.recipe.resolve import Resolved, resolve
 from carrara.recipe.run import Diagnosis, HeldOut, Preview, Saved, Session
 from carrara.recipe.sampling import Drawn, Pipeline, Request, collect, draw, record, replay, request, save
 from carrara.recipe.schema import Recipe
-from carrara.recipe.sheets import sheet
+from carrara.recipe.sheets import read_variation, sheet
 from carrara.recipe.shipping import ship, working_folder
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "plan",
     "plan_distillation",
     "presets",
+    "read_variation",
     "record",
     "rehearse",
     "replay",

@@ -77,4 +77,6 @@ def _rows(wanted: Request) -> Request:
 def _varied(model: AnyModel, rows: Request, changes: Mapping[str, Any], name: str, value: Any) -> Request:
     if name == "seed":
         return replace(rows, seeds=(value,) * len(rows.seeds))
-    return replace(rows, settings=settings(model, {**changes, name: value}, guided=rows.weak is not None))
+    chosen = settings(model, {**changes, name: value}, guided=rows.weak is not None)
+    led_away = rows if chosen.guidance != 1 else replace(rows, negative=None, weak=None)
+    return replace(led_away, settings=chosen)
