@@ -132,8 +132,7 @@ def sample(
         carrara sample runs/photos -n 16
         carrara sample runs/digits 3 7 --guidance 2
         carrara sample runs/digits 3:0.5+8:0.5 --sampler ddim --steps 50
-        carrara sample openmoji "a red heart" "dog face" -n 6
-        carrara sample openmoji "a (red:1.4) heart" "pizza" --vary guidance=1,2,4,8
+        carrara sample runs/emoji "a (red:1.4) heart" "dog face" -n 6 --vary guidance=1,2,4,8
         carrara sample runs/digits 7 --guidance 3 --negative 1 --method apg
         carrara sample runs/photos --guidance 2 --weak runs/photos/checkpoints/step-1000
         carrara sample runs/photos --size 96x256 --tile 64

@@ -16,18 +16,12 @@ from carrara.train.distributed import is_main
 
 FIRST_STAGE = "model.first_stage.kind=trained model.first_stage.run"
 
-EMOJI = Path("openmoji")
-"""The shipped model that draws from words."""
-DEMO_PROMPTS = ("red heart", "dog face", "pizza", "sun behind cloud")
-
 console = Console(highlight=False, soft_wrap=True)
 
 
 def demo(folder: Path, overrides: Sequence[str]) -> None:
     """Trains digits, samples them, and says how to go on with own pictures."""
-    console.print("[bold]Carrara[/]: from pictures to a diffusion model that you own.\n")
-    _draw_emoji()
-    console.print("Now a model of handwritten digits, from nothing.\n")
+    console.print("[bold]Carrara[/]: a diffusion model of handwritten digits, from nothing.\n")
     plan = recipe.plan("digits", "digits", folder, ["train.minutes=2", *overrides])
     if not _train(plan):
         return
@@ -39,19 +33,6 @@ def demo(folder: Path, overrides: Sequence[str]) -> None:
     console.print(
         f"\nLook at [bold]{out / 'grid.png'}[/] (each row a digit) and [bold]{out / 'strip.png'}[/] (from noise)."
     )
-
-
-def _draw_emoji() -> None:
-    """Begins the demonstration with the model that is there already, where its text encoder is there, too."""
-    if recipe.shipped(EMOJI) is None:
-        return
-    console.print("This one has come with the package: it draws emoji from words.")
-    try:
-        out = sample(EMOJI, DEMO_PROMPTS, 6, 0, None, False, {})
-    except UserError as error:
-        console.print(f"[yellow]{error}[/]\n")
-        return
-    console.print(f"Look at [bold]{out / 'grid.png'}[/]: {', '.join(DEMO_PROMPTS)}.\n")
 
 
 def train(source: str | None, overrides: Sequence[str], preset: str | None, folder: Path | None, dry_run: bool) -> None:

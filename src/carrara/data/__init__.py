@@ -1,6 +1,6 @@
 """Files to batches: folders of pictures, built-in sets, transforms, the loader, and checks."""
 
-from carrara.data.base import DataInfo, Dataset, Example, Subset, Unreadable, fingerprint, split
+from carrara.data.base import DataInfo, Dataset, Example, Subset, Unreadable, contents, fingerprint, split
 from carrara.data.builtin import Arrays, digits, swissroll
 from carrara.data.captions import Captioned, CaptionTable
 from carrara.data.checks import DataReport, inspect_folder, suggested_size
@@ -30,6 +30,7 @@ __all__ = [
     "Unreadable",
     "batch_of",
     "digits",
+    "contents",
     "fingerprint",
     "inspect_folder",
     "open_dataset",

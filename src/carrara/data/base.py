@@ -163,6 +163,14 @@ def split(dataset: Dataset, fraction: float) -> tuple[Subset, Subset]:
     return Subset(dataset, train), Subset(dataset, [k for k, place in enumerate(places) if place in held])
 
 
+def contents(dataset: Dataset) -> list[list[int]]:
+    """The examples of each key: copies of a picture, or a drawing and its variants."""
+    alike: dict[str, list[int]] = {}
+    for k in range(len(dataset)):
+        alike.setdefault(dataset.key(k), []).append(k)
+    return list(alike.values())
+
+
 def fingerprint(dataset: Dataset) -> str:
     """Identifies a data set for the record of a run: 16 hexadecimal digits over names, contents and labels."""
     digest = hashlib.blake2b(repr(dataset.info.classes).encode(), digest_size=8)

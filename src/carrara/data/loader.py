@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from carrara.data.base import Dataset, Row, Texts, Unreadable
+from carrara.data.base import Dataset, Row, Texts, Unreadable, contents
 from carrara.data.latents import LatentTransform
 from carrara.data.transforms import Transform
 from carrara.errors import UserError
@@ -68,7 +68,7 @@ class Loader:
             raise UserError(f"nothing to train on: the training part of '{dataset.info.name}' is empty")
         assert batch >= 1 and 0 <= rank < world
         self._examples = _Examples(dataset, transform, memory, drawn=True)
-        self._contents = _contents(dataset) if turns else None
+        self._contents = contents(dataset) if turns else None
         self.count = len(self._contents or dataset)
         self.batch, self.seed, self.rank, self.world = batch, seed, rank, world
 
@@ -109,14 +109,6 @@ def batch_of(dataset: Dataset, transform: Transform | LatentTransform | None, in
 def spread(count: int, total: int) -> list[int]:
     """At most ``count`` of ``total`` indices, evenly spaced: examples that lie side by side are often alike."""
     return [k * total // min(count, total) for k in range(min(count, total))]
-
-
-def _contents(dataset: Dataset) -> list[list[int]]:
-    """The examples of each key, in order."""
-    alike: dict[str, list[int]] = {}
-    for k in range(len(dataset)):
-        alike.setdefault(dataset.key(k), []).append(k)
-    return list(alike.values())
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,7 @@
 """``carrara evaluate``: measures a run on the data that were held out of its training."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from PIL import Image
 from carrara import evaluate, pixels, plots
 from carrara.autoencoder import Identity, LayeredVae, PerceptualConfig
 from carrara.conditioning import TextConditioner
-from carrara.data import Dataset, Transform, batch_of, spread
+from carrara.data import Dataset, Transform, batch_of, contents, spread
 from carrara.errors import UserError, unknown
 from carrara.evaluate import psnr
 from carrara.model import AnyModel, DiffusionModel
@@ -112,7 +112,8 @@ def found(folder: Path, model: AnyModel) -> Measured:
     if not isinstance(model, DiffusionModel) or not isinstance(model.conditioner, TextConditioner):
         raise UserError(f"'{folder}' does not read captions, so there is nothing to find again")
     data, transform = _held_out_data(folder)
-    chosen = _different([k for k in range(len(data)) if data.captions(k)], data)[:RETRIEVED]
+    known = [alike[0] for alike in contents(data) if data.captions(alike[0])]  # variants could be taken for each other
+    chosen = [known[k] for k in spread(RETRIEVED, len(known))]
     if len(chosen) < 2:
         raise UserError(f"'{folder}' has fewer than two held-out pictures with captions: train with data.held_out=0.1")
     wishes = [data.captions(k)[0] for k in chosen]
@@ -134,17 +135,8 @@ def found(folder: Path, model: AnyModel) -> Measured:
         [wishes[k][:14] for k in shown],
         ["right", "made"],
     )
-    data_ = {**asdict(score), "times_chance": score.times_chance, "features": features.name, "sample": repr(settings)}
-    return Measured(lines=lines, data=data_, picture=picture)
-
-
-def _different(indices: Sequence[int], data: Dataset) -> list[int]:
-    """One example of each content, spread over the data: variants of a picture could be taken for each other."""
-    first: dict[str, int] = {}
-    for k in indices:
-        first.setdefault(data.key(k), k)
-    kept = list(first.values())
-    return [kept[k] for k in spread(RETRIEVED, len(kept))]
+    looked = {"times_chance": score.times_chance, "features": features.name, "sample": repr(settings)}
+    return Measured(lines=lines, data={**asdict(score), **looked}, picture=picture)
 
 
 METRICS = {"reconstruction": reconstruction, "nll": likelihood, "retrieval": found}

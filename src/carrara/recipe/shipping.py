@@ -1,4 +1,4 @@
-"""Models that come with the package, by name: ``carrara sample openmoji "a red heart"``.
+"""Models that come with the package, by name: ``carrara sample NAME`` finds those in the package's ``models/``.
 
 A model's folder here is as any other's, but its matrices and kernels are bfloat16 in the files.
 """
