@@ -1,6 +1,7 @@
 """Files to batches: folders of pictures, built-in sets, transforms, the loader, and checks."""
 
 from carrara.data.base import DataInfo, Dataset, Example, Subset, Unreadable, contents, fingerprint, split
+from carrara.data.buckets import bucket_of_each, bucket_sizes
 from carrara.data.builtin import Arrays, digits, swissroll
 from carrara.data.captions import Captioned, CaptionTable
 from carrara.data.checks import DataReport, inspect_folder, suggested_size
@@ -29,6 +30,8 @@ __all__ = [
     "Transform",
     "Unreadable",
     "batch_of",
+    "bucket_of_each",
+    "bucket_sizes",
     "digits",
     "contents",
     "fingerprint",

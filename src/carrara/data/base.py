@@ -102,6 +102,15 @@ class Dataset(ABC):
     def key(self, index: int) -> str:
         """What identifies the content of an example: equal for exact copies, whatever they are called."""
 
+    def native(self, index: int) -> tuple[int, int]:
+        """The (height, width) of a picture before anything is done to it; it is decoded where nothing else tells.
+
+        Raises:
+            Unreadable: it cannot be decoded.
+        """
+        height, width = self.pixels(index).shape[:2]
+        return height, width
+
     def columns(self, index: int) -> Mapping[str, Row | Texts]:
         """The condition columns of an example."""
         return {}
@@ -136,6 +145,9 @@ class Subset(Dataset):
 
     def key(self, index: int) -> str:
         return self.dataset.key(self.indices[index])
+
+    def native(self, index: int) -> tuple[int, int]:
+        return self.dataset.native(self.indices[index])
 
     def columns(self, index: int) -> Mapping[str, Row | Texts]:
         return self.dataset.columns(self.indices[index])

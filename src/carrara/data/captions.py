@@ -127,6 +127,9 @@ class Captioned(Dataset):
     def key(self, index: int) -> str:
         return self.dataset.key(index)
 
+    def native(self, index: int) -> tuple[int, int]:
+        return self.dataset.native(index)
+
     def columns(self, index: int) -> Mapping[str, Row | Texts]:
         return {**self.dataset.columns(index), COLUMN: self._table(self.dataset.captions(index))}
 

@@ -71,6 +71,9 @@ class Folder(Dataset):
     def key(self, index: int) -> str:
         return self._headers[index].content
 
+    def native(self, index: int) -> tuple[int, int]:
+        return self._headers[index].size or super().native(index)
+
     def columns(self, index: int) -> Mapping[str, Row]:
         columns: dict[str, Row] = {}
         if self._index:

@@ -56,6 +56,10 @@ class LatentTransform:
 
     flip: bool
 
+    def suited(self, dataset: Dataset, index: int) -> "LatentTransform":
+        """The same for every example: its latents have the size that it was encoded in."""
+        return self
+
     def prepare(self, latents: NDArray[Any]) -> NDArray[Any]:
         """Leaves (V, R, h, w) as it is."""
         return latents
@@ -108,6 +112,10 @@ class CachedLatents(Dataset):
 
     def key(self, index: int) -> str:
         return self._dataset.key(index)
+
+    def native(self, index: int) -> tuple[int, int]:
+        """Of the picture, not of its latents."""
+        return self._dataset.native(index)
 
     def columns(self, index: int) -> Mapping[str, Row | Texts]:
         return self._dataset.columns(index)
@@ -228,19 +236,20 @@ class _Encoder:
         with ThreadPoolExecutor(_WORKERS, "carrara-encoder") as pool:
             found = dict(zip(map(str, examples), pool.map(self._prepared, examples), strict=True))
         faults = {name: str(fault) for name, fault in found.items() if isinstance(fault, Unreadable)}
-        pictures = {name: picture for name, picture in found.items() if not isinstance(picture, Unreadable)}
-        return self._latents(pictures), faults
+        alike: dict[tuple[int, ...], dict[str, Pixels]] = {}
+        for name, picture in found.items():
+            if not isinstance(picture, Unreadable):
+                alike.setdefault(picture.shape, {})[name] = picture
+        return {k: latents for pictures in alike.values() for k, latents in self._latents(pictures).items()}, faults
 
     def _prepared(self, index: int) -> Pixels | Unreadable:
         try:
-            return self._transform.prepare(self._dataset.pixels(index))
+            return self._transform.suited(self._dataset, index).prepare(self._dataset.pixels(index))
         except Unreadable as fault:
             return fault
 
     def _latents(self, pictures: Mapping[str, Pixels]) -> dict[str, Tensor]:
-        """(V, R, h, w) float32 each."""
-        if not pictures:
-            return {}
+        """(V, R, h, w) float32 each, of pictures of one size."""
         x = self._transform.plain().finish(list(pictures.values()), Draws(0, torch.arange(len(pictures))))
         with torch.no_grad():
             views = [self._encode(view).float().cpu() for view in ([x, x.flip(-1)] if self._transform.flip else [x])]

@@ -1,21 +1,15 @@
-r"""From a data set to endless batches.
+"""From a data set to endless batches.
 
-Sample p of the whole training is decided by the seed alone. With N examples, batch B and R ranks, rank r's j-th sample
-at step s is
-
-.. math:: p = (s R + r) B + j, \qquad \text{example} = \pi_e(p \bmod N), \quad e = \lfloor p / N \rfloor         (1)
-
-where pi_e is the shuffle of epoch e. If examples of one content take turns, N counts the contents instead, and sample p
-shows one example of its content, drawn by p. Nothing is remembered from one batch to the next, so a loader starts at
-any step, and threads that prepare batches in advance change nothing. Batches run over the end of an epoch.
+Every batch is decided by the seed and its step alone; see ``order``. If examples of one content take turns, contents
+are what is shuffled, and a sample shows one example of its content, drawn by its position. Nothing is remembered from
+one batch to the next, so a loader starts at any step, and threads that prepare batches in advance change nothing.
 """
 
 import logging
 import os
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from itertools import count
 from threading import Lock
 from typing import Any, final
@@ -27,9 +21,10 @@ from torch import Tensor
 
 from carrara.data.base import Dataset, Row, Texts, Unreadable, contents
 from carrara.data.latents import LatentTransform
+from carrara.data.order import Order
 from carrara.data.transforms import Transform
 from carrara.errors import UserError
-from carrara.seeds import Draws, permutation
+from carrara.seeds import Draws
 from carrara.types import Batch
 
 GIBIBYTE = 1 << 30
@@ -47,6 +42,7 @@ class Loader:
         seed: of the order, and of random crops and mirroring.
         turns: whether of examples with one key (copies of a picture, or a drawing and its variants) only one is shown
             in an epoch.
+        buckets: a number for each example: only examples of one number share a batch. None = all of them may.
         memory: how many bytes of prepared pictures are kept; the first that fit stay, others are read again.
 
     Raises:
@@ -62,23 +58,23 @@ class Loader:
         rank: int = 0,
         world: int = 1,
         turns: bool = False,
+        buckets: Sequence[int] | None = None,
         memory: int = GIBIBYTE,
     ) -> None:
         if not len(dataset):
             raise UserError(f"nothing to train on: the training part of '{dataset.info.name}' is empty")
         assert batch >= 1 and 0 <= rank < world
-        self._examples = _Examples(dataset, transform, memory, drawn=True)
-        self._contents = contents(dataset) if turns else None
-        self.count = len(self._contents or dataset)
-        self.batch, self.seed, self.rank, self.world = batch, seed, rank, world
+        self._examples = _Examples(dataset, transform, memory, buckets, drawn=True)
+        buckets = buckets or [0] * len(dataset)
+        self._contents = _within(contents(dataset), buckets) if turns else None
+        whose = buckets if self._contents is None else [buckets[alike[0]] for alike in self._contents]
+        numbers = torch.tensor(whose)
+        groups = [torch.nonzero(numbers == bucket).flatten() for bucket in numbers.unique()]
+        self._order, self._seed = Order(groups, batch, seed, rank, world), seed
 
     def at(self, step: int) -> Batch:
-        """The batch of a step: equation (1)."""
-        first = (step * self.world + self.rank) * self.batch
-        positions = torch.arange(first, first + self.batch)
-        epochs = range(first // self.count, (first + self.batch - 1) // self.count + 1)
-        order = torch.cat([_order(self.count, self.seed, epoch) for epoch in epochs])
-        indices, draws = order[positions - epochs[0] * self.count].tolist(), Draws(self.seed, positions)
+        """The batch of a step."""
+        indices, draws = self._order.examples(step), Draws(self._seed, self._order.positions(step))
         if self._contents is not None:
             chosen = zip(indices, draws.uniform("which of a content").tolist(), strict=True)
             indices = [(alike := self._contents[k])[int(u * len(alike))] for k, u in chosen]
@@ -103,7 +99,8 @@ def batch_of(dataset: Dataset, transform: Transform | LatentTransform | None, in
     Positions are the indices; nothing is cropped or mirrored at random.
     """
     plain = None if transform is None else transform.plain()
-    return _Examples(dataset, plain, 0, drawn=False).batch(indices, Draws(0, torch.tensor(list(indices))))
+    examples = _Examples(dataset, plain, 0, None, drawn=False)
+    return examples.batch(indices, Draws(0, torch.tensor(list(indices))))
 
 
 def spread(count: int, total: int) -> list[int]:
@@ -111,9 +108,13 @@ def spread(count: int, total: int) -> list[int]:
     return [k * total // min(count, total) for k in range(min(count, total))]
 
 
-@lru_cache(maxsize=4)
-def _order(count: int, seed: int, epoch: int) -> Tensor:
-    return permutation(count, seed, "epoch", epoch)
+def _within(contents: Iterable[Sequence[int]], buckets: Sequence[int]) -> list[list[int]]:
+    """Contents, parted where their examples are in several buckets."""
+    parted: list[list[int]] = []
+    for alike in contents:
+        for bucket in sorted({buckets[k] for k in alike}):
+            parted.append([k for k in alike if buckets[k] == bucket])
+    return parted
 
 
 _Prepared = tuple[NDArray[Any], Mapping[str, Row | Texts]]
@@ -123,13 +124,20 @@ class _Examples:
     """Prepared examples by index, kept in memory up to a budget.
 
     Args:
+        buckets: see ``Loader``.
         drawn: of several captions, one is drawn for each sample; else it is the first one.
     """
 
     def __init__(
-        self, dataset: Dataset, transform: Transform | LatentTransform | None, memory: int, *, drawn: bool
+        self,
+        dataset: Dataset,
+        transform: Transform | LatentTransform | None,
+        memory: int,
+        buckets: Sequence[int] | None,
+        *,
+        drawn: bool,
     ) -> None:
-        self._drawn = drawn
+        self._buckets, self._drawn = buckets, drawn
         self._dataset, self._transform, self._memory = dataset, transform, memory
         self._kept: dict[int, _Prepared] = {}
         self._replaced = set[int]()
@@ -137,7 +145,8 @@ class _Examples:
 
     def batch(self, indices: Sequence[int], draws: Draws) -> Batch:
         arrays, columns = zip(*map(self._get, indices), strict=True)
-        x = torch.from_numpy(np.stack(arrays)) if self._transform is None else self._transform.finish(arrays, draws)
+        transform = self._suited(indices[0])
+        x = torch.from_numpy(np.stack(arrays)) if transform is None else transform.finish(arrays, draws)
         stacked: dict[str, Tensor] = {}
         for name, first in columns[0].items():
             rows = [row[name] for row in columns]
@@ -165,9 +174,11 @@ class _Examples:
         return example
 
     def _readable(self, index: int) -> _Prepared:
-        """The example, or the next one that can be read: the same one each time."""
+        """The example, or the next one of its bucket that can be read: the same one each time."""
         problem = ""
         for k in (*range(index, len(self._dataset)), *range(index)):
+            if self._buckets is not None and self._buckets[k] != self._buckets[index]:
+                continue
             try:
                 example = self._prepared(k)
             except Unreadable as error:
@@ -180,9 +191,12 @@ class _Examples:
         raise UserError(f"none of the {len(self._dataset)} examples can be used: {problem}")
 
     def _prepared(self, index: int) -> _Prepared:
-        pixels = self._dataset.pixels(index)
-        prepared = pixels if self._transform is None else self._transform.prepare(pixels)
+        pixels, transform = self._dataset.pixels(index), self._suited(index)
+        prepared = pixels if transform is None else transform.prepare(pixels)
         return np.ascontiguousarray(prepared), self._dataset.columns(index)
+
+    def _suited(self, index: int) -> Transform | LatentTransform | None:
+        return None if self._transform is None else self._transform.suited(self._dataset, index)
 
 
 def _stacked(rows: Sequence[Any]) -> Tensor:

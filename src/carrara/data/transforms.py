@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from carrara.data.base import Unreadable
+from carrara.data.base import Dataset, Unreadable
+from carrara.data.buckets import Size, nearest
 from carrara.pixels import WHITE, Pictures, Pixels, largest, to_image, to_tensor, with_channels
 from carrara.seeds import Draws
 
@@ -32,6 +33,7 @@ class Transform:
         flip: mirrors half of the pictures, left to right.
         background: the colour behind transparent pictures and of borders, in 0..255; borders are transparent where
             pictures can be, and black where they are neither grey nor colour.
+        buckets: sizes in the place of the one, where each picture takes the one that is most like it.
     """
 
     size: tuple[int, int]
@@ -40,10 +42,17 @@ class Transform:
     crop: Literal["center", "random"] = "center"
     flip: bool = False
     background: tuple[int, int, int] = WHITE
+    buckets: tuple[Size, ...] = ()
 
     def __post_init__(self) -> None:
         if min(self.size) < 1 or self.channels < 1:
             raise ValueError(f"pictures have at least one pixel and one channel, got {self.size} and {self.channels}")
+
+    def suited(self, dataset: Dataset, index: int) -> "Transform":
+        """The same with one size: that of an example's bucket."""
+        if not self.buckets:
+            return self
+        return replace(self, size=nearest(dataset.native(index), self.buckets), buckets=())
 
     def prepare(self, pixels: Pixels) -> Pixels:
         """Brings (H, W, C) to its channels and its size, or to a larger size if it will be cropped at random.
@@ -61,8 +70,8 @@ class Transform:
         return pixels if self.crop == "random" else _crop(pixels, self.size, 0.5, 0.5)
 
     def plain(self) -> "Transform":
-        """The same without anything random."""
-        return replace(self, crop="center", flip=False)
+        """The same without anything random, and with one size for all."""
+        return replace(self, crop="center", flip=False, buckets=())
 
     def finish(self, prepared: Sequence[Pixels], draws: Draws) -> Pictures:
         """Makes float32 (B, C, H, W) in [-1, 1] of prepared pictures, one per sample of ``draws``."""

@@ -18,7 +18,7 @@ from carrara.autoencoder import (
 from carrara.autoencoder.tiny import SMALL, decoded_shape
 from carrara.backbone import Backbone
 from carrara.conditioning import Conditioner
-from carrara.data import CachedLatents, Captioned, Dataset, Loader, Transform, open_dataset, split
+from carrara.data import CachedLatents, Captioned, Dataset, Loader, Transform, bucket_of_each, open_dataset, split
 from carrara.denoiser import Denoiser
 from carrara.errors import UserError
 from carrara.model import (
@@ -75,7 +75,15 @@ def transform(recipe: Recipe) -> Transform | None:
     data = recipe.data
     if data.size is None or data.channels is None:
         return None
-    return Transform(size=data.size, channels=data.channels, fit=data.fit, crop=data.crop, flip=data.flip)
+    assert data.buckets != "auto", "a resolved recipe has sizes"
+    return Transform(
+        size=data.size,
+        channels=data.channels,
+        fit=data.fit,
+        crop=data.crop,
+        flip=data.flip,
+        buckets=data.buckets,
+    )
 
 
 def loader(recipe: Recipe, training: Dataset, rank: int = 0, world: int = 1) -> Loader:
@@ -87,9 +95,11 @@ def loader(recipe: Recipe, training: Dataset, rank: int = 0, world: int = 1) -> 
     if recipe.train.batch % world:
         raise UserError(f"train.batch={recipe.train.batch} cannot be shared equally by {world} processes")
     inner = training.dataset if isinstance(training, Captioned) else training
-    how = inner.transform if isinstance(inner, CachedLatents) else transform(recipe)
+    pictures = transform(recipe)
+    how = inner.transform if isinstance(inner, CachedLatents) else pictures
     batch, turns = recipe.train.batch // world, recipe.data.turns
-    return Loader(training, how, batch, recipe.seed, rank=rank, world=world, turns=turns)
+    buckets = bucket_of_each(training, pictures.buckets) if pictures and pictures.buckets else None
+    return Loader(training, how, batch, recipe.seed, rank, world, turns=turns, buckets=buckets)
 
 
 def shape(recipe: Recipe) -> tuple[int, ...]:

@@ -96,7 +96,8 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
     data = build.dataset(recipe)
     recipe = _like(recipe, load(folder / "recipe.yaml")) if known else recipe
     captions = (caption for k in range(len(data)) for caption in data.captions(k))
-    resolved = resolve(recipe, data.info, build.device().type, captions)
+    natives = (data.native(k) for k in range(len(data)))
+    resolved = resolve(recipe, data.info, build.device().type, captions, natives)
     if known:
         return _resumed(folder, resolved.recipe)
     return Plan(recipe=resolved.recipe, folder=folder, reasons=(*[why] * bool(why), *resolved.reasons))
@@ -153,15 +154,17 @@ def _resumed(folder: Path, wanted: Recipe) -> Plan:
 
 
 def _like(wanted: Recipe, saved: Recipe) -> Recipe:
-    """``wanted``, with what its condition and network leave open as the run has it."""
-    model, had = wanted.model, saved.model
+    """``wanted``, with what its data, condition and network leave open as the run has it."""
+    data, model, had = wanted.data, wanted.model, saved.model
+    if data.buckets == "auto":
+        data = replace(data, buckets=saved.data.buckets)
     if model.conditioner is not None and type(model.conditioner) is type(had.conditioner):
         left_open = [f.name for f in fields(model.conditioner) if not getattr(model.conditioner, f.name)]
         found = {name: getattr(had.conditioner, name) for name in left_open}
         model = replace(model, conditioner=replace(model.conditioner, **found))
     if isinstance(model.backbone, UNetConfig | DiTConfig) and model.backbone.context_width == 0 and had.backbone:
         model = replace(model, backbone=replace(model.backbone, context_width=had.backbone.context_width))
-    return wanted.model_copy(update={"model": model})
+    return wanted.model_copy(update={"data": data, "model": model})
 
 
 def _identity(recipe: Recipe) -> dict[str, Any]:

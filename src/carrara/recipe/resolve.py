@@ -15,10 +15,10 @@ from carrara.conditioning import (
     UnconditionalConfig,
     VectorsConfig,
 )
-from carrara.data import DataInfo, suggested_size
+from carrara.data import DataInfo, bucket_sizes, suggested_size
 from carrara.errors import UserError
 from carrara.recipe import build
-from carrara.recipe.schema import DataSettings, DiffusionSettings, Recipe, TrainedConfig
+from carrara.recipe.schema import DataSettings, DiffusionSettings, ElboSettings, Recipe, TrainedConfig
 
 TextConfigs = EncodedTextConfig | LearnedTextConfig
 LARGEST = {"cpu": 32, "cuda": 64}
@@ -33,13 +33,20 @@ class Resolved:
     reasons: tuple[str, ...]
 
 
-def resolve(recipe: Recipe, info: DataInfo, device: str, captions: Iterable[str] = ()) -> Resolved:
+def resolve(
+    recipe: Recipe,
+    info: DataInfo,
+    device: str,
+    captions: Iterable[str] = (),
+    natives: Iterable[tuple[int, int]] = (),
+) -> Resolved:
     """Completes a recipe.
 
     Args:
         info: what the data is.
         device: ``"cpu"`` or ``"cuda"``.
         captions: of the data, from which a vocabulary may be learned.
+        natives: the pictures' own sizes, from which buckets may be chosen.
 
     Raises:
         UserError: the recipe asks for what the data does not have.
@@ -69,6 +76,9 @@ def resolve(recipe: Recipe, info: DataInfo, device: str, captions: Iterable[str]
             model = replace(model, backbone=backbone)
             reasons.append(f"network: {why}")
         model = replace(model, conditioner=conditioner, backbone=_looking(model.backbone, width))
+    if data.buckets:
+        data, why = _bucketed(recipe, data, model.backbone, natives)
+        reasons += [f"buckets: {why}"] * bool(why)
     resolved = recipe.model_copy(update={"data": data, "model": model})
     return Resolved(recipe=resolved, reasons=tuple(reasons))
 
@@ -117,6 +127,27 @@ def _size(native: tuple[int, int], largest: int, device: str) -> tuple[tuple[int
     near = "their own size" if size == native else "the nearest size that a network halves well"
     why = limit if min(size) == largest < min(native) else near
     return size, f"the pictures are {native[0]}x{native[1]} at the median; {why}"
+
+
+def _bucketed(
+    recipe: Recipe, data: DataSettings, backbone: AnyBackbone | None, natives: Iterable[tuple[int, int]]
+) -> tuple[DataSettings, str]:
+    """The data with buckets, and which pictures they suit.
+
+    Raises:
+        UserError: the model takes pictures of one size only.
+    """
+    if data.size is None:
+        raise UserError("data.buckets are sizes of pictures, and the data are points: leave data.buckets out")
+    if isinstance(recipe.objective, ElboSettings):
+        raise UserError("a variational autoencoder takes pictures of one size only: leave data.buckets out")
+    if data.buckets != "auto":
+        return data, ""
+    halvings = len(backbone.multipliers) - 1 if isinstance(backbone, UNetConfig) else 0
+    patch = backbone.patch if isinstance(backbone, DiTConfig) else 1
+    counts = bucket_sizes(natives, data.size, _factor(recipe) * patch << halvings, recipe.train.batch)
+    why = ", ".join(f"{height}x{width} ({count} pictures)" for (height, width), count in sorted(counts.items()))
+    return replace(data, buckets=tuple(sorted(counts))), why
 
 
 def _backbone(size: tuple[int, int] | None, device: str, *, text: bool) -> tuple[AnyBackbone, str]:

@@ -58,6 +58,8 @@ class DataSettings:
         held_out: the part of the data that is never trained on, but measured.
         skin_tones: OpenMoji's skin-tone variants too.
         turns: copies of a picture, and a drawing and its variants, take turns: one of them in an epoch.
+        buckets: sizes in the place of the one, of which each picture is trained on in the one that is most like it;
+            ``auto`` = chosen from the data.
         points: how many points, of a built-in set of points.
         thickness: standard deviation of the Swiss roll around its curve; its coordinates' is about 1.
     """
@@ -71,12 +73,14 @@ class DataSettings:
     held_out: float = 0.05
     skin_tones: bool = False
     turns: bool = False
+    buckets: tuple[Size, ...] | Literal["auto"] = ()
     points: int = 20_000
     thickness: float = 0.02
 
     def __post_init__(self) -> None:
-        if self.size is not None and min(self.size) < 4:
-            raise ValueError(f"pictures need at least 4x4 pixels, got {self.size[0]}x{self.size[1]}")
+        for size in ((self.size,) if self.size else ()) + (self.buckets if self.buckets != "auto" else ()):
+            if min(size) < 4:
+                raise ValueError(f"pictures need at least 4x4 pixels, got {size[0]}x{size[1]}")
         if self.channels is not None and self.channels < 1:
             raise ValueError(f"pictures need at least 1 channel, got {self.channels}")
         if not 0 <= self.held_out < 1:

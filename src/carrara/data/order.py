@@ -1,0 +1,77 @@
+r"""Which examples each step of a training shows: decided by the seed and the step alone.
+
+Sample p of the whole training stands at place p of an endless row of shuffles. With N examples, batch B and R ranks,
+rank r's j-th sample at step s is
+
+.. math:: p = (s R + r) B + j, \qquad \text{example} = \pi_e(p \bmod N), \quad e = \lfloor p / N \rfloor         (1)
+
+where pi_e is the shuffle of epoch e; batches run over the end of an epoch.
+
+If only examples of one group may share a batch, because pictures of one bucket have one size, an epoch has
+K = max(1, [N / R B]) batches in a shuffled order. Point k of a row of K, equally spaced with a random beginning,
+
+.. math:: y_k = \frac{k + u_e}{K} N                                                                              (2)
+
+lies among the N examples, sorted by their groups, in the group of batch k. So a group of n examples has n K / N
+batches on average over the epochs, and one more or less in none: each example is shown equally often, however small
+its group is. The batches of a group divide its own shuffle, from the beginning again where that ends.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import final
+
+import torch
+from torch import Tensor
+
+from carrara.seeds import Draws, permutation
+
+
+@final
+class Order:
+    """Whose turn it is.
+
+    Args:
+        groups: the numbers of the examples that may share a batch; together, 0 to N - 1.
+        batch: samples a step on each rank.
+        seed: of the shuffles.
+    """
+
+    def __init__(self, groups: Sequence[Tensor], batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self._groups, self._batch, self._seed, self._rank, self._world = groups, batch, seed, rank, world
+        self._count = sum(map(len, groups))
+
+    def positions(self, step: int) -> Tensor:
+        """(B,) p of this rank's samples, by equation (1)."""
+        first = (step * self._world + self._rank) * self._batch
+        return torch.arange(first, first + self._batch)
+
+    def examples(self, step: int) -> list[int]:
+        """The B examples of this rank's batch."""
+        return (self._endless(step) if len(self._groups) == 1 else self._grouped(step)).tolist()
+
+    def _endless(self, step: int) -> Tensor:
+        positions = self.positions(step)
+        epochs = range(int(positions[0]) // self._count, int(positions[-1]) // self._count + 1)
+        order = torch.cat([_shuffle(self._count, self._seed, "epoch", epoch) for epoch in epochs])
+        return self._groups[0][order[positions - epochs[0] * self._count]]
+
+    def _grouped(self, step: int) -> Tensor:
+        together = self._world * self._batch
+        batches = max(1, round(self._count / together))
+        epoch, k = divmod(step, batches)
+        drawn = int(_shuffle(batches, self._seed, "buckets", epoch)[k])
+        begun = Draws(self._seed, torch.tensor([epoch])).uniform("buckets").double()
+        ends = torch.tensor([len(group) for group in self._groups]).cumsum(0)
+        owners = torch.bucketize((torch.arange(batches) + begun) / batches * self._count, ends.double(), right=True)
+        owner = int(owners[drawn])
+        earlier = int((owners[:drawn] == owner).sum())
+        group = self._groups[owner]
+        first = earlier * together + self._rank * self._batch
+        places = torch.arange(first, first + self._batch) % len(group)
+        return group[_shuffle(len(group), self._seed, "bucket", owner, epoch)[places]]
+
+
+@lru_cache(maxsize=64)
+def _shuffle(count: int, *parts: int | str) -> Tensor:
+    return permutation(count, *parts)
