@@ -80,7 +80,7 @@ def test_the_largest_is_the_paper_s_network() -> None:
     for none. The sines that are added to 256 patches are no parameters; 294,912 is the number of them.
     """
     with torch.device("meta"):
-        net = DiT(DIT_SIZES["XL"], in_channels=4, out_channels=2 * 4)
+        net = DIT_SIZES["XL"].build((4, 32, 32), answers=2).to("meta")  # as in test_unet
         labels = LabelsConfig(classes=tuple(map(str, range(1000)))).build(net.config.vector_width)
         out = net(torch.zeros(2, 4, 32, 32), torch.zeros(2), UNCONDITIONAL)
     assert parameters(labels) == 1001 * 1152

@@ -46,6 +46,7 @@ def test_a_learned_vocabulary_spells_its_captions():
     (window,) = read(["A RED heart"])[0]
     assert [("A RED heart")[b:e].lower() for b, e in window.spans] == ["a", "red", "heart"]
     assert unknown in read(["東京"])[0][0].ids
+    assert read.unread("a 東 heart 🔥") == ["東", "🔥"] and not read.unread("a red heart")
 
 
 def test_long_texts_take_more_windows():
@@ -244,3 +245,10 @@ def test_a_batch_in_which_nobody_says_anything_uses_all_weights():
     assert torch.equal(cond.vector, conditioner.nothing.expand(2, -1))
     (cond.tokens.square().sum() + cond.vector.square().sum()).backward()
     assert all(p.grad is not None for p in conditioner.parameters())
+
+
+def test_prompts_that_cannot_be_read_are_refused_and_all_others_are_taken(conditioner):
+    for prompt in ("a 🔥 heart", "(🔥:1.3)", "heart " * 5000 + "🔥"):
+        with pytest.raises(UserError, match=r"cannot read '🔥' in '.{1,90}': .* say it in other words"):
+            conditioner.said([prompt])
+    assert conditioner.said(["", None, "  "]).tokens is None

@@ -65,6 +65,10 @@ class TextEncoder:
             for ws in windows
         ]
 
+    def unread(self, text: str) -> list[str]:
+        """The words of a text that no token stands for."""
+        return self._read.unread(text)
+
     @torch.no_grad()
     def _features(self, windows: Sequence[Window]) -> Iterator[Tensor]:
         """(L, D) of each window; those of a length go together, because padding would change the last digits."""

@@ -71,6 +71,10 @@ class TextConditioner(Conditioner):
     def read(self, texts: Sequence[str]) -> list[Read]:
         """Texts as a column holds them: what does not change in training, on the CPU."""
 
+    @abstractmethod
+    def unread(self, text: str) -> list[str]:
+        """The words of a text that no token stands for."""
+
     def rows(self, texts: Sequence[str]) -> list[NDArray[Any]]:
         """Captions as a loader hands them out: (L,) int64 or (L, D) float16; of no length where a text is empty."""
         said = [text for text in texts if text.strip()]
@@ -102,9 +106,19 @@ class TextConditioner(Conditioner):
         return self.read([read_prompt(text).text])[0].tokens
 
     def said(self, wishes: Sequence[str | None]) -> Conditioning:
-        """Prompts as users type them, with weights as in ``(red:1.3)``; see ``prompts.py``."""
+        """Prompts as users type them, with weights as in ``(red:1.3)``; see ``prompts.py``.
+
+        Raises:
+            UserError: a weight is none, or there are words that cannot be read.
+        """
         prompts = [read_prompt(wish or "") for wish in wishes]
         spoken = [prompt for prompt in prompts if prompt.text.strip()]
+        for text in {prompt.text for prompt in spoken}:
+            if unread := self.unread(text):
+                raise UserError(
+                    f"this model cannot read '{unread[0]}' in '{_short(text)}': its text encoder has no token for it, "
+                    "so say it in other words"
+                )
         read = dict(zip((p.text for p in spoken), self.read([p.text for p in spoken]), strict=True)) if spoken else {}
         longest = max((len(r.tokens) for r in read.values()), default=0)
         if not longest:
@@ -121,6 +135,10 @@ class TextConditioner(Conditioner):
         if any(prompt.spans for prompt in prompts):
             columns["text_weights"] = weights
         return self.embed({name: column.to(self.nothing.device) for name, column in columns.items()})
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _weights(prompt: Prompt, spans: Sequence[tuple[int, int]]) -> Tensor:
@@ -149,6 +167,9 @@ class EncodedText(TextConditioner):
             )
         return [Read(*found) for found in text_encoder(self.config.source)(texts)]
 
+    def unread(self, text: str) -> list[str]:
+        return text_encoder(self.config.source).unread(text)
+
     def features(self, tokens: Tensor, mask: Tensor) -> Tensor:
         return tokens.float()
 
@@ -169,6 +190,9 @@ class LearnedText(TextConditioner):
         """(L,) numbers of each text's tokens."""
         read = [([i for w in ws for i in w.ids], [s for w in ws for s in w.spans]) for ws in self._read(texts)]
         return [Read(torch.tensor(ids, dtype=torch.int64), spans) for ids, spans in read]
+
+    def unread(self, text: str) -> list[str]:
+        return self._read.unread(text)
 
     def features(self, tokens: Tensor, mask: Tensor) -> Tensor:
         width = self.table.shape[1]

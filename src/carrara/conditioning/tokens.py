@@ -40,6 +40,8 @@ class Reader:
 
     def __init__(self, tokenizer: "Tokenizer", limit: int) -> None:
         self._tokenizer = tokenizer
+        names = (getattr(tokenizer.model, "unk_token", None), UNKNOWN, "<unk>")
+        self._unknown = next((k for name in names if name and (k := tokenizer.token_to_id(name)) is not None), None)
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length=limit)
 
@@ -47,6 +49,13 @@ class Reader:
         """The windows of each text, one or more each."""
         encodings: list[Any] = self._tokenizer.encode_batch(list(texts))
         return [[_window(part) for part in (encoding, *encoding.overflowing)] for encoding in encodings]
+
+    def unread(self, text: str) -> list[str]:
+        """The words of a text, and the signs other than punctuation, that no token stands for."""
+        windows = self([text])[0]
+        places = [place for w in windows for k, place in zip(w.ids, w.spans, strict=True) if k == self._unknown]
+        words = (text[begin:end] for begin, end in places)
+        return [word for word in words if any(c.isalnum() or not c.isascii() for c in word)]
 
 
 def _window(encoding: Any) -> Window:
