@@ -1,6 +1,10 @@
 r"""The denoiser: a network, a schedule and a parameterization make an estimate of the data.
 
 .. math:: \hat x_0(x_t, t, c) = c_{skip} x_t + c_{out} F(c_{in} x_t, \lambda(t), c)                              (1)
+
+A network with a learned variance answers two numbers for each of the sample's, F and v; v places the reverse step's log
+variance between those of beta (v = 1) and beta-tilde (v = -1) (Nichol and Dhariwal, "Improved Denoising Diffusion
+Probabilistic Models", 2021, equation 15). Only the variational bound looks at it; see ``noise.bound``.
 """
 
 import torch
@@ -15,11 +19,22 @@ from carrara.types import Conditioning, DenoiseFn
 class Denoiser(nn.Module):
     """Equation (1). The coefficients are computed in float64 and applied in float32, whatever the network's own.
 
+    Args:
+        backbone: F, or F and v, the latter with two answers.
+        learned_variance: whether there is a v.
+
     Raises:
         ValueError: the parameterization cannot be read where the schedule has no signal left.
     """
 
-    def __init__(self, backbone: Backbone, schedule: Schedule, parameterization: Parameterization) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        schedule: Schedule,
+        parameterization: Parameterization,
+        *,
+        learned_variance: bool = False,
+    ) -> None:
         super().__init__()
         end = schedule(torch.ones((), dtype=torch.float64))[0].item()
         if end == 0 and parameterization.needs_signal:
@@ -30,6 +45,7 @@ class Denoiser(nn.Module):
         self.backbone = backbone
         self.schedule = schedule
         self.parameterization = parameterization
+        self.learned_variance = learned_variance
 
     def coefficients(self, t: Scalars) -> Coefficients:
         """Equation (1)'s coefficients at times of any shape, in the type of ``t``."""
@@ -37,8 +53,16 @@ class Denoiser(nn.Module):
 
     def output(self, x_t: Samples, coefficients: Coefficients, cond: Conditioning) -> Samples:
         """The network's own answer F (B, *S) in float32, for coefficients of shape () or (B,)."""
+        return self.answers(x_t, coefficients, cond)[0]
+
+    def answers(self, x_t: Samples, coefficients: Coefficients, cond: Conditioning) -> tuple[Samples, Samples | None]:
+        """F, and v if there is one, (B, *S) each; see ``output``."""
         level = coefficients.noise_level.to(x_t).expand(len(x_t))
-        return self.backbone(expand(coefficients.inp, x_t).to(x_t) * x_t, level, cond).float()
+        answered = self.backbone(expand(coefficients.inp, x_t).to(x_t) * x_t, level, cond).float()
+        if not self.learned_variance:
+            return answered, None
+        output, v = answered.chunk(2, dim=1)
+        return output, v
 
     def forward(self, x_t: Samples, t: Scalars, cond: Conditioning) -> Samples:
         """Equation (1), in float32 for times of either precision.

@@ -43,6 +43,7 @@ class ModelConfig:
 
     Attributes:
         shape: one sample's: (C, H, W) of pictures, (D,) of points.
+        learned_variance: whether the network says how sure it is, for the variational bound.
         sample: how to sample it unless told otherwise.
     """
 
@@ -55,6 +56,7 @@ class ModelConfig:
     parameterization: Annotated[AnyParameterization, SPELLED, BY_KIND]
     conditioner: Annotated[AnyConditioner, SPELLED, BY_KIND] = UnconditionalConfig()
     first_stage: Annotated[AnyFirstStage, SPELLED, BY_KIND] = IdentityConfig()
+    learned_variance: bool = False
     sample: SampleSettings = field(default_factory=SampleSettings)
 
 
@@ -259,8 +261,10 @@ class DiffusionModel(Model):
         self._config = config
         self.conditioner = config.conditioner.build(config.backbone.vector_width)
         _check_tokens(self.conditioner.token_width, config.backbone.context_width)
-        backbone = config.backbone.build(self.latent_shape)
-        self.denoiser = Denoiser(backbone, config.schedule, config.parameterization)
+        backbone = config.backbone.build(self.latent_shape, answers=1 + config.learned_variance)
+        self.denoiser = Denoiser(
+            backbone, config.schedule, config.parameterization, learned_variance=config.learned_variance
+        )
 
     @property
     def config(self) -> ModelConfig:

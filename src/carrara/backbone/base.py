@@ -13,7 +13,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Samples, noise_level: PerSample, cond: Conditioning) -> Tensor:
-        """Maps ``x`` (B, *S), half log-SNRs (B,) and a condition to (B, *S)."""
+        """Maps ``x`` (B, *S), half log-SNRs (B,) and a condition to (B, *S), or to several such along axis 1."""
 
 
 class BackboneConfig(ABC):
@@ -28,8 +28,12 @@ class BackboneConfig(ABC):
         """The width D of ``Conditioning.vector`` that the network takes."""
 
     @abstractmethod
-    def build(self, shape: tuple[int, ...], image_channels: int = 0) -> Backbone:
-        """Makes the network for samples of ``shape``, with ``image_channels`` of ``Conditioning.image`` beside them.
+    def build(self, shape: tuple[int, ...], image_channels: int = 0, answers: int = 1) -> Backbone:
+        """Makes the network for samples of ``shape``.
+
+        Args:
+            image_channels: of ``Conditioning.image``, beside the samples.
+            answers: how many numbers are answered for each of the sample's, the first of all before the second.
 
         Raises:
             ValueError: the network cannot take such samples.

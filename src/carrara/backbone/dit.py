@@ -84,12 +84,12 @@ class DiTConfig(BackboneConfig):
         """Features of each head."""
         return self.width // self.heads
 
-    def build(self, shape: tuple[int, ...], image_channels: int = 0) -> Backbone:
+    def build(self, shape: tuple[int, ...], image_channels: int = 0, answers: int = 1) -> Backbone:
         if len(shape) != 3:
             raise ValueError(f"a DiT takes pictures (C, H, W), not samples of shape {shape}")
         if self.context_width == 0:
             raise ValueError("context_width 0 leaves the width of the condition's tokens open: say it")
-        return DiT(self, in_channels=shape[0] + image_channels, out_channels=shape[0])
+        return DiT(self, in_channels=shape[0] + image_channels, out_channels=shape[0] * answers)
 
 
 DIT_SIZES: Mapping[str, DiTConfig] = {

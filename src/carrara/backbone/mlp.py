@@ -31,16 +31,16 @@ class MlpConfig(BackboneConfig):
     def vector_width(self) -> int:
         return self.width
 
-    def build(self, shape: tuple[int, ...], image_channels: int = 0) -> Backbone:
+    def build(self, shape: tuple[int, ...], image_channels: int = 0, answers: int = 1) -> Backbone:
         if len(shape) != 1:
             raise ValueError(f"an MLP takes points (D,), not samples of shape {shape}; use a U-Net for pictures")
-        return Mlp(self, dimensions=shape[0])
+        return Mlp(self, dimensions=shape[0], answers=answers)
 
 
 class Mlp(Backbone):
     """h <- h + W silu(W' silu(h + emb)), ``depth`` times, between two linear maps."""
 
-    def __init__(self, config: MlpConfig, *, dimensions: int) -> None:
+    def __init__(self, config: MlpConfig, *, dimensions: int, answers: int = 1) -> None:
         super().__init__()
         self.config = config
         w = config.width
@@ -49,7 +49,7 @@ class Mlp(Backbone):
         self.layers = nn.ModuleList(
             nn.Sequential(nn.SiLU(), nn.Linear(w, w), nn.SiLU(), nn.Linear(w, w)) for _ in range(config.depth)
         )
-        self.out = zeroed(nn.Linear(w, dimensions))
+        self.out = zeroed(nn.Linear(w, dimensions * answers))
 
     def forward(self, x: Samples, noise_level: PerSample, cond: Conditioning) -> Tensor:
         emb = self.noise(noise_level)

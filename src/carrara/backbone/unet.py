@@ -120,7 +120,7 @@ class UNetConfig(BackboneConfig):
             raise ValueError(f"{named} do not divide {width} channels")
         return self.heads or width // (self.head_width or width)
 
-    def build(self, shape: tuple[int, ...], image_channels: int = 0) -> Backbone:
+    def build(self, shape: tuple[int, ...], image_channels: int = 0, answers: int = 1) -> Backbone:
         if len(shape) != 3:
             raise ValueError(f"a U-Net takes pictures (C, H, W), not samples of shape {shape}")
         if self.context_width == 0:
@@ -128,7 +128,7 @@ class UNetConfig(BackboneConfig):
         smallest = min(shape[1:]) >> (len(self.multipliers) - 1)
         if smallest < 1:
             raise ValueError(f"{len(self.multipliers)} levels are too many for pictures of {shape[1]}x{shape[2]}")
-        return UNet(self, in_channels=shape[0] + image_channels, out_channels=shape[0])
+        return UNet(self, in_channels=shape[0] + image_channels, out_channels=shape[0] * answers)
 
 
 _SD_V1 = UNetConfig(
