@@ -98,7 +98,7 @@ def _stage(plan: Plan, device: torch.device) -> bool:
                     progress.note(f"step {event.step}: samples in {event.path}")
                 case Saved():
                     progress.note(f"step {event.step}: model saved in {event.path}")
-    if report is not None and report.progress < 1:
+    if report is not None and not session.ended:
         console.print(f"Stopped and saved after step {report.step}. The same command goes on from there.")
         return False
     return True

@@ -76,6 +76,8 @@ def resolve(
             model = replace(model, backbone=backbone)
             reasons.append(f"network: {why}")
         model = replace(model, conditioner=conditioner, backbone=_looking(model.backbone, width))
+    if recipe.preview.best == "kid" and not isinstance(recipe.objective, DiffusionSettings):
+        raise UserError("preview.best=kid measures samples, and this recipe trains no model that draws: take best=loss")
     if data.buckets:
         data, why = _bucketed(recipe, data, model.backbone, natives)
         reasons += [f"buckets: {why}"] * bool(why)

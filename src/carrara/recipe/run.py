@@ -6,6 +6,7 @@ checkpoints/step-N/   to go on from; see ``train.checkpoint``
 samples/              previews of fixed seeds, or of fixed held-out pictures
 log.jsonl             a line for every step
 held_out.jsonl        a line for every measurement on held-out data
+best/                 the model that was best on held-out data, if ``preview.best`` asks for it
 latents/              the training data as latents, if they diffuse: see ``data.latents``
 captions/             what a frozen text encoder makes of the captions: see ``data.captions``
 autoencoder/          the same again for the autoencoder that was trained first
@@ -20,17 +21,18 @@ from typing import Any
 
 import torch
 
-from carrara import pixels
+from carrara import evaluate, pixels
 from carrara.autoencoder import LearnedStage, measure
 from carrara.data import batch_of, fingerprint, spread
 from carrara.model import Autoencoder, DiffusionModel, DistilledDecoder, config_json
 from carrara.recipe import build
+from carrara.recipe.best import best_of, waited
 from carrara.recipe.latents import Encoding, cache_for, captioned, captions_for
 from carrara.recipe.plan import Plan
 from carrara.recipe.resolve import resolve
 from carrara.recipe.sampling import Request, collect, cycled, record
 from carrara.task import compared
-from carrara.train import Log, StepReport, Training, autocast, distributed, held_out
+from carrara.train import Line, Log, StepReport, Training, autocast, distributed, held_out, read_log
 from carrara.train.precision import matmul_dtype
 from carrara.types import Batch
 
@@ -127,8 +129,24 @@ class Session:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do."""
+        return self.ended and self._saved
+
+    @property
+    def ended(self) -> bool:
+        """Whether the training is over: its time has passed, or patience has."""
         clock = self.training.clock
-        return self.recipe.train.progress(clock.step, clock.seconds) == 1 and self._saved
+        return self.recipe.train.progress(clock.step, clock.seconds) == 1 or self._in_vain
+
+    @property
+    def _in_vain(self) -> bool:
+        """Whether so many previews as patience allows have brought no better model."""
+        preview = self.recipe.preview
+        return preview.best is not None and 0 < preview.patience <= waited(self._measured, preview.best)
+
+    @property
+    def _measured(self) -> list[Line]:
+        """What was measured on held-out data until now."""
+        return [line for line in read_log(self.folder / "held_out.jsonl") if line["step"] <= self.training.clock.step]
 
     @property
     def _saved(self) -> bool:
@@ -146,12 +164,16 @@ class Session:
             for _ in self._captions.complete(self.training_data):
                 pass  # what the others have read
         with closing(Log(self.folder / "held_out.jsonl", self.training.clock.step)) as log:
-            for report in self.training:
+            for report in self.training if not self.ended else ():
                 yield report
-                if distributed.is_main() and every and (report.step % every == 0 or report.progress == 1):
+                if not every or (report.step % every and report.progress < 1):
+                    continue
+                if distributed.is_main():
                     yield from self._diagnose(report)
                     with self.training.ema.swapped_in():
                         yield from self._look(report.step, log)
+                if report.progress < 1 and distributed.anywhere(self._in_vain, self.model.device):
+                    yield from self._give_up(report.step)
         if report is not None or not self._saved:
             yield from self._finish()
 
@@ -173,31 +195,50 @@ class Session:
             values = self._measure()
             log.write({"step": step, **values})
             yield HeldOut(step=step, values=values)
+            by = self.recipe.preview.best
+            if by is not None and best_of(lines := self._measured, by) == len(lines) - 1:
+                self._keep_best()
+                yield Saved(step=step, path=self.folder / "best")
         yield Preview(step=step, path=self._preview(step))
 
     def _measure(self) -> dict[str, float]:
         batches = self._held_out(self.recipe.preview.held_out).split(self.recipe.train.batch)
         batches = batches if self._cache is None else self._cache.encoded(batches)
         with autocast(self.recipe.train.precision, self.model.device):
-            return held_out(self.objective, batches, self.recipe.seed)
+            values = held_out(self.objective, batches, self.recipe.seed)
+        return {**values, "kid": self._kernel_distance()} if self.recipe.preview.best == "kid" else values
+
+    def _kernel_distance(self) -> float:
+        """Of as many samples as there are held-out pictures to compare them with."""
+        assert isinstance(self.model, DiffusionModel)
+        real = self._held_out(self.recipe.preview.held_out).x
+        made = collect(self.model, self._wanted(self.model, len(real))).samples
+        features = evaluate.extractor().to(self.model.device)
+        vectors = [torch.cat(list(evaluate.extract(features, x.split(BATCH)))) for x in (made, real)]
+        return evaluate.kernel_distance(*vectors).value
 
     def _held_out(self, count: int) -> Batch:
         """Some held-out examples, or training ones where none are held out."""
         data = self.held_out_data if len(self.held_out_data) else self.training_data
         return batch_of(captioned(data, self._captions), build.transform(self.recipe), spread(count, len(data)))
 
+    def _keep_best(self) -> None:
+        """Writes ``best/``; a first stage's latents are measured for it and forgotten again."""
+        stage = self.model.first_stage if isinstance(self.model, Autoencoder) else None
+        if not isinstance(stage, LearnedStage):
+            self._write(self.folder / "best")
+            return
+        before = stage.mean.clone(), stage.std.clone()
+        self._whiten(stage, alone=True)
+        self._write(self.folder / "best")
+        stage.mean.copy_(before[0])
+        stage.std.copy_(before[1])
+
     def _preview(self, step: int) -> Path:
         path, count = self.folder / "samples" / f"step-{step:06d}.png", self.recipe.preview.count
         match self.model:
             case DiffusionModel() as model:
-                dtype = matmul_dtype(self.recipe.train.precision, model.device)
-                wanted = Request(
-                    wishes=self._wishes(model, count),
-                    seeds=tuple(range(count)),
-                    settings=self.recipe.sample,
-                    precision="bfloat16" if dtype == torch.bfloat16 else "float32",
-                    fast=model.fast is not None,
-                )
+                wanted = self._wanted(model, count)
                 about = record(self.folder, model, wanted)
                 return pixels.save_png(collect(model, wanted).picture("grid"), path, about, overwrite=True)
             case Autoencoder() as model:
@@ -209,6 +250,17 @@ class Session:
                 picture = compared(full, self._held_out(count).x.to(model.device))
                 return pixels.save_png(picture, path, overwrite=True)
 
+    def _wanted(self, model: DiffusionModel, count: int) -> Request:
+        """Samples of the seeds 0, 1, 2, ..., drawn quickly."""
+        dtype = matmul_dtype(self.recipe.train.precision, model.device)
+        return Request(
+            wishes=self._wishes(model, count),
+            seeds=tuple(range(count)),
+            settings=self.recipe.sample,
+            precision="bfloat16" if dtype == torch.bfloat16 else "float32",
+            fast=model.fast is not None,
+        )
+
     def _wishes(self, model: DiffusionModel, count: int) -> tuple[str | None, ...]:
         """What previews show: pictures of captions from all over the data, or of each class in turn."""
         if self._captions is None:
@@ -218,29 +270,44 @@ class Session:
         return tuple(chosen[k % len(chosen)] if chosen else None for k in range(count))
 
     def _finish(self) -> Iterator[Event]:
-        """Writes ``model/`` beside the old one, then puts it in its place; a checkpoint of the same step exists."""
-        clock = self.training.clock
-        final, new, old = (self.folder / name for name in ("model", ".model.new", ".model.old"))
+        """Writes ``model/``; a checkpoint of the same step exists."""
         with self.training.ema.swapped_in():
             if isinstance(self.model, Autoencoder):
                 self._whiten(self.model.first_stage)
             if not distributed.is_main():
                 return
-            shutil.rmtree(new, ignore_errors=True)
-            self.model.save(new, **self._about, step=clock.step, images=clock.images)
+            self._write(self.folder / "model")
+        yield Saved(step=self.training.clock.step, path=self.folder / "model")
+
+    def _write(self, final: Path) -> None:
+        """Writes the model as it is now beside the old one, then puts it in its place."""
+        clock, new, old = self.training.clock, *(final.with_name(f".{final.name}.{age}") for age in ("new", "old"))
+        shutil.rmtree(new, ignore_errors=True)
+        self.model.save(new, **self._about, step=clock.step, images=clock.images)
         shutil.rmtree(old, ignore_errors=True)
         if final.exists():
             final.rename(old)
         new.rename(final)
         shutil.rmtree(old, ignore_errors=True)
-        yield Saved(step=clock.step, path=final)
 
-    def _whiten(self, stage: torch.nn.Module) -> None:
-        """Measures the latents of the training data, or of ``MEASURED`` examples from all over them, each rank its
-        share, and keeps their mean and deviation."""
+    def _give_up(self, step: int) -> Iterator[Event]:
+        """Ends the training before its time, all processes together."""
+        self.training.stop()
+        if distributed.is_main():
+            lines, by = self._measured, self.recipe.preview.best
+            assert by is not None
+            found = f"'{self.folder / 'best'}' has that of step {lines[best_of(lines, by)]['step']}"
+            passed = f"{waited(lines, by)} previews brought no better model on held-out data"
+            yield Diagnosis(step=step, text=f"{passed}: the training ends here (preview.patience); {found}")
+
+    def _whiten(self, stage: torch.nn.Module, *, alone: bool = False) -> None:
+        """Measures the latents of the training data, or of ``MEASURED`` examples from all over them, and keeps their
+        mean and deviation. Each process measures its share, unless it is ``alone``."""
         assert isinstance(stage, LearnedStage)
         transform, rank, world = build.transform(self.recipe), distributed.rank(), distributed.world()
+        if alone:
+            rank, world = 0, 1
         examples = spread(MEASURED, len(self.training_data))
         parts = (examples[first : first + BATCH] for first in range(rank * BATCH, len(examples), world * BATCH))
         batches = (batch_of(self.training_data, transform, part).to(self.model.device) for part in parts)
-        measure(stage, batches, self.recipe.seed, total=distributed.total)
+        measure(stage, batches, self.recipe.seed, total=(lambda x: x) if alone else distributed.total)

@@ -211,15 +211,26 @@ class PreviewSettings:
         every: optimizer steps between previews; 0 = none.
         count: how many samples.
         held_out: how many held-out samples to measure the loss on.
+        best: keeps the model that was best on held-out samples so far in the run's ``best/``: by its loss (an
+            autoencoder's PSNR, a VAE's bound), or by the kernel distance of as many samples; None = keeps none.
+        patience: so many previews without a better one end the training; 0 = none do.
     """
 
     every: int = 500
     count: int = 16
     held_out: int = 64
+    best: Literal["loss", "kid"] | None = None
+    patience: int = 0
 
     def __post_init__(self) -> None:
-        if self.every < 0 or self.count < 1 or self.held_out < 0:
-            raise ValueError("preview.every and preview.held_out must be 0 or more, and preview.count 1 or more")
+        if min(self.every, self.held_out, self.patience) < 0 or self.count < 1:
+            raise ValueError("every, held_out and patience must be 0 or more, and count 1 or more")
+        if self.best is not None and not (self.every and self.held_out):
+            raise ValueError("best is found at previews, on held-out samples: every and held_out must be above 0")
+        if self.best == "kid" and self.held_out < 2:
+            raise ValueError("a kernel distance needs two held-out samples or more")
+        if self.patience and self.best is None:
+            raise ValueError("patience waits for a better model: say by what, with best=loss or best=kid")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,6 +63,7 @@ class Training:
         self.state = TrainState(objective, settings)
         self._batches, self._settings, self._seed = batches, settings, seed
         self._folder, self._checkpoints, self._extra = folder, checkpoints or CheckpointSettings(), extra
+        self._stopped = False
         newest, self.warnings = checkpoint.latest(folder / "checkpoints")
         if newest is not None:
             self.state.restore(newest)
@@ -81,6 +82,10 @@ class Training:
         """How far the run is."""
         return self.state.clock
 
+    def stop(self) -> None:
+        """Ends the iteration after one more step and a save, as Ctrl-C does; every process calls it."""
+        self._stopped = True
+
     def __iter__(self) -> Iterator[StepReport]:
         """Trains; a report comes after its step is logged and, where that is due, saved.
 
@@ -90,7 +95,7 @@ class Training:
         steps = train(self.state, self._batches, self._settings, seed=self._seed)
         with interruptible() as asked, closing(steps), self._log() as log:
             for report in steps:
-                stop = distributed.anywhere(asked(), self.state.device)
+                stop = distributed.anywhere(asked() or self._stopped, self.state.device)
                 due = stop or report.progress == 1 or report.step % self._checkpoints.every == 0
                 if log is not None:
                     self._record(report, log, due)
