@@ -7,11 +7,13 @@ variance between those of beta (v = 1) and beta-tilde (v = -1) (Nichol and Dhari
 Probabilistic Models", 2021, equation 15). Only the variational bound looks at it; see ``noise.bound``.
 """
 
+from typing import final
+
 import torch
 from torch import Tensor, nn
 
 from carrara.backbone import Backbone
-from carrara.noise import Coefficients, Parameterization, Schedule
+from carrara.noise import Coefficients, Parameterization, Schedule, Transition
 from carrara.shapes import Samples, Scalars, expand
 from carrara.types import Conditioning, DenoiseFn
 
@@ -74,6 +76,10 @@ class Denoiser(nn.Module):
         coefficients = self.coefficients(t)
         return coefficients.denoised(x_t, self.output(x_t, coefficients, cond)).float()
 
+    def asked(self, cond: Conditioning, *, detached: bool = False) -> "Asked":
+        """Both answers, for the variational bound."""
+        return Asked(self, cond, detached)
+
     def bind(self, cond: Conditioning) -> DenoiseFn:
         """The function of (x_t, t) that samplers call."""
 
@@ -81,3 +87,41 @@ class Denoiser(nn.Module):
             return self(x_t, t, cond)
 
         return denoise
+
+
+@final
+class Asked:
+    """A network with a learned variance, asked once for each x_t, whichever of its answers is wanted first.
+
+    Args:
+        detached: no gradient flows through the estimate of the data.
+
+    Attributes:
+        output: F of the last x_t, (B, *S).
+    """
+
+    output: Samples
+
+    def __init__(self, denoiser: Denoiser, cond: Conditioning, detached: bool) -> None:
+        assert denoiser.learned_variance
+        self._denoiser, self._cond, self._detached = denoiser, cond, detached
+        self._about: Tensor | None = None
+
+    def denoise(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Equation (1)."""
+        self._ask(x_t, t)
+        return self._x0
+
+    def variance(self, x_t: Tensor, t: Tensor, step: Transition) -> Tensor:
+        """The reverse step's, in float64: see ``noise.bound``."""
+        self._ask(x_t, t)
+        return torch.exp(torch.lerp(step.posterior_variance.log(), step.variance.log(), (self._v.double() + 1) / 2))
+
+    def _ask(self, x_t: Tensor, t: Tensor) -> None:
+        if self._about is x_t:
+            return
+        coefficients = self._denoiser.coefficients(t)
+        self.output, v = self._denoiser.answers(x_t, coefficients, self._cond)
+        assert v is not None
+        x0 = coefficients.denoised(x_t, self.output).float()
+        self._about, self._v, self._x0 = x_t, v, x0.detach() if self._detached else x0

@@ -1,5 +1,19 @@
 """The forward process: schedules, parameterizations, training times, weightings. Pure functions, no networks."""
 
+from carrara.noise.bound import (
+    LEVELS,
+    NATS_OF_LEVELS,
+    Bound,
+    Chain,
+    ReverseVariance,
+    bits_per_dim,
+    bound_term,
+    chain_times,
+    estimated_bound,
+    level_log_probability,
+    prior_kl,
+    variational_bound,
+)
 from carrara.noise.parameterization import (
     X0,
     AnyParameterization,
@@ -10,7 +24,7 @@ from carrara.noise.parameterization import (
     Parameterization,
     V,
 )
-from carrara.noise.process import Transition, Variance, add_noise, bound_term, noising, prior_kl, transition
+from carrara.noise.process import Transition, Variance, add_noise, noising, transition
 from carrara.noise.schedule import (
     AnySchedule,
     Cosine,
@@ -37,6 +51,10 @@ __all__ = [
     "AnySchedule",
     "AnyTimes",
     "AnyWeighting",
+    "LEVELS",
+    "NATS_OF_LEVELS",
+    "Bound",
+    "Chain",
     "Coefficients",
     "Cosine",
     "DiscreteSchedule",
@@ -50,6 +68,7 @@ __all__ = [
     "P2Weighting",
     "Parameterization",
     "RectifiedFlow",
+    "ReverseVariance",
     "ScaledLinear",
     "Schedule",
     "Sigmoid",
@@ -64,7 +83,12 @@ __all__ = [
     "Weighting",
     "X0",
     "add_noise",
+    "bits_per_dim",
+    "variational_bound",
     "bound_term",
+    "chain_times",
+    "level_log_probability",
+    "estimated_bound",
     "noising",
     "prior_kl",
     "transition",

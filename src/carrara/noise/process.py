@@ -11,23 +11,15 @@ and, the data being known, the posterior
           + \frac{\alpha_s \sigma_{ts}^2}{\sigma_t^2} x_0, \; \tilde\beta I \right), \quad
           \tilde\beta = \sigma_{ts}^2 \sigma_s^2 / \sigma_t^2.                                                    (2)
 
-For adjacent steps of a discrete schedule sigma_ts^2 is beta, and (2) is Ho et al. (2020), equations 6 and 7. The
-variational bound pays, for an estimate of x0 with mean squared error m per dimension and a reverse variance v,
-
-.. math:: KL = \tfrac12 \left[ \ln (v / \tilde\beta) + \tilde\beta / v - 1
-          + (\alpha_s \sigma_{ts}^2 / \sigma_t^2)^2 m / v \right]                                                 (3)
-
-nats per dimension; and what the last noised picture still says about the data costs
-
-.. math:: KL(q(x_1) \| N(0, I)) = \tfrac12 [ \alpha^2 E x_0^2 + \sigma^2 - 1 - \ln \sigma^2 ].                    (4)
+For adjacent steps of a discrete schedule sigma_ts^2 is beta, and (2) is Ho et al. (2020), equations 6 and 7. What the
+reversal costs in nats is in ``bound``.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from carrara.noise.schedule import Schedule
@@ -62,6 +54,10 @@ class Transition:
     def reverse_variance(self, kind: Variance) -> Tensor:
         """The variance that an ancestral step adds."""
         return self.variance if kind == "beta" else self.posterior_variance
+
+    def map(self, of: Callable[[Tensor], Tensor]) -> "Transition":
+        """The same with each number changed: other shapes, or some of the times."""
+        return Transition(**{f.name: of(getattr(self, f.name)) for f in fields(self)})
 
 
 def transition(schedule: Schedule, s: Scalars, t: Scalars) -> Transition:
@@ -102,24 +98,3 @@ def noising(x0: Samples, times: Tensor, schedule: Schedule, noise: NoiseFn) -> I
         step = transition(schedule, s, t)
         x = step.scale.to(x.dtype) * x + step.variance.sqrt().to(x.dtype) * noise(k)
         yield x
-
-
-def bound_term(schedule: Schedule, s: Scalars, t: Scalars, mse: Scalars, variance: Variance) -> Scalars:
-    """Equation (3): one term L_{t-1} of the variational bound in nats per dimension.
-
-    Args:
-        mse: the mean squared error per dimension of the x0 estimate at time ``t``.
-    """
-    step = transition(schedule, s, t)
-    v, tilde = step.reverse_variance(variance), step.posterior_variance
-    return 0.5 * (torch.log(v / tilde) + tilde / v - 1 + step.from_x0**2 * mse / v)
-
-
-def prior_kl(schedule: Schedule, second_moment: float = 1.0) -> float:
-    """Equation (4): nats per dimension by which x_1 is not yet N(0, I), for data with E x0^2 = ``second_moment``.
-
-    A schedule that leaks more than 1e-4 has too few steps, or too small betas, for samples to start from pure noise.
-    """
-    alpha, sigma = schedule(torch.ones((), dtype=torch.float64))
-    variance = sigma**2
-    return (0.5 * (alpha**2 * second_moment + variance - 1 - torch.log(variance))).item()

@@ -2,29 +2,42 @@ r"""The diffusion loss: noise a sample, ask the network what was done, weigh the
 
 .. math:: L = E_{x_0, t, \epsilon} \; w(\lambda_t) \, \| F(c_{in} x_t, \lambda_t, c) - F^* \|^2 / \dim             (1)
 
-With F* = eps and w = 1 this is L_simple (Ho et al., 2020, equation 14).
+With F* = eps and w = 1 this is L_simple (Ho et al., 2020, equation 14). A network with a learned variance descends the
+variational bound, whose terms ``noise.bound`` has, or both (Nichol and Dhariwal, 2021, equation 16):
+
+.. math:: L_{hybrid} = L + \lambda L_{vlb}, \quad \lambda = 0.001,                                                 (2)
+
+where the gradient of the second part reaches the variance alone. L_vlb by itself is estimated at steps that are drawn
+more often where its terms are large (section 3.3 there); here by the chain's own law, which needs no history.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from carrara.autoencoder import FirstStage
+from carrara.autoencoder import FirstStage, Identity
 from carrara.conditioning import Conditioner
-from carrara.denoiser import Denoiser
-from carrara.noise import TimeDistribution, Weighting, add_noise
+from carrara.denoiser import Asked, Denoiser
+from carrara.noise import LEVELS, Chain, TimeDistribution, Weighting, add_noise, chain_times
 from carrara.objective.base import LossReport, Objective
 from carrara.seeds import Draws
 from carrara.shapes import PerSample, Samples
 from carrara.types import Batch, Conditioning, Role
 
+Loss = Literal["simple", "hybrid", "bound"]
+"""What is descended."""
+HYBRID = 0.001
+"""Lambda of equation (2)."""
+DATA_TERM = 0.3
+"""How often the bound's last term is drawn, which says the data themselves: about its part of the whole."""
 NOISE_LEVELS = 8
 """Held-out loss is measured at this many quantiles of the training times."""
 
 
 class DiffusionObjective(Objective):
-    """Equation (1) for any first stage, condition, network, schedule and parameterization.
+    """Equation (1) or (2) for any first stage, condition, network, schedule and parameterization.
 
     Args:
         first_stage: frozen; with ``Identity`` this is diffusion in pixels.
@@ -32,6 +45,7 @@ class DiffusionObjective(Objective):
         times: where in time to train.
         weighting: how much each noise level counts.
         drop: probability that a sample's condition is dropped, so that the model can be guided.
+        loss: equation (1), (2), or the variational bound in nats per dimension; the last two for a learned variance.
         encoded: batches hold raw latents, from a cache, in the place of pixels.
     """
 
@@ -44,15 +58,17 @@ class DiffusionObjective(Objective):
         times: TimeDistribution,
         weighting: Weighting,
         drop: float = 0.1,
+        loss: Loss = "simple",
         encoded: bool = False,
     ) -> None:
         super().__init__()
+        assert denoiser.learned_variance == (loss != "simple")
         if not 0 <= drop <= 1:
             raise ValueError(f"drop is a probability, got {drop}")
         self.first_stage = first_stage.requires_grad_(False)
         self.conditioner = conditioner
         self.denoiser = denoiser
-        self.times, self.weighting, self.drop, self.encoded = times, weighting, drop, encoded
+        self.times, self.weighting, self.drop, self.loss, self.encoded = times, weighting, drop, loss, encoded
 
     def train(self, mode: bool = True) -> "DiffusionObjective":
         """As any module's, but the first stage stays frozen."""
@@ -65,9 +81,13 @@ class DiffusionObjective(Objective):
 
     def forward(self, batch: Batch, role: Role, draws: Draws) -> LossReport:
         keep = draws.uniform("condition dropout") >= self.drop
+        x0, cond = self._latents(batch, draws), self.conditioner(batch.columns, keep)
         t = self.times(draws.uniform("time"), self.denoiser.schedule)
-        loss = self._loss(self._latents(batch, draws), self.conditioner(batch.columns, keep), t, draws)
-        return LossReport(per_sample=loss)
+        if self.loss == "simple":
+            return LossReport(per_sample=self._loss(x0, cond, t, draws))
+        if self.loss == "bound":
+            return LossReport(per_sample=self._bound(x0, cond, draws))
+        return self._hybrid(x0, cond, t, draws)
 
     @torch.no_grad()
     def validate(self, batch: Batch, draws: Draws) -> Mapping[str, Tensor]:
@@ -86,10 +106,40 @@ class DiffusionObjective(Objective):
 
     def _loss(self, x0: Samples, cond: Conditioning, t: PerSample, draws: Draws) -> PerSample:
         """Equation (1) for each sample, (B,)."""
-        schedule = self.denoiser.schedule
-        alpha, sigma = schedule(t)
+        alpha, sigma = self.denoiser.schedule(t)
         coefficients = self.denoiser.parameterization(alpha, sigma)
         eps = draws.normal("noise", *x0.shape[1:])
-        output = self.denoiser.output(add_noise(x0, eps, alpha, sigma), coefficients, cond)
+        return self._error(self.denoiser.output(add_noise(x0, eps, alpha, sigma), coefficients, cond), x0, eps, t)
+
+    def _error(self, output: Samples, x0: Samples, eps: Samples, t: PerSample) -> PerSample:
+        schedule = self.denoiser.schedule
+        coefficients = self.denoiser.parameterization(*schedule(t))
         error = (output - coefficients.target(x0, eps)).square().flatten(1).mean(1)
         return error * self.weighting(schedule.half_logsnr(t), coefficients.out)
+
+    def _hybrid(self, x0: Samples, cond: Conditioning, t: PerSample, draws: Draws) -> LossReport:
+        """Equation (2); times between two steps of the chain become the later one."""
+        asked = self.denoiser.asked(cond, detached=True)
+        chain, eps = self._chain(asked, x0), draws.normal("noise", *x0.shape[1:])
+        steps = len(chain.times)
+        k = torch.ceil(t.double() * steps - 1e-6).long().clamp(1, steps)
+        bound = steps * chain.cost(asked.denoise, x0, k, eps) / x0[0].numel()
+        simple = self._error(asked.output, x0, eps, (k / steps).to(t.dtype))
+        return LossReport(
+            per_sample=simple + HYBRID * bound.float(), logs={"simple": simple.detach(), "bound": bound.detach()}
+        )
+
+    def _bound(self, x0: Samples, cond: Conditioning, draws: Draws) -> PerSample:
+        """An unbiased estimate of the bound but for its prior, which has no parameters: nats per dimension, (B,)."""
+        asked = self.denoiser.asked(cond)
+        chain, eps = self._chain(asked, x0), draws.normal("noise", *x0.shape[1:])
+        k, p = (chosen[:, 0] for chosen in chain.choose(draws.uniform("time")[:, None]))
+        data = draws.uniform("data term") < DATA_TERM
+        k, p = torch.where(data, 1, k), torch.where(data, DATA_TERM, (1 - DATA_TERM) * p)
+        return (chain.cost(asked.denoise, x0, k, eps) / (p * x0[0].numel())).float()
+
+    def _chain(self, asked: Asked, x0: Samples) -> Chain:
+        """All steps of the schedule; what diffuses are levels if they are pixels, else they have a density."""
+        levels = LEVELS if isinstance(self.first_stage, Identity) and x0.ndim == 4 else None
+        schedule = self.denoiser.schedule
+        return Chain(schedule=schedule, times=chain_times(schedule), variance=asked.variance, levels=levels)

@@ -210,6 +210,7 @@ def model_config(recipe: Recipe) -> AnyModelConfig:
         schedule=settings.schedule,
         parameterization=settings.parameterization,
         first_stage=stage,
+        learned_variance=recipe.objective.loss != "simple",
         sample=recipe.sample,
     )
     return config if settings.conditioner is None else replace(config, conditioner=settings.conditioner)
@@ -280,6 +281,7 @@ def objective(recipe: Recipe, untrained: AnySaved, *, encoded: bool = False) -> 
                 times=settings.times,
                 weighting=settings.weighting,
                 drop=settings.drop,
+                loss=settings.loss,
                 encoded=encoded,
             )
         case AutoencodingSettings() as settings, Autoencoder(first_stage=ConvolutionalStage() as stage):

@@ -32,6 +32,7 @@ from carrara.noise import (
     UnitWeighting,
     V,
 )
+from carrara.objective.diffusion import Loss
 from carrara.sample import SampleSettings
 from carrara.train import CheckpointSettings, TrainSettings
 
@@ -126,12 +127,15 @@ class DiffusionSettings:
         times: where in time to train.
         weighting: how much each noise level counts.
         drop: probability that a condition is dropped, which guidance needs.
+        loss: ``simple``; ``hybrid``, for which the network also learns the reverse variance, from the variational bound;
+            or the ``bound`` itself.
     """
 
     kind: Literal["diffusion"] = "diffusion"
     times: Annotated[AnyTimes, SPELLED, BY_KIND] = UniformTimes()
     weighting: Annotated[AnyWeighting, SPELLED, BY_KIND] = UnitWeighting()
     drop: float = 0.1
+    loss: Loss = "simple"
 
     def __post_init__(self) -> None:
         if not 0 <= self.drop <= 1:

@@ -5,6 +5,7 @@ from carrara.sample.catalogue import GRIDS, METHODS, SAMPLERS, AnySampler, grid,
 from carrara.sample.generate import draws_for, generate, initial, noise_for
 from carrara.sample.grids import AnyGrid, Karras, Leading, Quadratic, TimeGrid, Trailing, Uniform
 from carrara.sample.guidance import AnyMethod, Apg, Cfg, CfgZero, Method, clip, dynamic_threshold, guide
+from carrara.sample.likelihood import Flowed, dequantized, first_level, log_density, rademacher
 from carrara.sample.multistep import DpmPp, DpmPpSde, Lms, UniPC
 from carrara.sample.samplers import Ddim, Ddpm, Euler, EulerAncestral, Heun
 from carrara.sample.settings import SampleSettings
@@ -26,6 +27,7 @@ __all__ = [
     "DpmPpSde",
     "Euler",
     "EulerAncestral",
+    "Flowed",
     "Heun",
     "Karras",
     "Leading",
@@ -42,15 +44,19 @@ __all__ = [
     "UniPC",
     "Uniform",
     "clip",
+    "dequantized",
     "draws_for",
     "dynamic_threshold",
+    "first_level",
     "generate",
     "grid",
     "guide",
     "initial",
     "last",
+    "log_density",
     "method",
     "noise_for",
+    "rademacher",
     "sampler",
     "tiled",
     "walk",
