@@ -222,23 +222,49 @@ def edit(
 
 
 @app.command
-def evaluate(run: Run, /, *, metrics: str = "reconstruction") -> None:
+def evaluate(run: Run, /, *, metrics: str | None = None, report: bool = False) -> None:
     """Measures a run on its held-out data; numbers and pictures go to the run's evaluation/.
 
     Examples:
         carrara evaluate runs/photos --metrics reconstruction
         carrara evaluate runs/vae --metrics nll,reconstruction
+        carrara evaluate runs/photos --report
 
     Parameters
     ----------
     metrics
         With commas between. reconstruction: PSNR, SSIM, perceptual distance, rFID, rKID, and what the latents are like.
         nll: the bounds of a variational autoencoder, in nats. retrieval: whether pictures drawn for held-out captions
-        are nearest to the right ones.
+        are nearest to the right ones. reconstruction, if neither metrics nor a report is asked for.
+    report
+        Write one page about the run, with all that was measured so far, to its evaluation/report.html.
     """
-    from carrara.cli import commands
+    from carrara.cli import commands, looking
 
-    commands.evaluate(run, metrics)
+    if metrics is not None or not report:
+        commands.evaluate(run, metrics or "reconstruction")
+    if report:
+        looking.report_on(run)
+
+
+@app.command
+def compare(*runs: Path, out: Path = Path("runs/comparison.html")) -> None:
+    """Puts runs side by side: what differs in their recipes, how they learned, what was measured, what they make.
+
+    Examples:
+        carrara compare runs/cosine runs/linear
+        carrara compare runs/small runs/large --out small-or-large.html
+
+    Parameters
+    ----------
+    runs
+        Two runs' folders, or more.
+    out
+        Where to write the page.
+    """
+    from carrara.cli import looking
+
+    looking.compare(runs, out)
 
 
 @app.command
@@ -325,20 +351,30 @@ def inspect_data(path: str, /) -> None:
 
 
 @inspect.command(name="schedule")
-def inspect_schedule(name: str, /, *overrides: str) -> None:
-    """Says how a schedule destroys the data, and whether its end is noise.
+def inspect_schedule(
+    name: str, /, *overrides: str, steps: int | None = None, image: Path | None = None, out: Path | None = None
+) -> None:
+    """Says how a schedule destroys the data, whether its end is noise, and how many steps that takes; and draws it.
 
     Examples:
         carrara inspect schedule scaled_linear
-        carrara inspect schedule linear steps=250
+        carrara inspect schedule linear --steps 250
+        carrara inspect schedule cosine --image cat.png --out noised/
+        carrara inspect schedule runs/photos zero_terminal_snr=true
 
     Parameters
     ----------
     name
-        linear, scaled_linear, cosine, sigmoid, rectified_flow or ve.
+        linear, scaled_linear, cosine, sigmoid, rectified_flow or ve; or a run's folder.
     overrides
         Changes to the schedule, key=value.
+    steps
+        How many steps: T of a discrete schedule, and of the picture's way into noise.
+    image
+        The picture that becomes noise; a handwritten digit, if not given.
+    out
+        The folder for the pictures; runs/schedules/NAME, if not given.
     """
     from carrara.cli import looking
 
-    looking.schedule(name, overrides)
+    looking.schedule(name, overrides, steps, image, out)

@@ -1,29 +1,28 @@
-"""``carrara inspect``: what is in a run, in data, in a schedule."""
+"""``carrara inspect``: what is in a run, in data, in a schedule; and the pages about runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
 
 import torch
-from pydantic import TypeAdapter
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from carrara import recipe
+from carrara import pixels, recipe
 from carrara.autoencoder import LearnedStage
-from carrara.errors import unknown
+from carrara.evaluate import page
 from carrara.model import DiffusionModel
-from carrara.noise import AnySchedule, DiscreteSchedule, Schedule, prior_kl
-from carrara.recipe.sources import from_arguments, merge
+from carrara.noise import DiscreteSchedule, Schedule
+from carrara.recipe import build, health, report, schedules
 from carrara.train import checkpoint, read_log
 
 LONGEST = 200
 """Characters of a configuration that are shown."""
 
-console = Console(highlight=False, soft_wrap=True)
+COLOURS = {"good": "green", "note": "cyan", "warning": "yellow"}
 
-LEAK = 1e-4
-"""Nats per dimension that the last noised picture may still say about the data."""
+console = Console(highlight=False, soft_wrap=True)
 
 
 def run(folder: Path) -> None:
@@ -45,6 +44,9 @@ def run(folder: Path) -> None:
     _row("trained", f"{about.get('step', '?')} steps, {about.get('images', '?')} images")
     _history(folder)
     _checkpoints(folder)
+    for finding in health.examine(folder, model):
+        console.print(f"  [{COLOURS[finding.level]}]{finding.level:<13}[/]", end="")
+        console.print(finding.text, markup=False)
 
 
 def _latents(stage: LearnedStage, config: object) -> None:
@@ -80,11 +82,9 @@ def _history(folder: Path) -> None:
         )
         _row("loss", f"{first:.4f} in the first tenth, {last:.4f} in the last; {lines[-1]['seconds'] / 60:.1f} minutes")
     if measured := read_log(folder / "held_out.jsonl"):
-        levels = {name: value for name, value in measured[-1].items() if name != "step"}
-        _row(
-            "held out",
-            f"after step {measured[-1]['step']}: " + ", ".join(f"{n[5:]} {v:.4f}" for n, v in levels.items()),
-        )
+        values = {name.removeprefix("loss@"): value for name, value in measured[-1].items() if name != "step"}
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items() if value is not None)
+        _row("held out", f"after step {measured[-1]['step']}: {shown}")
 
 
 def _checkpoints(folder: Path) -> None:
@@ -106,37 +106,76 @@ def data(source: str) -> None:
         console.print(line, markup=False)
 
 
-def schedule(name: str, overrides: Sequence[str]) -> None:
-    """Says how a schedule destroys the data, and whether its end is noise."""
-    kinds = [TypeAdapter(member).json_schema()["properties"]["kind"]["const"] for member in get_args(AnySchedule)]
-    if name not in kinds:
-        raise unknown("schedule", name, kinds)
-    values: dict[str, Any] = {"model": {"schedule": {"kind": name}}, "train": {"steps": 1}}
-    layer = from_arguments([f"model.schedule.{override}" for override in overrides])
-    layer = type(layer)(values=merge(values, layer.values), places=layer.places)
-    chosen = recipe.parse(layer).model.schedule
-    console.print(f"[bold]{name}[/]  {TypeAdapter(type(chosen)).dump_python(chosen)}")
+def schedule(name: str, overrides: Sequence[str], steps: int | None, image: Path | None, out: Path | None) -> None:
+    """Says how a schedule destroys the data, whether its end is noise, and how many steps that takes; and draws it."""
+    chosen = schedules.named(name, overrides)
+    if steps is not None and isinstance(chosen, DiscreteSchedule):
+        chosen = schedules.named(name, [*overrides, f"steps={steps}"])
+    picture, times = schedules.picture(image), schedules.way(chosen, steps)
+    console.print(f"[bold]{name}[/]  {schedules.described(chosen)}")
     _table(chosen)
-    leak = prior_kl(chosen)
-    console.print(f"What x_1 still says about the data: {leak:.4e} nats per dimension (unit-variance data).")
-    console.print(_verdict(chosen, leak))
+    if isinstance(chosen, DiscreteSchedule):
+        _ends(chosen)
+    else:
+        console.print("It is a function of t: where it ends does not depend on the number of steps.")
+    console.print(schedules.verdict(chosen))
+    for path in _drawn(chosen, name, schedules.strip(picture, chosen, times), out):
+        console.print(f"Drawn in [bold]{path}[/]")
 
 
 def _table(chosen: Schedule) -> None:
     t = torch.linspace(0, 1, 11, dtype=torch.float64)
     alpha, sigma = chosen(t)
-    table = Table("t", "alpha", "sigma", "abar", "log10 SNR")
-    for row in zip(t, alpha, sigma, alpha**2, 2 * chosen.half_logsnr(t) / torch.tensor(10.0).log(), strict=True):
+    table = Table("t", "alpha", "sigma", "abar", "SNR in dB")
+    for row in zip(t, alpha, sigma, alpha**2, schedules.decibels(chosen, t), strict=True):
         table.add_row(*(f"{value.item():.6g}" for value in row))
     console.print(table)
 
 
-def _verdict(chosen: Schedule, leak: float) -> str:
-    if leak <= LEAK:
-        return f"Its end is noise: the leak is below {LEAK:g}."
-    if isinstance(chosen, DiscreteSchedule):
-        return (
-            f"It leaks: more than {LEAK:g}. Samples start from pure noise, which the model never saw, so their "
-            "brightness stays near the mean. Set zero_terminal_snr=true (with v or x0), or more steps or larger betas."
-        )
-    return f"It leaks: more than {LEAK:g}. Let its noise grow larger at the end."
+def _ends(chosen: DiscreteSchedule) -> None:
+    """How large T must be."""
+    table = Table("steps T", "abar at T", "SNR in dB", "leak in nats per dimension", "")
+    for at in schedules.ends(chosen):
+        own = "this one" if at.steps == chosen.steps else ""
+        table.add_row(f"{at.steps}", f"{at.abar:.4g}", f"{at.snr:.1f}", f"{at.leak:.2e}", own)
+    console.print("KL(x_T || N(0, I)) with other numbers of steps, for data of unit variance:")
+    console.print(table)
+    least = schedules.steps_needed(chosen)
+    enough = f"{least} steps or more" if least is not None else "no number of steps"
+    console.print(f"With {enough} it leaks at most {schedules.LEAK:g} nats per dimension.")
+    console.print("The end asks for no more. Steps back are nearly Gaussian if they are small: that may ask for more.")
+
+
+def _drawn(chosen: Schedule, name: str, strip: Image.Image, out: Path | None) -> Iterator[Path]:
+    """Where the pictures are: in a folder of the user's nothing is overwritten, in the schedule's own it is."""
+    label = Path(name).name
+    folder = out or Path("runs") / "schedules" / label
+    amounts, ratio = schedules.charts(chosen, label)
+    for file, image in (
+        ("amounts.png", amounts.picture()),
+        ("snr.png", ratio.picture()),
+        ("noising.png", strip),
+    ):
+        yield pixels.save_png(image, folder / file, overwrite=out is None)
+
+
+def report_on(folder: Path) -> None:
+    """Writes a page about a run."""
+    console.print(f"Report in [bold]{report.report(folder, build.device())}[/]: open it in a browser")
+
+
+def compare(folders: Sequence[Path], out: Path) -> None:
+    """Puts runs side by side."""
+    found = report.compare(folders, build.device(), out)
+    for table in found.tables:
+        _show(table)
+    console.print(f"Side by side, with pictures and curves, in [bold]{found.path}[/]: open it in a browser")
+
+
+def _show(shown: page.Table) -> None:
+    table = Table(title=shown.caption, title_justify="left")
+    for heading in shown.head:
+        table.add_column(heading, overflow="fold")
+    for row in shown.rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
