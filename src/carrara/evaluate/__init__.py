@@ -1,27 +1,60 @@
 """How good a model is: numbers that name what they looked at."""
 
-from carrara.evaluate.features import Features, extract, extractor
-from carrara.evaluate.frechet import Moments, frechet_bias, frechet_distance, moments
-from carrara.evaluate.kernel import Estimate, kernel_distance, kernel_distance_of_subsets
+from carrara.evaluate.bootstrap import Resampled, bootstrap
+from carrara.evaluate.features import Features, extract
+from carrara.evaluate.frechet import (
+    Moments,
+    frechet_bias,
+    frechet_distance,
+    frechet_distance_of_sets,
+    moments,
+)
+from carrara.evaluate.inception import InceptionFeatures, inception_score
+from carrara.evaluate.kernel import Estimate, cmmd, kernel_distance, kernel_distance_of_subsets
+from carrara.evaluate.memorisation import Memorisation, closest_pairs, memorisation
+from carrara.evaluate.networks import extractor
+from carrara.evaluate.precision import PrecisionRecall, precision_recall
 from carrara.evaluate.reconstruction import ReconstructionReport, active_channels, psnr, reconstruction, ssim
+from carrara.evaluate.reference import Reference
 from carrara.evaluate.retrieval import Retrieval, retrieval
+from carrara.evaluate.scores import SAMPLE_METRICS, SampleMetrics, Score, sample_metrics
+from carrara.evaluate.vision import ClipFeatures, DinoFeatures, clip_score
 
 __all__ = [
+    "SAMPLE_METRICS",
+    "ClipFeatures",
+    "DinoFeatures",
     "Estimate",
     "Features",
+    "InceptionFeatures",
+    "Memorisation",
     "Moments",
+    "PrecisionRecall",
     "ReconstructionReport",
+    "Reference",
+    "Resampled",
     "Retrieval",
+    "SampleMetrics",
+    "Score",
     "active_channels",
+    "bootstrap",
+    "clip_score",
+    "closest_pairs",
+    "cmmd",
     "extract",
     "extractor",
     "frechet_bias",
     "frechet_distance",
+    "frechet_distance_of_sets",
+    "inception_score",
     "kernel_distance",
     "kernel_distance_of_subsets",
+    "memorisation",
     "moments",
+    "precision_recall",
     "psnr",
     "reconstruction",
     "retrieval",
+    "sample_metrics",
     "ssim",
 ]

@@ -4,8 +4,10 @@ A Fréchet or kernel distance means nothing without the network, the size that p
 many there were; so ``Features.name`` goes wherever such a number goes.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import final
 
 import torch
@@ -13,7 +15,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from carrara.autoencoder.efficientnet import RESOLUTION, WIDTH, efficientnet_lite0
-from carrara.errors import unknown
 from carrara.pixels import Pictures
 
 Vectors = Float[Tensor, "B D"]
@@ -39,6 +40,21 @@ class Features(nn.Module, ABC):
             UserError: the network cannot take such pictures.
         """
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self._tensors()).device
+
+    def fingerprint(self) -> str:
+        """Identifies the network: 16 hexadecimal digits over its name and all of its numbers."""
+        digest = hashlib.blake2b(self.name.encode(), digest_size=8)
+        for tensor in self._tensors():
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def _tensors(self) -> Iterator[Tensor]:
+        return chain(self.parameters(), self.buffers())
+
 
 @final
 class EfficientNetFeatures(Features):
@@ -63,24 +79,6 @@ class EfficientNetFeatures(Features):
             return self.network.pooled(pixels.float(), self.size)
 
 
-_NETWORKS = {"efficientnet-lite0": EfficientNetFeatures}
-
-
-def extractor(name: str = "efficientnet-lite0", size: int = RESOLUTION) -> Features:
-    """Makes the features of this name.
-
-    Args:
-        name: of the network.
-        size: in pixels, that pictures are brought to.
-
-    Raises:
-        UserError: no such network, or its weights are not there.
-    """
-    if name not in _NETWORKS:
-        raise unknown("features", name, _NETWORKS)
-    return _NETWORKS[name](size)
-
-
 @torch.no_grad()
 def extract(features: Features, batches: Iterable[Float[Tensor, "_ C H W"]]) -> Iterator[Vectors]:
     """Features batch by batch, on the CPU; nothing is kept, so that memory stays the same and a caller can count.
@@ -89,6 +87,6 @@ def extract(features: Features, batches: Iterable[Float[Tensor, "_ C H W"]]) -> 
         features: of whom.
         batches: pictures (B, C, H, W) in [-1, 1], on any device.
     """
-    device = next(features.buffers()).device
+    device = features.device
     for pixels in batches:
         yield features(pixels.to(device)).cpu()

@@ -12,7 +12,10 @@ covariance S, against that Gaussian, has on average not 0 but, with the eigenval
 .. math:: b \approx \tfrac1n \Big[ \tfrac32 \sum_i \lambda_i
           + \tfrac12 \sum_{i \ne j} \frac{\lambda_i \lambda_j}{\lambda_i + \lambda_j} \Big]                         (3)
 
-which is why two such distances compare only at the same n.
+which is why two such distances compare only at the same n. Of sets with no more vectors than numbers in each, with
+their deviations from the mean U (n_1 x D) and V (n_2 x D), over sqrt(n_1 - 1) and sqrt(n_2 - 1), the smaller problem is
+
+.. math:: \operatorname{tr} (S_1 S_2)^{1/2} = \sum_i s_i, \quad s_i \text{ the singular values of } U V^T.           (4)
 """
 
 from collections.abc import Iterable
@@ -68,10 +71,29 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return max(0.0, ((a.mean - b.mean).square().sum() + spread).item())
 
 
+def _deviations(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of vectors (n, D), and U of equation (4)."""
+    mean = x.mean(0)
+    return mean, (x - mean) / (len(x) - 1) ** 0.5
+
+
 def _roots(eigenvalues: Tensor) -> Tensor:
     """Square roots; of what is 0 but for rounding, which fewer vectors than numbers in each leave many of, 0."""
     rounding = len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps * eigenvalues.max()
     return torch.where(eigenvalues > rounding, eigenvalues, 0).sqrt()
+
+
+def frechet_distance_of_sets(x: Float[Tensor, "M D"], y: Float[Tensor, "N D"]) -> float:
+    """Equation (1) for features (m, D) and (n, D), by (2) or (4), whichever is less work.
+
+    Raises:
+        ValueError: fewer than two vectors of either.
+    """
+    if min(len(x), len(y)) < 2 or max(len(x), len(y)) > x.shape[1]:
+        return frechet_distance(moments([x]), moments([y]))
+    (m, u), (n, v) = (_deviations(z.double()) for z in (x, y))
+    overlap = torch.linalg.svdvals(u @ v.T).sum()
+    return max(0.0, ((m - n).square().sum() + u.square().sum() + v.square().sum() - 2 * overlap).item())
 
 
 def frechet_bias(covariance: Covariance, count: int) -> float:

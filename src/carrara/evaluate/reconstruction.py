@@ -25,9 +25,10 @@ from torch import Tensor
 from carrara.autoencoder import FirstStage, LayeredVae, Perceptual, Vq
 from carrara.autoencoder.efficientnet import as_colour
 from carrara.errors import UserError
-from carrara.evaluate.features import Features, extractor
+from carrara.evaluate.features import Features
 from carrara.evaluate.frechet import frechet_distance, moments
 from carrara.evaluate.kernel import kernel_distance
+from carrara.evaluate.networks import extractor
 from carrara.pixels import Pictures, grid
 from carrara.seeds import Draws
 from carrara.shapes import PerSample

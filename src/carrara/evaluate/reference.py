@@ -1,0 +1,124 @@
+"""Features of a data set, computed once and kept: half of the work of every metric.
+
+They lie in a folder that is named by its key, a hash of all that the numbers depend on, so that it is never stale:
+
+reference/<key>/00000.safetensors    features of the first 2048 pictures, float32; 00001 has the next, and so on
+
+A file is written whole or not at all; what was computed before an interruption stays. Nothing here deletes anything.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from carrara.data import Dataset, Transform, batch_of, fingerprint
+from carrara.errors import UserError
+from carrara.evaluate.features import Features, extract
+from carrara.pixels import replacing
+
+FORMAT = 1
+"""Of the files and of what is computed; a part of the key."""
+SHARD = 2048
+"""Pictures of a file: what an interruption costs at most."""
+_TOGETHER = 32
+
+
+@final
+class Reference:
+    """The features of a data set. A picture that cannot be read has those of the next one, as in training.
+
+    Args:
+        features: on its device.
+        dataset: of pictures.
+        transform: as in training; nothing is cropped or mirrored at random here.
+        folder: where they are kept, for the next time.
+        split: what part of the data this is, for the record: ``train`` or ``held out``.
+
+    Attributes:
+        key: what the folder is named by: 16 hexadecimal digits.
+        name: whose features of how many pictures.
+
+    Raises:
+        UserError: there are no pictures.
+    """
+
+    def __init__(
+        self, features: Features, dataset: Dataset, transform: Transform, folder: Path, *, split: str = "all"
+    ) -> None:
+        if not len(dataset):
+            raise UserError("there are no pictures to compare with: hold some of the data out, with data.held_out")
+        self._features, self._dataset, self._transform = features, dataset, transform.plain()
+        parts = (FORMAT, features.fingerprint(), features.name, repr(self._transform), fingerprint(dataset), split)
+        self.key = hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+        self.name = f"{features.name}; {len(dataset)} pictures of {dataset.info.name} ({split})"
+        self._folder = folder / self.key
+
+    def complete(self) -> Iterator[tuple[int, int]]:
+        """Computes what is not there yet; yields how many pictures of how many are done. Memory holds one file's.
+
+        Raises:
+            UserError: the disk is full, or no picture can be read.
+        """
+        for number, examples in enumerate(self._shards()):
+            done = examples[0]
+            if not _is_whole(path := self._path(number), len(examples)):
+                parts: list[Tensor] = []
+                for vectors in extract(self._features, self._pictures(examples)):
+                    parts.append(vectors.float())
+                    done += len(vectors)
+                    yield done, len(self._dataset)
+                _save(path, torch.cat(parts))
+            yield examples[-1] + 1, len(self._dataset)
+
+    def batches(self) -> Iterator[Float[Tensor, "_ D"]]:
+        """The features, in the data set's order, file by file; what is not there yet is computed.
+
+        Raises:
+            UserError: as ``complete``.
+        """
+        for _ in self.complete():
+            pass
+        for number, _ in enumerate(self._shards()):
+            with safe_open(self._path(number), framework="pt") as file:
+                yield file.get_tensor("features")
+
+    def vectors(self) -> Float[Tensor, "N D"]:
+        """All of them."""
+        return torch.cat(list(self.batches()))
+
+    def _shards(self) -> list[range]:
+        count = len(self._dataset)
+        return [range(first, min(first + SHARD, count)) for first in range(0, count, SHARD)]
+
+    def _pictures(self, examples: Sequence[int]) -> Iterator[Tensor]:
+        for first in range(0, len(examples), _TOGETHER):
+            yield batch_of(self._dataset, self._transform, examples[first : first + _TOGETHER]).x
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:05}.safetensors"
+
+
+def _is_whole(path: Path, count: int) -> bool:
+    try:
+        file: Any
+        with safe_open(path, framework="pt") as file:
+            return file.get_slice("features").get_shape()[0] == count
+    except (OSError, SafetensorError):
+        return False
+
+
+def _save(path: Path, vectors: Tensor) -> None:
+    try:
+        with replacing(path) as file:
+            file.write(save({"features": vectors}))
+    except OSError as error:
+        raise UserError(
+            f"'{path}' could not be saved ({error}): make room on the disk and run the same command to go on"
+        ) from error
