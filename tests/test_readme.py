@@ -39,7 +39,7 @@ def test_the_way_on_with_own_pictures(photos: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(photos.parent)
     lines = re.findall(r"^    (carrara .*)$", README, re.MULTILINE)
     assert [line.split()[1] for line in lines] == [
-        *("inspect", "train", "sample", "train", "evaluate", "distill"),
+        *("inspect", "train", "sample", "evaluate", "train", "evaluate", "distill"),
         *("train", "sample"),
     ]
     brief = "train.steps=1 train.batch=2 preview.every=0"

@@ -296,13 +296,14 @@ def test_the_variance_that_is_learned_is_the_right_one(loss: Loss) -> None:
     """beta, where data have unit variance: v = 1."""
     network = Sure(Linear(), Eps(), 1.0, 0.0)
     trained = objective(network, Linear(), Eps(), loss=loss)
-    optimizer = torch.optim.Adam([network.v], lr=0.05)
-    for step in range(250):
+    optimizer, seen = torch.optim.Adam([network.v], lr=0.05), list[float]()
+    for step in range(300):
         batch = gaussian_batch(256, 8, 1.0, first=256 * step)
         optimizer.zero_grad()
         trained(batch, "main", Draws(0, batch.position, step)).per_sample.mean().backward()
         optimizer.step()
-    assert network.v.item() == pytest.approx(1.0, abs=0.1)
+        seen.append(network.v.item())
+    assert sum(seen[-150:]) / 150 == pytest.approx(1.0, abs=0.1)
 
 
 def test_the_bound_s_gradient_in_the_hybrid_loss_reaches_the_variance_alone() -> None:

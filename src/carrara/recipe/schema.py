@@ -127,8 +127,8 @@ class DiffusionSettings:
         times: where in time to train.
         weighting: how much each noise level counts.
         drop: probability that a condition is dropped, which guidance needs.
-        loss: ``simple``; ``hybrid``, for which the network also learns the reverse variance, from the variational bound;
-            or the ``bound`` itself.
+        loss: ``simple``; ``hybrid``, where the network also learns the reverse variance, from the variational bound; or
+            the ``bound`` itself.
     """
 
     kind: Literal["diffusion"] = "diffusion"

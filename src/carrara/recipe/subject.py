@@ -1,0 +1,190 @@
+"""A run that is measured: its model, its data, its samples and their features, each made when it is first asked for."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from carrara import evaluate
+from carrara.conditioning import TextConditioner
+from carrara.data import Dataset, Transform, batch_of, spread
+from carrara.errors import UserError
+from carrara.evaluate import Features, Reference
+from carrara.model import AnyModel, DiffusionModel
+from carrara.recipe import build
+from carrara.recipe.latents import captioned, captions_for
+from carrara.recipe.loading import load
+from carrara.recipe.sampling import cycled
+from carrara.recipe.schema import Recipe
+from carrara.task import generate
+from carrara.types import Batch
+
+BATCH = 32
+
+Part = Literal["train", "held out"]
+"""Of the data."""
+Watch = Callable[[Iterable[int], int, str], Iterable[int]]
+"""Passes on how many of so many are done, of what; a progress bar, for example."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one metric found.
+
+    Attributes:
+        lines: for a terminal.
+        data: the same as JSON.
+        picture: for those who would rather look.
+    """
+
+    lines: list[str]
+    data: dict[str, Any]
+    picture: Image.Image | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How to measure.
+
+    Attributes:
+        samples: how many are drawn, for metrics of samples.
+        features: what these look at; see ``evaluate.extractor``.
+        seed: of the first sample, and of the noise.
+        watch: what is done on the way.
+    """
+
+    samples: int = 1000
+    features: str = "efficientnet-lite0"
+    seed: int = 0
+    watch: Watch = lambda done, total, what: done
+
+    def __post_init__(self) -> None:
+        if self.samples < 2:
+            raise UserError(f"metrics of samples need 2 of them or more, not {self.samples}: 1000 are usual")
+
+
+class Subject:
+    """A run that is measured.
+
+    Args:
+        folder: the run's.
+        model: its, on its device.
+        how: to measure.
+    """
+
+    def __init__(self, folder: Path, model: AnyModel, how: How) -> None:
+        self.folder, self.model, self.how = folder, model, how
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The run's.
+
+        Raises:
+            UserError: there is none.
+        """
+        if not (self.folder / "recipe.yaml").is_file():
+            raise UserError(f"'{self.folder}' has no recipe.yaml, which says what its data are: name a run's folder")
+        return load(self.folder / "recipe.yaml")
+
+    @cached_property
+    def parts(self) -> dict[Part, Dataset]:
+        """The data that were trained on, and those held out: the same ones, where none were."""
+        training, held_out = build.parts(self.recipe, build.dataset(self.recipe))
+        table = captions_for(self.model, self.folder)
+        seen = captioned(training, table)
+        return {"train": seen, "held out": captioned(held_out, table) if len(held_out) else seen}
+
+    @property
+    def held_out(self) -> Dataset:
+        """The data that were held out, or what was trained on where nothing was."""
+        return self.parts["held out"]
+
+    @cached_property
+    def transform(self) -> Transform | None:
+        """What brings pictures to the model's shape; None for points."""
+        return build.transform(self.recipe)
+
+    def batches(self, part: Part = "held out", what: str = "measuring", most: int | None = None) -> Iterator[Batch]:
+        """All examples of a part, or ``most`` from all over it, on the model's device."""
+        data = self.parts[part]
+        chosen = spread(len(data) if most is None else most, len(data))
+        firsts = range(0, len(chosen), BATCH)
+        for first in self.how.watch(firsts, len(firsts), what):
+            yield batch_of(data, self.transform, chosen[first : first + BATCH]).to(self.model.device)
+
+    @cached_property
+    def features(self) -> Features:
+        """What metrics of samples look at.
+
+        Raises:
+            UserError: samples are no pictures, or there is no such network.
+        """
+        if len(self.model.shape) != 3:
+            raise UserError("metrics of samples look at pictures, and this run makes points: --metrics nll measures it")
+        return evaluate.extractor(self.how.features).to(self.model.device)
+
+    def vectors(self, part: Part) -> Tensor:
+        """The features of a part of the data, (N, D); kept in the run for the next time."""
+        features, kept = self.features, self.folder / "evaluation" / "reference"
+        assert self.transform is not None
+        reference = Reference(features, self.parts[part], self.transform, kept, split=part)
+        total = len(self.parts[part])
+        for _ in self.how.watch((done for done, _ in reference.complete()), total, f"features of the {part} data"):
+            pass
+        return reference.vectors()
+
+    def drawn(self, part: Part = "held out") -> Tensor:
+        """The features of samples, (N, D): of the captions of this part of the data, where the model reads captions."""
+        key: Part = part if self._reads else "held out"
+        if key not in self._drawn:
+            self._drawn[key] = torch.cat(list(self._extracted(self.wishes(key))))
+        return self._drawn[key]
+
+    @cached_property
+    def _drawn(self) -> dict[Part, Tensor]:
+        return {}
+
+    @property
+    def _reads(self) -> bool:
+        return isinstance(self.model, DiffusionModel) and isinstance(self.model.conditioner, TextConditioner)
+
+    def wishes(self, part: Part) -> list[str | None]:
+        """What samples are asked to show: captions from all over a part of the data, or each class in turn."""
+        if not self._reads:
+            return cycled(self.model, self.how.samples)
+        data = self.parts[part]
+        said = [data.captions(k)[0] for k in spread(self.how.samples, len(data)) if data.captions(k)]
+        if not said:
+            raise UserError(f"'{self.folder}' reads captions, and its {part} data have none to draw")
+        return [said[k % len(said)] for k in range(self.how.samples)]
+
+    def pictures(self, wishes: list[str | None], seeds: list[int]) -> Iterator[Tensor]:
+        """Samples, as the model draws them unless told otherwise, a batch at a time, on the CPU."""
+        model = self.model
+        if not isinstance(model, DiffusionModel):
+            raise UserError(f"'{self.folder}' is an autoencoder: --metrics reconstruction,nll measure it, not samples")
+        for at in generate(model, wishes, seeds, model.settings(), batch=2 * BATCH):
+            if at.pixels is not None:
+                yield at.pixels.cpu()
+
+    def _extracted(self, wishes: list[str | None]) -> Iterator[Tensor]:
+        """Features of samples; the pictures themselves are forgotten."""
+        done, seeds = 0, list(range(self.how.seed, self.how.seed + len(wishes)))
+        batches: list[Tensor] = []
+
+        def drawing() -> Iterator[int]:
+            nonlocal done
+            features = self.features
+            for x in self.pictures(wishes, seeds):
+                batches.extend(evaluate.extract(features, x.split(BATCH)))
+                done += len(x)
+                yield done
+
+        for _ in self.how.watch(drawing(), len(wishes), "drawing samples"):
+            yield from batches
+            batches.clear()
