@@ -126,6 +126,7 @@ def test_memorisation_with_pictures_and_losses(digits: Path) -> None:
     [
         ("kidd", {}, "kid"),
         ("cmmd", {"samples": 24}, "CLIP"),
+        ("clip_score", {"samples": 24}, "clip:FOLDER"),
         ("kid", {"samples": 5}, "too few"),
         ("kid", {"samples": 24, "features": "clip"}, "clip:FOLDER"),
         ("kid", {"samples": 1}, "2 of them or more"),

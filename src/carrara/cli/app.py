@@ -246,11 +246,11 @@ def evaluate(
         With commas between. reconstruction: PSNR, SSIM, perceptual distance, rFID, rKID, and what the latents are like.
         nll: the variational bound, in bits per dimension; of a variational autoencoder in nats. flow: the likelihood by
         the probability flow, which takes longer. kid, fid, prdc (precision, recall, density, coverage), cmmd, is:
-        samples against held-out pictures. memorisation: whether samples repeat training pictures. retrieval: whether
-        pictures drawn for held-out captions are nearest to the right ones. reconstruction, if neither metrics nor a
-        report is asked for.
+        samples against held-out pictures. clip_score: samples against their captions. memorisation: whether samples
+        repeat training pictures. retrieval: whether pictures drawn for held-out captions are nearest to the right ones.
+        reconstruction, if neither metrics nor a report is asked for.
     samples
-        How many to draw, for kid, fid, prdc, cmmd, is and memorisation.
+        How many to draw, for kid, fid, prdc, cmmd, is, clip_score and memorisation.
     features
         What these look at: efficientnet-lite0, inception:FILE, clip:FOLDER or dinov2:FOLDER.
     report

@@ -12,7 +12,7 @@ from carrara.autoencoder.hierarchical import GaussianNoise
 from carrara.conditioning import TextConditioner
 from carrara.data import batch_of, contents, spread
 from carrara.errors import UserError
-from carrara.evaluate import SAMPLE_METRICS, psnr, sample_metrics
+from carrara.evaluate import SAMPLE_METRICS, ClipFeatures, clip_score, psnr, sample_metrics
 from carrara.model import DiffusionModel
 from carrara.noise import bits_per_dim
 from carrara.objective.elbo import active_units, bound, elbo
@@ -180,6 +180,21 @@ def of_samples(name: str) -> Callable[[Subject], Measured]:
     return measured
 
 
+def heard(subject: Subject) -> Measured:
+    """Whether samples show what held-out captions say, in the eyes of CLIP."""
+    features = subject.features
+    if not isinstance(features, ClipFeatures):
+        raise UserError("a CLIP score is of CLIP's features alone: give --features clip:FOLDER")
+    if not subject.reads:
+        raise UserError(f"'{subject.folder}' does not read captions, so there is nothing to compare its samples with")
+    wishes = [wish or "" for wish in subject.wishes("held out")]
+    score = clip_score(subject.drawn(), features.texts(wishes))
+    return Measured(
+        lines=[f"CLIP score    {score.value:.2f} ± {score.error:.2g}    {len(wishes)} samples of held-out captions"],
+        data={"clip_score": asdict(score), "fake": len(wishes), "features": features.name},
+    )
+
+
 def memorised(subject: Subject) -> Measured:
     """Whether samples repeat training pictures, and how much lower the loss is on these than on held-out ones."""
     model = subject.model
@@ -230,6 +245,7 @@ METRICS: Mapping[str, Callable[[Subject], Measured]] = {
     "nll": likelihood,
     "flow": flow,
     "retrieval": found,
+    "clip_score": heard,
     "memorisation": memorised,
     **{name: of_samples(name) for name in SAMPLE_METRICS},
 }

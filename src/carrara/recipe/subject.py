@@ -140,7 +140,7 @@ class Subject:
 
     def drawn(self, part: Part = "held out") -> Tensor:
         """The features of samples, (N, D): of the captions of this part of the data, where the model reads captions."""
-        key: Part = part if self._reads else "held out"
+        key: Part = part if self.reads else "held out"
         if key not in self._drawn:
             self._drawn[key] = torch.cat(list(self._extracted(self.wishes(key))))
         return self._drawn[key]
@@ -150,12 +150,13 @@ class Subject:
         return {}
 
     @property
-    def _reads(self) -> bool:
+    def reads(self) -> bool:
+        """Whether the model is told captions."""
         return isinstance(self.model, DiffusionModel) and isinstance(self.model.conditioner, TextConditioner)
 
     def wishes(self, part: Part) -> list[str | None]:
         """What samples are asked to show: captions from all over a part of the data, or each class in turn."""
-        if not self._reads:
+        if not self.reads:
             return cycled(self.model, self.how.samples)
         data = self.parts[part]
         said = [data.captions(k)[0] for k in spread(self.how.samples, len(data)) if data.captions(k)]
