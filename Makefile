@@ -52,7 +52,7 @@ $(BIN)/python:
 
 .venv/.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing Carrara into .venv; the first time this takes a few minutes"
-	$(INSTALL) '.[openmoji,text]'
+	$(INSTALL) '.[openmoji,text,metrics]'
 	@touch $@
 
 .venv/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python

@@ -33,6 +33,7 @@ WHITE = (255, 255, 255)
 _CHUNK = "carrara"
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow has it
 _VISIBLE = 96  # the size that a small sample is enlarged to in a grid
+_LABEL = 48  # characters beside a row
 
 
 def largest(dtype: np.dtype[Any]) -> float:
@@ -150,6 +151,7 @@ def _labelled(
 ) -> Image.Image:
     if not rows and not columns:
         return sheet
+    rows, columns = [_brief(text) for text in rows], [_brief(text) for text in columns]
     font = ImageFont.load_default(12)
     margin = 6 + math.ceil(max((font.getlength(text) for text in rows), default=-6))
     above = 18 if columns else 0
@@ -163,6 +165,12 @@ def _labelled(
     for k, text in enumerate(columns):
         draw.text((margin + pad + (k + 0.5) * step[1], above / 2 + 1), text, black, font, anchor="mm")
     return page
+
+
+def _brief(text: str) -> str:
+    """What has room beside a picture."""
+    first = text.strip().partition("\n")[0]
+    return first if len(first) <= _LABEL else f"{first[: _LABEL - 3]}..."
 
 
 def fresh(path: Path) -> Path:

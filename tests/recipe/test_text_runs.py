@@ -161,7 +161,7 @@ def test_a_shipped_model_is_known_by_name(run: Path, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     model = open_model(Path("mine"))
     assert model.digest() == small.digest()
-    assert working_folder(Path("mine")) == Path("runs/mine")
+    assert working_folder(Path("mine")) == Path("runs/mine-shipped")
     assert working_folder(run) == run
     original = open_model(run)
     for a, b in zip(model.parameters(), original.parameters(), strict=True):

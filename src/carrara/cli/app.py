@@ -21,7 +21,7 @@ app = App(
 inspect = App(name="inspect", help="Look into a run, a noise schedule, or data.")
 app.command(inspect)
 
-Run = Annotated[Path, Parameter(help="A run's folder.")]
+Run = Annotated[Path, Parameter(help="A run's folder, its best/, a checkpoint in it, or the name of a model that ships.")]
 Count = Annotated[int | None, Parameter(name=["--count", "-n"])]
 
 
@@ -229,6 +229,7 @@ def evaluate(
     metrics: str | None = None,
     samples: int = 1000,
     features: str = "efficientnet-lite0",
+    exact: bool = False,
     report: bool = False,
 ) -> None:
     """Measures a run on its held-out data; numbers and pictures go to the run's evaluation/.
@@ -244,22 +245,25 @@ def evaluate(
     ----------
     metrics
         With commas between. reconstruction: PSNR, SSIM, perceptual distance, rFID, rKID, and what the latents are like.
-        nll: the variational bound, in bits per dimension; of a variational autoencoder in nats. flow: the likelihood by
-        the probability flow, which takes longer. kid, fid, prdc (precision, recall, density, coverage), cmmd, is:
-        samples against held-out pictures. clip_score: samples against their captions. memorisation: whether samples
-        repeat training pictures. retrieval: whether pictures drawn for held-out captions are nearest to the right ones.
-        reconstruction, if neither metrics nor a report is asked for.
+        nll: the variational bound, in bits per dimension; of a variational autoencoder also in nats. flow: the
+        likelihood by the probability flow, which takes longer. kid, fid, prdc (precision, recall, density, coverage):
+        samples against held-out pictures; so do is, with inception:FILE, and cmmd, with clip:FOLDER. clip_score:
+        samples against their captions, with clip:FOLDER. memorisation: whether samples repeat training pictures.
+        retrieval: whether pictures drawn for 100 held-out captions are nearest to the right ones. If neither metrics
+        nor a report is asked for: reconstruction of an autoencoder, nll of all other runs.
     samples
         How many to draw, for kid, fid, prdc, cmmd, is, clip_score and memorisation.
     features
         What these look at: efficientnet-lite0, inception:FILE, clip:FOLDER or dinov2:FOLDER.
+    exact
+        The variational bound with all of its terms, each in the numbers and in a picture; else 64 of them are drawn.
     report
         Write one page about the run, with all that was measured so far, to its evaluation/report.html.
     """
     from carrara.cli import commands, looking
 
     if metrics is not None or not report:
-        commands.evaluate(run, metrics or "reconstruction", samples, features)
+        commands.evaluate(run, metrics, samples, features, exact)
     if report:
         looking.report_on(run)
 

@@ -1,6 +1,6 @@
 """What the commands do."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,11 +172,14 @@ def edit(folder: Path, what: Edit, images: Sequence[Path], out: Path | None, ste
     console.print(f"{len(paths)} {'picture' if len(paths) == 1 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
 
 
-def evaluate(folder: Path, metrics: str, samples: int, features: str) -> None:
+def evaluate(folder: Path, metrics: str | None, samples: int, features: str, exact: bool) -> None:
     """Measures a run."""
     from carrara.recipe.evaluation import How, measure_run
 
-    how = How(samples=samples, features=features, watch=lambda done, total, what: counted(done, total, what, console))
+    def watch(done: Iterable[int], total: int, what: str) -> Iterable[int]:
+        return counted(done, total, what, console)
+
+    how = How(samples=samples, features=features, exact=exact, watch=watch)
     for measured, paths in measure_run(folder, metrics, build.device(), how):
         for line in measured.lines:
             console.print(line, markup=False)

@@ -93,7 +93,10 @@ def counted(done: Iterable[int], total: int, what: str, console: Console) -> Ite
     """Passes on how many of ``total`` are done, and shows it."""
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
+        task, line = bar.add_task(what, total=total), monotonic()
         for at in done:
             yield at
             bar.update(task, completed=at)
+            if not console.is_terminal and monotonic() - line > LINE_EVERY:
+                line = monotonic()
+                console.print(f"{at / total:4.0%}  {what}: {at} of {total}")

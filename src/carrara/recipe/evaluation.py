@@ -9,27 +9,28 @@ import torch
 from carrara import pixels
 from carrara.errors import unknown
 from carrara.recipe.folder import open_model
-from carrara.recipe.measures import METRICS
+from carrara.recipe.measures import METRICS, usual
 from carrara.recipe.subject import How, Measured, Subject
 
 
 def measure_run(
-    folder: Path, metrics: str, device: torch.device, how: How | None = None
+    folder: Path, metrics: str | None, device: torch.device, how: How | None = None
 ) -> Iterator[tuple[Measured, list[Path]]]:
     """Measures a run, and writes each metric to its ``evaluation/``.
 
     Args:
-        metrics: names, with commas between.
+        metrics: names, with commas between; None is the reconstruction of an autoencoder, and the likelihood of others.
         how: to measure.
 
     Raises:
         UserError: an unknown metric, or one that the run does not have; its data are gone.
     """
-    names = metrics.split(",")
+    names = metrics.split(",") if metrics else []
     for name in names:
         if name not in METRICS:
             raise unknown("metric", name, METRICS)
     subject = Subject(folder, open_model(folder).to(device), how or How())
+    names = names or [usual(subject)]
     for name in names:
         measured = METRICS[name](subject)
         yield measured, _written(folder / "evaluation" / name, measured)

@@ -52,6 +52,12 @@ def located(path: Path) -> Path:
     return path if path.is_dir() else shipped(path) or path
 
 
+def run_of(path: Path) -> Path | None:
+    """The run that a model's folder is or belongs to, as ``best/`` and ``checkpoints/step-N`` do; None if to none."""
+    above = path.resolve().parents
+    return next((run for run in (path, *above[:2]) if (run / "recipe.yaml").is_file()), None)
+
+
 def attach_decoder(model: AnyModel, run: Path) -> None:
     """Gives the model the decoder that was distilled in ``run``, if there is one and it is this first stage's."""
     folder = located(run) / TINY

@@ -1,9 +1,12 @@
 """The metrics of ``carrara evaluate``: each takes a run that is measured and says what it found."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from carrara import evaluate, pixels, plots
@@ -27,6 +30,10 @@ IMPORTANCE = 64
 """K of the importance-weighted bound of a VAE."""
 RETRIEVED = 100
 """Pictures among which the right one is looked for."""
+EVALUATIONS = 64
+"""Terms of the variational bound that are drawn for each example."""
+FEW = 16
+"""Dimensions up to which the trace of the probability flow is computed exactly."""
 COMPARED = 512
 """Examples of each part, whose losses are compared."""
 
@@ -88,12 +95,13 @@ def _elbo(subject: Subject, vae: LayeredVae) -> Measured:
 
 def _variational(subject: Subject, model: DiffusionModel) -> Measured:
     """The variational bound, of latents within the autoencoder's."""
-    scale = _scale(subject, model)
+    scale, evaluations = _scale(subject, model), None if subject.how.exact else EVALUATIONS
     costs = [
-        diffusion_bound(model, batch, Draws(subject.how.seed, batch.position), scale=scale)
+        diffusion_bound(model, batch, Draws(subject.how.seed, batch.position), scale=scale, evaluations=evaluations)
         for batch in subject.batches(what="variational bound")
     ]
-    return _code_length("nll", "variational bound", subject, costs)
+    method = "all terms" if evaluations is None else f"{evaluations} of its terms, drawn for each example"
+    return _code_length(f"variational bound, {method}", subject, costs)
 
 
 def flow(subject: Subject) -> Measured:
@@ -103,12 +111,12 @@ def flow(subject: Subject) -> Measured:
             f"'{subject.folder}' does not diffuse, so it has no probability flow: --metrics nll measures it"
         )
     model = subject.model
-    scale = _scale(subject, model)
+    scale, probes = _scale(subject, model), None if math.prod(model.latent_shape) <= FEW else 1
     costs = [
-        flow_bound(model, batch, Draws(subject.how.seed, batch.position), scale=scale)
+        flow_bound(model, batch, Draws(subject.how.seed, batch.position), scale=scale, probes=probes)
         for batch in subject.batches(what="probability flow")
     ]
-    return _code_length("flow", "probability flow", subject, costs)
+    return _code_length(f"probability flow, trace {'exact' if probes is None else 'estimated'}", subject, costs)
 
 
 def _scale(subject: Subject, model: DiffusionModel) -> float | None:
@@ -116,15 +124,19 @@ def _scale(subject: Subject, model: DiffusionModel) -> float | None:
     return decoder_scale(model, subject.batches(what="decoder scale")) if isinstance(model.first_stage, Kl) else None
 
 
-def _code_length(name: str, method: str, subject: Subject, costs: list[CodeLength]) -> Measured:
+def _code_length(method: str, subject: Subject, costs: list[CodeLength]) -> Measured:
     bits = {part: torch.cat([cost.bits[part].cpu() for cost in costs]).double() for part in costs[0].bits}
     count, unit = len(bits["total"]), "bits/dim" if len(subject.model.shape) == 3 else "bits/point"
     error = (bits["total"].std() / count**0.5).item() if count > 1 else float("inf")
     lines = [f"{unit:<13} {bits['total'].mean():.3f} ± {error:.2g}    {method}; held-out examples: {count}"]
     lines += [f"  {part:<15} {value.mean():.3f}" for part, value in bits.items() if part != "total"]
-    data: dict[str, object] = {"metric": name, "unit": unit, "n": count, "error": error if count > 1 else None}
+    data: dict[str, Any] = {"method": method, "unit": unit, "n": count, "error": error if count > 1 else None}
     data |= {part: value.mean().item() for part, value in bits.items()}
     bounds = [cost.bound for cost in costs if cost.bound is not None]
+    if bounds:
+        terms = bits_per_dim(torch.cat([one.terms.cpu() for one in bounds]).double().mean(0), costs[0].dimensions)
+        data |= {"rate": data["prior"] + data["diffusion"], "distortion": data["decoder"]}
+        data |= {"terms": terms.tolist()} if subject.how.exact else {}
     if bounds and len(subject.model.shape) == 3 and isinstance(subject.model.first_stage, Identity):
         rmse = _mean(one.rmse for one in bounds)
         lines.append(f"distortion    {rmse:.2f} of 255    root mean square error at the last step")
@@ -132,7 +144,15 @@ def _code_length(name: str, method: str, subject: Subject, costs: list[CodeLengt
     if subject.recipe.data.source == "swissroll":
         lines.append(f"thickness     {subject.recipe.data.thickness:g}    of the roll, which decides what is possible")
         data["thickness"] = subject.recipe.data.thickness
-    return Measured(lines=lines, data=data)
+    picture = _by_term(data["terms"], unit) if bounds and subject.how.exact else None
+    return Measured(lines=lines, data=data, picture=picture)
+
+
+def _by_term(terms: Sequence[float], unit: str) -> Image.Image:
+    """What each step of the chain costs, but for the last one, which says the data themselves."""
+    steps = [float(k) for k in range(2, len(terms) + 1)]
+    line = plots.Line(name="held-out data", x=steps, y=list(terms[1:]))
+    return plots.Chart(title="What each step costs", lines=[line], x_label="step", y_label=unit).picture()
 
 
 @torch.no_grad()
@@ -190,7 +210,10 @@ def heard(subject: Subject) -> Measured:
     wishes = [wish or "" for wish in subject.wishes("held out")]
     score = clip_score(subject.drawn(), features.texts(wishes))
     return Measured(
-        lines=[f"CLIP score    {score.value:.2f} ± {score.error:.2g}    {len(wishes)} samples of held-out captions"],
+        lines=[
+            f"CLIP score    {score.value:.2f} ± {score.error:.2g}    {len(wishes)} samples of held-out captions",
+            f"features      {features.name}",
+        ],
         data={"clip_score": asdict(score), "fake": len(wishes), "features": features.name},
     )
 
@@ -249,6 +272,12 @@ METRICS: Mapping[str, Callable[[Subject], Measured]] = {
     "memorisation": memorised,
     **{name: of_samples(name) for name in SAMPLE_METRICS},
 }
+
+
+def usual(subject: Subject) -> str:
+    """The metric of a run when none is named."""
+    diffuses = isinstance(subject.model.first_stage, Identity | LayeredVae)
+    return "nll" if diffuses else "reconstruction"
 
 
 def _mean(parts: Iterable[Tensor]) -> float:

@@ -39,7 +39,15 @@ RECONSTRUCTED = 8
 POINTS = 200
 """The most points of a training curve, each the mean of as many steps."""
 
+_LONGEST = 12  # numbers of a list that a table has room for
+_USUAL: Mapping[str, Sequence[str]] = {
+    "diffusion": ("nll", "kid", "memorisation"),
+    "autoencoding": ("reconstruction",),
+    "elbo": ("nll", "reconstruction"),
+    "distillation": (),
+}
 _SHOWS = {
+    "nll": "what each step of the variational bound costs",
     "reconstruction": "held-out pictures, what the autoencoder makes of them, and the errors",
     "retrieval": "the right pictures of held-out captions, and below them what the model drew",
     "memorisation": "samples beside the training pictures that are nearest to them",
@@ -158,8 +166,21 @@ def metrics(folder: Path) -> dict[str, dict[str, str]]:
             values = None
         if not isinstance(values, dict):
             raise UserError(f"'{file}' is damaged: remove it, or measure again")
-        found[file.stem] = {name: text for name, text in page.leaves(values) if text != page.MISSING}
+        found[file.stem] = {name: text for name, text in page.leaves(_brief(values)) if text != page.MISSING}
     return found
+
+
+def _brief(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers without long lists; a value with its error as one."""
+    brief: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and "value" in value and "error" in value:
+            brief[name] = f"{value['value']:.4g} ± {value['error']:.1g}"
+        elif isinstance(value, Mapping):
+            brief[name] = _brief(value)
+        elif not isinstance(value, list) or len(value) <= _LONGEST:
+            brief[name] = value
+    return brief
 
 
 def timing(log: Sequence[LogLine]) -> list[tuple[str, str]]:
@@ -281,8 +302,8 @@ def _measured(run: Account) -> list[page.Block]:
         if path.is_file():
             shows = _SHOWS.get(name, f"what was measured as {name}")
             blocks.append(page.Picture(image=_opened(path), alt=f"Pictures: {shows}", caption=shows.capitalize()))
-    if not blocks:
-        blocks.append(page.Text("Nothing was measured yet: 'carrara evaluate RUN --metrics ...' does."))
+    if missing := [name for name in _USUAL[run.recipe.objective.kind] if name not in run.metrics]:
+        blocks.append(page.Text(f"Not measured yet: carrara evaluate {run.folder} --metrics {','.join(missing)}"))
     return blocks
 
 

@@ -214,8 +214,9 @@ def collect(model: AnyModel, wanted: Request, progress: Iterable[Progress] | Non
     states: list[Tensor] = []
     for at in draw(model, wanted) if progress is None else progress:
         if at.first == 0 and _is_shown(at.step):
-            few = _visible(at.step, model, wanted)[:: max(1, len(at.step.x) // STRIP_SAMPLES)]
-            states.append((few[:STRIP_SAMPLES] if few.ndim == 4 else _visible(at.step, model, wanted)).cpu())
+            x = at.step.x
+            few = x[:: max(1, len(x) // STRIP_SAMPLES)][:STRIP_SAMPLES] if x.ndim == 4 else x
+            states.append(_visible(few, at.step.t, model, wanted).cpu())
         if at.pixels is not None:
             done.append(at.pixels.cpu())
     return Drawn(wanted=wanted, samples=torch.cat(done), states=tuple(states))
@@ -226,13 +227,13 @@ def _is_shown(step: SampleStep) -> bool:
     return (step.total - 1 - step.index) % max(1, round(step.total / STRIP_STATES)) == 0
 
 
-def _visible(step: SampleStep, model: AnyModel, wanted: Request) -> Tensor:
-    """A state as pixels: noise of any scale is brought to the scale of data."""
+def _visible(x: Tensor, t: float, model: AnyModel, wanted: Request) -> Tensor:
+    """States as pixels: noise of any scale is brought to the scale of data."""
     if not isinstance(model, DiffusionModel):
-        return step.x
-    alpha, sigma = model.config.schedule(torch.tensor(step.t, dtype=torch.float64))
+        return x
+    alpha, sigma = model.config.schedule(torch.tensor(t, dtype=torch.float64))
     with torch.no_grad():
-        return model.pixels(step.x / torch.hypot(alpha, sigma).item(), fast=wanted.fast, size=wanted.size)
+        return model.pixels(x / torch.hypot(alpha, sigma).item(), fast=wanted.fast, size=wanted.size)
 
 
 def record(folder: Path, model: AnyModel, wanted: Request, kind: PictureKind = "grid") -> dict[str, Any]:

@@ -15,7 +15,7 @@ from carrara.recipe.folder import TINY, first_stage_digest, open_model, shipped
 
 def working_folder(path: Path) -> Path:
     """Where to write what is made with a model: a run's own folder, or for a shipped model one in ``runs``."""
-    return path if path.is_dir() or shipped(path) is None else Path("runs") / path
+    return path if path.is_dir() or shipped(path) is None else Path("runs") / f"{path}-shipped"
 
 
 def ship(run: Path, folder: Path) -> AnyModel:

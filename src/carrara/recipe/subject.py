@@ -17,6 +17,7 @@ from carrara.errors import UserError
 from carrara.evaluate import Features, Reference
 from carrara.model import AnyModel, DiffusionModel
 from carrara.recipe import build
+from carrara.recipe.folder import run_of
 from carrara.recipe.latents import captioned, captions_for
 from carrara.recipe.loading import load
 from carrara.recipe.sampling import cycled
@@ -55,12 +56,14 @@ class How:
         samples: how many are drawn, for metrics of samples.
         features: what these look at; see ``evaluate.extractor``.
         seed: of the first sample, and of the noise.
+        exact: the variational bound with all of its terms, which takes long; else with some, drawn without bias.
         watch: what is done on the way.
     """
 
     samples: int = 1000
     features: str = "efficientnet-lite0"
     seed: int = 0
+    exact: bool = False
     watch: Watch = lambda done, total, what: done
 
     def __post_init__(self) -> None:
@@ -72,7 +75,7 @@ class Subject:
     """A run that is measured.
 
     Args:
-        folder: the run's.
+        folder: the run's, or its ``best/`` or a checkpoint.
         model: its, on its device.
         how: to measure.
     """
@@ -81,21 +84,26 @@ class Subject:
         self.folder, self.model, self.how = folder, model, how
 
     @cached_property
-    def recipe(self) -> Recipe:
-        """The run's.
+    def run(self) -> Path:
+        """The run that the model belongs to.
 
         Raises:
             UserError: there is none.
         """
-        if not (self.folder / "recipe.yaml").is_file():
+        if (run := run_of(self.folder)) is None:
             raise UserError(f"'{self.folder}' has no recipe.yaml, which says what its data are: name a run's folder")
-        return load(self.folder / "recipe.yaml")
+        return run
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The run's."""
+        return load(self.run / "recipe.yaml")
 
     @cached_property
     def parts(self) -> dict[Part, Dataset]:
         """The data that were trained on, and those held out: the same ones, where none were."""
         training, held_out = build.parts(self.recipe, build.dataset(self.recipe))
-        table = captions_for(self.model, self.folder)
+        table = captions_for(self.model, self.run)
         seen = captioned(training, table)
         return {"train": seen, "held out": captioned(held_out, table) if len(held_out) else seen}
 
@@ -130,7 +138,7 @@ class Subject:
 
     def vectors(self, part: Part) -> Tensor:
         """The features of a part of the data, (N, D); kept in the run for the next time."""
-        features, kept = self.features, self.folder / "evaluation" / "reference"
+        features, kept = self.features, self.run / "evaluation" / "reference"
         assert self.transform is not None
         reference = Reference(features, self.parts[part], self.transform, kept, split=part)
         total = len(self.parts[part])
