@@ -119,3 +119,9 @@ def test_pictures_without_a_recipe_are_refused_in_a_sentence(tmp_path) -> None:
             pixels.read_recipe(tmp_path / name)
     with pytest.raises(UserError, match="cannot be read"):
         pixels.read_recipe(tmp_path / "missing.png")
+
+
+def test_a_long_label_takes_little_room() -> None:
+    x = torch.zeros(1, 3, 8, 8)
+    wide, usual = (pixels.grid(x, row_labels=[text]).width for text in ("word " * 10_000 + "\nmore", "w" * 48))
+    assert wide <= usual

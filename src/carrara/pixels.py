@@ -167,6 +167,11 @@ def _labelled(
     return page
 
 
+def rounded(x: Pictures) -> Pictures:
+    """Pictures in [-1, 1] as they are when they were saved with 8 bits and read again."""
+    return (127.5 * (x.float().clamp(-1, 1) + 1)).round() / 127.5 - 1
+
+
 def _brief(text: str) -> str:
     """What has room beside a picture."""
     first = text.strip().partition("\n")[0]

@@ -39,7 +39,7 @@ def test_lines_say_what_was_compared() -> None:
 
 def test_few_pictures_are_warned_of() -> None:
     assert "mostly bias: compare only at this N" in scores(normal(20, 64, 1), normal(30, 64, 2), "fid").lines()[0]
-    with pytest.raises(UserError, match="19 samples and 80 held-out pictures are too few to compare: take at least 20"):
+    with pytest.raises(UserError, match="19 samples and 80 held-out pictures are too few to compare: take 20 of each"):
         scores(normal(19, 4, 1), normal(80, 4, 2), "kid")
 
 

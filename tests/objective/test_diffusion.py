@@ -14,6 +14,7 @@ from carrara.conditioning import Conditioner, Labels, LabelsConfig, Unconditiona
 from carrara.denoiser import Denoiser
 from carrara.noise import (
     X0,
+    Chain,
     Cosine,
     Edm,
     Eps,
@@ -37,7 +38,7 @@ from carrara.noise import (
 from carrara.objective import DiffusionObjective
 from carrara.objective.diffusion import HYBRID, NOISE_LEVELS, Loss
 from carrara.seeds import Draws, torch_generator
-from carrara.types import Batch, Conditioning
+from carrara.types import UNCONDITIONAL, Batch, Conditioning
 
 UNIFORM, UNIT = UniformTimes(), UnitWeighting()
 
@@ -321,6 +322,23 @@ def test_the_bound_s_gradient_in_the_hybrid_loss_reaches_the_variance_alone() ->
 def _bound_again(made: DiffusionObjective, batch: Batch) -> Tensor:
     """A number that does depend on the gain: taking it off would show."""
     return made(batch, "main", draws(batch)).logs["bound"].float()
+
+
+def test_every_step_of_the_chain_is_trained_as_often_as_drawn(monkeypatch) -> None:
+    """Times are float32, and 1000 of them times 1000 are not whole numbers."""
+    seen: list[Tensor] = []
+
+    def noted(chain: Chain, denoise: object, x0: Tensor, k: Tensor, eps: Tensor) -> Tensor:
+        seen.append(k)
+        return x0.new_zeros(len(x0), dtype=torch.float64)
+
+    monkeypatch.setattr(Chain, "cost", noted)
+    network = Sure(Linear(), Eps(), 1.0, 0.0)
+    made = objective(network, Linear(), Eps(), loss="hybrid")
+    monkeypatch.setattr("carrara.denoiser.Asked.output", torch.zeros(1000, 2), raising=False)
+    t = torch.arange(1, 1001, dtype=torch.float32) / 1000
+    made._hybrid(torch.zeros(1000, 2), UNCONDITIONAL, t, Draws(0, torch.arange(1000), 0))
+    assert torch.equal(seen[0], torch.arange(1, 1001))
 
 
 @pytest.mark.parametrize("loss", ["hybrid", "bound"])

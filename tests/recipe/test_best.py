@@ -8,8 +8,8 @@ import torch
 
 from carrara.errors import UserError
 from carrara.model import read_config
-from carrara.recipe import Diagnosis, HeldOut, Saved, Session, open_model, plan
-from carrara.recipe.best import best_of, score, waited
+from carrara.recipe import Diagnosis, HeldOut, Saved, Session, open_model, plan, working_folder
+from carrara.recipe.best import is_better, kept, score, waited
 from carrara.train import StepReport
 
 SMALL = (
@@ -41,15 +41,31 @@ def step_of(folder: Path) -> int:
     return int(read_config(folder)[1]["step"])
 
 
-def test_what_is_better() -> None:
+def test_what_is_better(tmp_path) -> None:
     lines = [{"step": 1, "loss@t=0.1": 2.0, "loss@t=0.9": 4.0, "kid": 1.0}, {"step": 2, "loss@t=0.1": 1.0, "kid": 2.0}]
     assert [score(line, "loss") for line in lines] == [-3, -1] and [score(line, "kid") for line in lines] == [-1, -2]
-    assert (best_of(lines, "loss"), best_of(lines, "kid")) == (1, 0)
-    assert (waited(lines, "loss"), waited(lines, "kid"), waited([], "kid")) == (0, 1, 0)
+    assert is_better(lines, 1, "loss") and not is_better(lines, 1, "kid") and is_better(lines, None, "kid")
+    assert is_better([{"step": 1, "loss@t=0.1": 2.0}, lines[1]], 1, "kid"), "another measure begins anew"
+    assert not is_better([lines[0], {**lines[0], "step": 2}], 1, "loss")
+    assert (waited(lines, 1), waited(lines, 2), waited(lines, None), waited([], 3)) == (1, 0, 0, 0)
     assert score({"step": 1, "psnr": 30.0, "perceptual": 2.0}, "loss") == 30
     assert score({"step": 1, "elbo": -90.0, "kl_1": 2.0}, "loss") == -90
-    assert score({"step": 1, "loss@t=0.1": None}, "loss") == float("-inf")
-    assert best_of([lines[0], lines[0]], "loss") == 0
+    assert score({"step": 1, "bound": 3.0}, "loss") == -3
+    assert score({"step": 1, "loss@t=0.1": None}, "loss") == score({"step": 1}, "kid") == float("-inf")
+    assert kept(tmp_path) is None
+
+
+def test_a_measure_that_is_asked_for_later_begins_anew(tmp_path, monkeypatch) -> None:
+    scripted(monkeypatch, [1.0, 2.0, 3.0, 2.5])
+    list(session(tmp_path / "run", "train.steps=2"))
+    assert kept(tmp_path / "run") is None
+    list(session(tmp_path / "run", "train.steps=4", "preview.best=loss", "preview.patience=2"))
+    assert kept(tmp_path / "run") == 4
+
+
+def test_samples_of_the_best_are_not_in_the_folder_that_is_replaced(tmp_path) -> None:
+    list(session(tmp_path / "run", "train.steps=1", "preview.best=loss"))
+    assert working_folder(tmp_path / "run" / "best") == tmp_path / "run"
 
 
 def test_the_best_is_kept_and_patience_ends_the_training(tmp_path, monkeypatch) -> None:
@@ -105,3 +121,16 @@ def test_what_cannot_be_is_refused(tmp_path, changes: list[str], says: str) -> N
         session(tmp_path / "run", *changes)
     with pytest.raises(UserError, match="no model that draws"):
         session(tmp_path / "vae", "preview.best=kid", preset="vae")
+
+
+@pytest.mark.parametrize(
+    ("source", "changes", "says"),
+    [
+        ("digits", ["data.held_out=0", "preview.best=loss"], "there are 0"),
+        ("swissroll", ["preview.best=kid"], "points"),
+    ],
+)
+def test_nothing_to_find_the_best_by(tmp_path, source: str, changes: list[str], says: str) -> None:
+    (stage,) = plan(source, source, tmp_path / "run", ["train.steps=1", "train.minutes=null", *changes]).stages
+    with pytest.raises(UserError, match=says):
+        Session(stage, torch.device("cpu"))

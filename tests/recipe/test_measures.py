@@ -56,7 +56,7 @@ def held_out(run: Path) -> int:
 def measured(run: Path, metrics: str, **how: Any) -> dict[str, Any]:
     for found, paths in measure_run(run, metrics, CPU, How(**how)):
         assert found.lines
-        assert json.loads(paths[0].read_text()) == json.loads(json.dumps(found.data))
+        assert json.loads(json.dumps(found.data)).items() <= json.loads(paths[0].read_text()).items()
     return {name: json.loads((run / "evaluation" / f"{name}.json").read_text()) for name in metrics.split(",")}
 
 

@@ -228,8 +228,8 @@ def test_measurements_are_read_whatever_they_are(tmp_path: Path) -> None:
     (tmp_path / "evaluation" / "m.json").write_text(
         '{"a": {"b": 1, "c": [true, null]}, "d": "text", "e": 1e-7, "f": null}'
     )
-    assert metrics(tmp_path / "nowhere") == {}
-    assert metrics(tmp_path) == {"m": {"a.b": "1", "a.c": "yes, —", "d": "text", "e": "1e-07"}}
+    assert metrics(tmp_path / "nowhere", "") == {}
+    assert metrics(tmp_path, "") == {"m": {"a.b": "1", "a.c": "yes, —", "d": "text", "e": "1e-07"}}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]"])
@@ -237,7 +237,7 @@ def test_damaged_measurements_are_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "evaluation").mkdir()
     (tmp_path / "evaluation" / "m.json").write_text(text)
     with pytest.raises(UserError, match=r"m\.json.*damaged"):
-        metrics(tmp_path)
+        metrics(tmp_path, "")
 
 
 def test_text_stays_text() -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from carrara.conditioning import EncodedTextConfig, LearnedTextConfig
+from carrara.conditioning import EncodedTextConfig, LearnedTextConfig, TextConditioner
+from carrara.conditioning.prompts import read_prompt
 from carrara.errors import UserError
 from carrara.model import DiffusionModel
 from carrara.recipe import Session, collect, load, open_model, plan, request, ship, shipped, working_folder
@@ -178,3 +179,17 @@ def test_a_folder_with_captions_gets_two_stages(photos: Path, tmp_path: Path) ->
     assert isinstance(planned.recipe.model.conditioner, EncodedTextConfig)
     assert planned.recipe.model.backbone is not None and planned.recipe.model.backbone.context_width == 384
     assert plan(str(photos), "pixel", tmp_path / "other", []).recipe.preset == "pixel"
+
+
+def test_captions_that_nobody_could_type_end_no_training(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for k, caption in enumerate(("I ❤ NY 🔥", "a plain one", "(credit: John)", "two (of: them", "")):
+        Image.fromarray(np.full((8, 8, 3), 40 * k, np.uint8)).save(folder / f"{k}.png")
+        (folder / f"{k}.txt").write_text(caption, encoding="utf-8")
+    odd = ("train.steps=2", "preview.every=1", "preview.count=5", "data.held_out=0")
+    model = trained(folder, tmp_path / "run", *odd)
+    assert isinstance(model.conditioner, TextConditioner)
+    assert model.conditioner.as_prompt("I ❤ NY 🔥") is None and model.conditioner.as_prompt("") is None
+    prompt = model.conditioner.as_prompt("(credit: John)")
+    assert prompt is not None and read_prompt(prompt).text == "(credit: John)" and not read_prompt(prompt).spans

@@ -313,7 +313,7 @@ class LayeredVae(LearnedStage):
         self.inference = (BottomUp if config.inference == "bottom_up" else Ladder)(config, pixels)
         self.prior = Prior(config)
         self.decoder = mlp(config.latents[0], pixels, config.hidden, config.depth)
-        self.likelihood = Bernoulli() if config.likelihood == "bernoulli" else GaussianNoise(config.sigma)
+        self.likelihood: Likelihood = Bernoulli() if config.likelihood == "bernoulli" else GaussianNoise(config.sigma)
 
     def infer(self, x: Samples, draws: Draws | None) -> tuple[Layer, ...]:
         """The latents of pixels, z_1 first: a draw from q(z | x), or the mean of each layer given the others' means."""

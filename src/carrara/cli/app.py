@@ -21,7 +21,9 @@ app = App(
 inspect = App(name="inspect", help="Look into a run, a noise schedule, or data.")
 app.command(inspect)
 
-Run = Annotated[Path, Parameter(help="A run's folder, its best/, a checkpoint in it, or the name of a model that ships.")]
+Run = Annotated[
+    Path, Parameter(help="A run's folder, its best/, a checkpoint in it, or the name of a model that ships.")
+]
 Count = Annotated[int | None, Parameter(name=["--count", "-n"])]
 
 

@@ -49,7 +49,7 @@ def _draw_emoji() -> None:
     try:
         out = sample(EMOJI, DEMO_PROMPTS, 6, 0, None, False, {})
     except UserError as error:
-        console.print(f"[yellow]{error}[/]\n")
+        console.print(f"{error}\n", style="yellow", markup=False)
         return
     console.print(f"Look at [bold]{out / 'grid.png'}[/]: {', '.join(DEMO_PROMPTS)}.\n")
 
@@ -98,7 +98,7 @@ def _stage(plan: Plan, device: torch.device) -> bool:
     if session.finished and plan.whole is not None:
         return True  # the stage was trained before
     for warning in session.warnings:
-        console.print(f"[yellow]{warning}[/]")
+        console.print(warning, style="yellow", markup=False)
     _announce(plan, session)
     report: StepReport | None = None
     with TrainingProgress(console, session.training.clock) as progress:

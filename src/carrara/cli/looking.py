@@ -75,7 +75,7 @@ def _short(config: object) -> str:
 
 def _history(folder: Path) -> None:
     """How the losses went."""
-    if lines := read_log(folder / "log.jsonl"):
+    if lines := [line for line in read_log(folder / "log.jsonl") if line["loss"] is not None]:
         tenth = max(1, len(lines) // 10)
         first, last = (
             sum(float(line["loss"]) for line in part) / len(part) for part in (lines[:tenth], lines[-tenth:])
@@ -91,7 +91,7 @@ def _checkpoints(folder: Path) -> None:
     newest, warnings = checkpoint.latest(folder / "checkpoints")
     _row("goes on from", str(newest) if newest else "no checkpoint")
     for warning in warnings:
-        console.print(f"[yellow]{warning}[/]")
+        console.print(warning, style="yellow", markup=False)
 
 
 def _row(name: str, text: str) -> None:

@@ -44,6 +44,11 @@ def read_prompt(typed: str) -> Prompt:
     return Prompt(text=text + _plain(typed[end:]), spans=tuple(spans))
 
 
+def as_prompt(caption: str) -> str:
+    """A text as one would have to type it, so that its parentheses mean nothing."""
+    return caption.replace("(", r"\(").replace(")", r"\)")
+
+
 def _plain(text: str) -> str:
     return text.replace(r"\(", "(").replace(r"\)", ")")
 

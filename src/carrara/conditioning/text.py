@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from carrara.conditioning.base import Conditioner
 from carrara.conditioning.encoders import MINILM, encoder_facts, text_encoder
-from carrara.conditioning.prompts import Prompt, read_prompt
+from carrara.conditioning.prompts import Prompt, as_prompt, read_prompt
 from carrara.conditioning.tokens import learn_vocabulary, reader_of
 from carrara.errors import UserError
 from carrara.nn import Attention
@@ -74,6 +74,10 @@ class TextConditioner(Conditioner):
     @abstractmethod
     def unread(self, text: str) -> list[str]:
         """The words of a text that no token stands for."""
+
+    def as_prompt(self, caption: str) -> str | None:
+        """What to type to ask for a caption of the data; None if it says nothing, or has words that cannot be read."""
+        return None if not caption.strip() or self.unread(caption) else as_prompt(caption)
 
     def rows(self, texts: Sequence[str]) -> list[NDArray[Any]]:
         """Captions as a loader hands them out: (L,) int64 or (L, D) float16; of no length where a text is empty."""

@@ -53,7 +53,7 @@ class Order:
     def _endless(self, step: int) -> Tensor:
         positions = self.positions(step)
         epochs = range(int(positions[0]) // self._count, int(positions[-1]) // self._count + 1)
-        order = torch.cat([_shuffle(self._count, self._seed, "epoch", epoch) for epoch in epochs])
+        order = torch.cat([_epoch(self._count, self._seed, epoch) for epoch in epochs])
         return self._groups[0][order[positions - epochs[0] * self._count]]
 
     def _grouped(self, step: int) -> Tensor:
@@ -72,6 +72,11 @@ class Order:
         return group[_shuffle(len(group), self._seed, "bucket", owner, epoch)[places]]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)
+def _epoch(count: int, seed: int, epoch: int) -> Tensor:
+    return permutation(count, seed, "epoch", epoch)
+
+
+@lru_cache(maxsize=16)
 def _shuffle(count: int, *parts: int | str) -> Tensor:
     return permutation(count, *parts)

@@ -17,7 +17,7 @@ from carrara.evaluate.precision import PrecisionRecall, precision_recall
 from carrara.evaluate.reconstruction import ReconstructionReport, active_channels, psnr, reconstruction, ssim
 from carrara.evaluate.reference import Reference
 from carrara.evaluate.retrieval import Retrieval, retrieval
-from carrara.evaluate.scores import SAMPLE_METRICS, SampleMetrics, Score, sample_metrics
+from carrara.evaluate.scores import SAMPLE_METRICS, SampleMetrics, Score, check_metrics, sample_metrics
 from carrara.evaluate.vision import ClipFeatures, DinoFeatures, clip_score
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Score",
     "active_channels",
     "bootstrap",
+    "check_metrics",
     "clip_score",
     "closest_pairs",
     "cmmd",

@@ -53,7 +53,7 @@ class SampleMetrics:
 
     def lines(self) -> list[str]:
         """For a terminal."""
-        rows = [(s.name, f"{s.value:.4g} ± {s.error:.1g}", s.note) for s in self.scores]
+        rows = [(s.name, f"{s.value:.4g} ± {s.error:.1g}", f"one standard error; {s.note}") for s in self.scores]
         rows += [("features", self.features, ""), ("compared", f"{self.fake} samples, {self.real} {self.split}", "")]
         width = max((len(value) for _, value, note in rows if note), default=0)
         return [f"{name:<12}  {value:<{width}}  {note}".rstrip() for name, value, note in rows]
@@ -105,14 +105,11 @@ def _prdc(sets: _Compared) -> list[Score]:
 
 
 def _cmmd(sets: _Compared) -> list[Score]:
-    if not isinstance(sets.features, ClipFeatures):
-        raise UserError("cmmd is defined for CLIP's features alone: give the features clip:FOLDER")
     return [_score("cmmd", cmmd(sets.fake, sets.real), "unbiased; 0 is perfect")]
 
 
 def _is(sets: _Compared) -> list[Score]:
-    if not isinstance(sets.features, InceptionFeatures):
-        raise UserError("the Inception score needs Inception's classes: give the features inception:FILE")
+    assert isinstance(sets.features, InceptionFeatures)
     return [_score("is", inception_score(sets.features.logits(sets.fake).cpu()), "of the samples alone; 10 parts")]
 
 
@@ -129,6 +126,29 @@ _METRICS: dict[str, Callable[[_Compared], list[Score]]] = {
 }
 SAMPLE_METRICS = tuple(_METRICS)
 """What ``sample_metrics`` can compute; ``prdc`` is precision, recall, density and coverage."""
+
+
+def check_metrics(names: Sequence[str], fake: int, real: int, *, features: Features, split: str) -> None:
+    """Refuses what ``sample_metrics`` could not compute, before samples are drawn for it.
+
+    Args:
+        fake, real: how many there will be.
+
+    Raises:
+        UserError: an unknown name, one that needs other features, or fewer than 20 pictures.
+    """
+    for name in names:
+        if name not in _METRICS:
+            raise unknown("metric of samples", name, _METRICS)
+    if "cmmd" in names and not isinstance(features, ClipFeatures):
+        raise UserError("cmmd is defined for CLIP's features alone: give the features clip:FOLDER")
+    if "is" in names and not isinstance(features, InceptionFeatures):
+        raise UserError("the Inception score needs Inception's classes: give the features inception:FILE")
+    if min(fake, real) < FEWEST:
+        raise UserError(
+            f"{fake} samples and {real} {split} are too few to compare: take {FEWEST} of each or more (--samples, and "
+            "data.held_out in training)"
+        )
 
 
 def sample_metrics(
@@ -154,13 +174,7 @@ def sample_metrics(
     Raises:
         UserError: an unknown name, one that needs other features, or fewer than 20 pictures.
     """
-    for name in names:
-        if name not in _METRICS:
-            raise unknown("metric of samples", name, _METRICS)
-    if min(len(fake), len(real)) < FEWEST:
-        raise UserError(
-            f"{len(fake)} samples and {len(real)} {split} are too few to compare: take at least {FEWEST} of each"
-        )
+    check_metrics(names, len(fake), len(real), features=features, split=split)
     sets = _Compared(fake=fake, real=real, features=features, count=count, seed=seed)
     scores = [score for name in names for score in _METRICS[name](sets)]
     return SampleMetrics(scores=tuple(scores), features=features.name, fake=len(fake), real=len(real), split=split)

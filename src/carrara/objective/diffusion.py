@@ -32,6 +32,10 @@ HYBRID = 0.001
 """Lambda of equation (2)."""
 DATA_TERM = 0.3
 """How often the bound's last term is drawn, which says the data themselves: about its part of the whole."""
+ROUNDING = 1e-3
+"""Of a step's number k, computed from the time k / T in float32."""
+VALIDATED = 8
+"""Terms of the bound that are drawn for each held-out example."""
 NOISE_LEVELS = 8
 """Held-out loss is measured at this many quantiles of the training times."""
 
@@ -91,8 +95,12 @@ class DiffusionObjective(Objective):
 
     @torch.no_grad()
     def validate(self, batch: Batch, draws: Draws) -> Mapping[str, Tensor]:
-        """The loss at the middle of each of ``NOISE_LEVELS`` equal parts of the training times: ``loss@t=...``."""
+        """The loss at the middle of each of ``NOISE_LEVELS`` equal parts of the training times, ``loss@t=...``; or the
+        ``bound``, where that is what is descended, without its prior, in nats per dimension."""
         x0, cond = self._latents(batch, None), self.conditioner(batch.columns)
+        if self.loss == "bound":
+            draws_of = (draws.at(k) for k in range(VALIDATED))
+            return {"bound": torch.stack([self._bound(x0, cond, each) for each in draws_of]).mean(0)}
         middles = (torch.arange(NOISE_LEVELS, device=x0.device) + 0.5) / NOISE_LEVELS
         levels = self.times(middles, self.denoiser.schedule)
         return {
@@ -122,7 +130,7 @@ class DiffusionObjective(Objective):
         asked = self.denoiser.asked(cond, detached=True)
         chain, eps = self._chain(asked, x0), draws.normal("noise", *x0.shape[1:])
         steps = len(chain.times)
-        k = torch.ceil(t.double() * steps - 1e-6).long().clamp(1, steps)
+        k = torch.ceil(t.double() * steps - ROUNDING).long().clamp(1, steps)
         bound = steps * chain.cost(asked.denoise, x0, k, eps) / x0[0].numel()
         simple = self._error(asked.output, x0, eps, (k / steps).to(t.dtype))
         return LossReport(

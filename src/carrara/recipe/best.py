@@ -1,38 +1,53 @@
-"""Which of a run's models is the best so far, by what was measured on held-out data at its previews."""
+"""Which of a run's models is the best so far, by what was measured on held-out data at its previews.
 
+``best/`` itself says of which step it is. Since then no line of held_out.jsonl was better, so a new one has only that
+line to beat: nothing else need be remembered, and another measure begins anew.
+"""
+
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import mean
 from typing import Any, Literal
 
 By = Literal["loss", "kid"]
 Lines = Sequence[Mapping[str, Any]]
 """Of held_out.jsonl, in order: the objective's measures, and ``kid`` where that was asked for."""
+HIGHER, LOWER = ("elbo", "psnr"), ("bound",)
 
 
 def score(line: Mapping[str, Any], by: By) -> float:
-    """How good a model is, higher is better.
+    """How good a model is, higher is better; what was not measured, or no finite number, is worse than anything.
 
-    By ``kid`` it is the kernel distance; by ``loss`` what the objective measures: a VAE's bound, an autoencoder's PSNR,
-    else the mean loss over the noise levels. What was no finite number is worse than anything.
+    By ``kid`` it is the kernel distance; by ``loss`` what the objective measures: a bound, an autoencoder's PSNR, else
+    the mean loss over the noise levels.
     """
     if by == "kid":
-        signed = [_negated(line["kid"])]
-    elif (gain := next((name for name in ("elbo", "psnr") if name in line), None)) is not None:
-        signed = [float("-inf") if line[gain] is None else line[gain]]
-    else:
-        signed = [_negated(value) for name, value in line.items() if name.startswith("loss@")]
-    return mean(signed)
+        return _signed(line.get("kid"), -1)
+    for names, sign in ((HIGHER, 1), (LOWER, -1)):
+        for name in names:
+            if name in line:
+                return _signed(line[name], sign)
+    losses = [_signed(value, -1) for name, value in line.items() if name.startswith("loss@")]
+    return mean(losses) if losses else float("-inf")
 
 
-def best_of(lines: Lines, by: By) -> int:
-    """The number of the best line, the first of those that are equally good."""
-    return max(range(len(lines)), key=lambda k: score(lines[k], by))
+def kept(folder: Path) -> int | None:
+    """The step of a run's ``best/``; None if there is none."""
+    config = folder / "best" / "config.json"
+    return int(json.loads(config.read_bytes())["about"]["step"]) if config.is_file() else None
 
 
-def waited(lines: Lines, by: By) -> int:
-    """How many previews have passed since the best one."""
-    return len(lines) - 1 - best_of(lines, by) if lines else 0
+def is_better(lines: Lines, step: int | None, by: By) -> bool:
+    """Whether the last line is better than that of the kept step, or there is no such line."""
+    before = next((line for line in lines[:-1] if line["step"] == step), None)
+    return before is None or score(lines[-1], by) > score(before, by)
 
 
-def _negated(value: float | None) -> float:
-    return float("-inf") if value is None else -value
+def waited(lines: Lines, step: int | None) -> int:
+    """How many previews have passed since the kept step."""
+    return sum(line["step"] > step for line in lines) if step is not None else 0
+
+
+def _signed(value: float | None, sign: int) -> float:
+    return float("-inf") if value is None else sign * value

@@ -1,8 +1,9 @@
 """``carrara evaluate``: measures a run on the data that were held out of its training."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,14 +34,15 @@ def measure_run(
     names = names or [usual(subject)]
     for name in names:
         measured = METRICS[name](subject)
-        yield measured, _written(folder / "evaluation" / name, measured)
+        about = {"step": subject.model.about.get("step"), "weights": subject.model.digest()}
+        yield measured, _written(folder / "evaluation" / name, measured, about)
 
 
-def _written(target: Path, measured: Measured) -> list[Path]:
-    """Writes numbers and picture; a later measurement takes an earlier one's place."""
+def _written(target: Path, measured: Measured, about: Mapping[str, Any]) -> list[Path]:
+    """Writes numbers, of which weights they are, and the picture; a later measurement takes an earlier one's place."""
     numbers = target.with_suffix(".json")
     with pixels.replacing(numbers) as file:
-        file.write(json.dumps(measured.data, indent=2).encode())
+        file.write(json.dumps({**measured.data, "measured": about}, indent=2).encode())
     if measured.picture is None:
         return [numbers]
     return [numbers, pixels.save_png(measured.picture, target.with_suffix(".png"), overwrite=True)]

@@ -21,6 +21,7 @@ import torch
 from carrara.autoencoder import LearnedStage
 from carrara.errors import UserError
 from carrara.model import AnyModel, DiffusionModel
+from carrara.recipe.best import kept, waited
 from carrara.recipe.editing import examples
 from carrara.recipe.loading import load
 from carrara.recipe.schema import DiffusionSettings, Recipe
@@ -41,7 +42,7 @@ WHITE = 0.8, 1.25
 ENCODED = 64
 """Held-out pictures whose latents are measured."""
 
-_BETTER = {"elbo": 1, "psnr": 1, "perceptual": -1}  # 1: higher is better; losses per noise level are lower
+_BETTER = {"elbo": 1, "psnr": 1, "perceptual": -1, "bound": -1}  # 1: higher is better; losses per noise level are lower
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,7 @@ class Evidence:
         held_out: the lines of held_out.jsonl.
         guidable: whether the model has a condition.
         latent_std: of what diffuses, per channel, over held-out pictures; None where there is no autoencoder.
+        kept: the step of ``best/``, if there is one.
     """
 
     recipe: Recipe
@@ -69,6 +71,7 @@ class Evidence:
     held_out: Sequence[Line] = ()
     guidable: bool = False
     latent_std: Sequence[float] | None = None
+    kept: int | None = None
 
 
 def examine(folder: Path, model: AnyModel) -> list[Finding]:
@@ -81,6 +84,7 @@ def examine(folder: Path, model: AnyModel) -> list[Finding]:
         held_out=read_log(folder / "held_out.jsonl"),
         guidable=isinstance(model, DiffusionModel) and model.guidable,
         latent_std=latent_std(folder, model),
+        kept=kept(folder),
     )
     return findings(evidence)
 
@@ -113,6 +117,10 @@ def unfinished(evidence: Evidence) -> list[Finding]:
     done = _progress(evidence)
     if done == 1:
         return [Finding(level="good", text=f"The training is complete: {evidence.log[-1]['step']} steps.")]
+    preview = evidence.recipe.preview
+    if preview.best is not None and 0 < preview.patience <= waited(evidence.held_out, evidence.kept):
+        text = f"Patience ended the training at {done:.0%}: 'carrara sample RUN/best' has the best model."
+        return [Finding(level="good", text=f"{text[:-1]}, of step {evidence.kept}.")]
     text = f"The training is unfinished, at {done:.0%}: 'carrara train --run RUN' goes on from the last checkpoint."
     return [Finding(level="note", text=text)]
 
@@ -250,8 +258,8 @@ def overfitted(evidence: Evidence) -> list[Finding]:
     if worse > TOLERANCE and steps[-1] - steps[best] > 0.1 * steps[-1]:
         text = (
             f"The run overfits: the held-out {name} was best after step {steps[best]}, and has become {worse:.0%} "
-            f"worse by step {steps[-1]}. Stop there (train.steps={steps[best]}), or take more data, data.flip=true, "
-            "dropout, or a smaller network."
+            f"worse by step {steps[-1]}. {_remedy(evidence, steps[best])}, or take more data, data.flip=true, dropout, "
+            "or a smaller network."
         )
         return [Finding(level="warning", text=text)]
     if gaps and gaps[-1] > 1.1 and gaps[-1] > 1.1 * gaps[0]:
@@ -274,6 +282,13 @@ def by_level(held_out: Sequence[Line]) -> dict[float, list[float]]:
     names = [name for name in (held_out[0] if held_out else {}) if name.startswith("loss@t=")]
     shared = [name for name in names if all(isinstance(line.get(name), float) for line in held_out)]
     return {float(name.partition("=")[2]): [line[name] for line in held_out] for name in shared}
+
+
+def _remedy(evidence: Evidence, step: int) -> str:
+    """How to have the model of an earlier step."""
+    if evidence.kept is not None:
+        return f"RUN/best has the model of step {evidence.kept}: use that"
+    return f"Stop there (train.steps={step}), keep the best one (preview.best=loss)"
 
 
 def held_out_costs(held_out: Sequence[Line]) -> tuple[str, list[float]]:
@@ -301,7 +316,9 @@ def train_gaps(evidence: Evidence) -> list[float]:
     ends = [bisect_right(logged, line["step"]) for line in evidence.held_out]
     gaps: list[float] = []
     for cost, (begin, end) in zip(costs, pairwise([0, *ends]), strict=True):
-        recent = [line["loss"] for line in evidence.log[(begin + end) // 2 : end] if line.get("loss")]
+        recent = [
+            loss for line in evidence.log[(begin + end) // 2 : end] if (loss := line.get("simple", line.get("loss")))
+        ]
         if recent:
             gaps.append(cost * len(recent) / sum(recent))
     return gaps

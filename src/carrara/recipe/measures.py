@@ -15,7 +15,7 @@ from carrara.autoencoder.hierarchical import GaussianNoise
 from carrara.conditioning import TextConditioner
 from carrara.data import batch_of, contents, spread
 from carrara.errors import UserError
-from carrara.evaluate import SAMPLE_METRICS, ClipFeatures, clip_score, psnr, sample_metrics
+from carrara.evaluate import SAMPLE_METRICS, ClipFeatures, check_metrics, clip_score, psnr, sample_metrics
 from carrara.model import DiffusionModel
 from carrara.noise import bits_per_dim
 from carrara.objective.elbo import active_units, bound, elbo
@@ -23,7 +23,7 @@ from carrara.recipe import build
 from carrara.recipe.schema import DiffusionSettings
 from carrara.recipe.subject import BATCH, Measured, Subject
 from carrara.seeds import Draws
-from carrara.task import CodeLength, decoder_scale, diffusion_bound, flow_bound, reconstruct
+from carrara.task import CodeLength, decoder_scale, diffusion_bound, flow_bound, of_levels, reconstruct
 from carrara.train import held_out
 
 IMPORTANCE = 64
@@ -79,15 +79,17 @@ def _elbo(subject: Subject, vae: LayeredVae) -> Measured:
         "active_units": (active := active_units(vae, (batch.x for batch in batches))),
     }
     lines = [
-        f"ELBO          {total:.2f} nats    mean over {data['n']} held-out examples",
+        f"ELBO          {total:.2f} nats    mean over {data['n']} {subject.split} examples",
         f"IWAE-{IMPORTANCE}       {weighted:.2f} nats",
         f"likelihood    {given:.2f} nats    of the data given z_1",
         f"KL by layer   {' + '.join(f'{nats:.2f}' for nats in kl)} nats",
         f"active units  {', '.join(f'{a} of {d}' for a, d in zip(active, vae.widths, strict=True))}",
     ]
     if isinstance(vae.likelihood, GaussianNoise) and batches[0].x.ndim == 4:
-        dimensions = batches[0].x[0].numel()
-        bits = [bits_per_dim(torch.tensor(-nats), dimensions, density=True).item() for nats in (total, weighted)]
+        with of_levels(vae):
+            again = [elbo(vae, batch.x, Draws(0, batch.position)).total for batch in batches]
+            closer = [bound(vae, batch.x, Draws(0, batch.position), samples=IMPORTANCE) for batch in batches]
+        bits = [bits_per_dim(torch.tensor(-_mean(nats)), batches[0].x[0].numel()).item() for nats in (again, closer)]
         data |= {"bits_per_dim": bits[0], "iwae_bits_per_dim": bits[1]}
         lines.append(f"bits/dim      {bits[0]:.3f}, IWAE {bits[1]:.3f}    of 256 levels")
     return Measured(lines=lines, data=data)
@@ -128,9 +130,15 @@ def _code_length(method: str, subject: Subject, costs: list[CodeLength]) -> Meas
     bits = {part: torch.cat([cost.bits[part].cpu() for cost in costs]).double() for part in costs[0].bits}
     count, unit = len(bits["total"]), "bits/dim" if len(subject.model.shape) == 3 else "bits/point"
     error = (bits["total"].std() / count**0.5).item() if count > 1 else float("inf")
-    lines = [f"{unit:<13} {bits['total'].mean():.3f} ± {error:.2g}    {method}; held-out examples: {count}"]
+    lines = [f"{unit:<13} {bits['total'].mean():.3f} ± {error:.2g}    {method}; {subject.split} examples: {count}"]
     lines += [f"  {part:<15} {value.mean():.3f}" for part, value in bits.items() if part != "total"]
-    data: dict[str, Any] = {"method": method, "unit": unit, "n": count, "error": error if count > 1 else None}
+    data: dict[str, Any] = {
+        "method": method,
+        "split": subject.split,
+        "unit": unit,
+        "n": count,
+        "error": error if count > 1 else None,
+    }
     data |= {part: value.mean().item() for part, value in bits.items()}
     bounds = [cost.bound for cost in costs if cost.bound is not None]
     if bounds:
@@ -161,19 +169,20 @@ def found(subject: Subject) -> Measured:
     model, data = subject.model, subject.held_out
     if not isinstance(model, DiffusionModel) or not isinstance(model.conditioner, TextConditioner):
         raise UserError(f"'{subject.folder}' does not read captions, so there is nothing to find again")
-    known = [alike[0] for alike in contents(data) if data.captions(alike[0])]  # variants could be taken for each other
+    single = [alike[0] for alike in contents(data) if data.captions(alike[0])]  # variants could be taken for each other
+    known = [k for k in single if subject.as_prompt(data.captions(k)[0]) is not None]
     chosen = [known[k] for k in spread(RETRIEVED, len(known))]
     if len(chosen) < 2:
         raise UserError(
             f"'{subject.folder}' has fewer than two held-out pictures with captions: train with data.held_out=0.1"
         )
-    wishes: list[str | None] = [data.captions(k)[0] for k in chosen]
+    wishes = [subject.as_prompt(data.captions(k)[0]) for k in chosen]
     right = batch_of(data, subject.transform, chosen).x
     made = torch.cat(list(subject.pictures(wishes, list(range(len(chosen))))))
     vectors = [torch.cat(list(evaluate.extract(subject.features, x.split(BATCH)))) for x in (made, right)]
     score = evaluate.retrieval(*vectors)
     lines = [
-        f"found first   {score.first:.0%}, {score.times_chance:.1f} times chance    of {score.count} held-out captions",
+        f"found first   {score.first:.0%}, {score.times_chance:.1f} times chance of {score.count} {subject.split} ones",
         f"among five    {score.fifth:.0%}",
         f"mean rank     {score.rank:.1f}    chance is {(score.count + 1) / 2:.1f}",
         f"features      {subject.features.name}",
@@ -192,8 +201,10 @@ def of_samples(name: str) -> Callable[[Subject], Measured]:
     """A metric of samples against held-out pictures."""
 
     def measured(subject: Subject) -> Measured:
-        fake, real = subject.drawn(), subject.vectors("held out")
-        scores = sample_metrics(fake, real, [name], features=subject.features, split="held-out pictures")
+        split = f"{subject.split} pictures"
+        check_metrics([name], subject.how.samples, len(subject.held_out), features=subject.features, split=split)
+        real, fake = subject.vectors("held out"), subject.drawn()
+        scores = sample_metrics(fake, real, [name], features=subject.features, split=split)
         settings = {"sample": repr(subject.model.settings())} if isinstance(subject.model, DiffusionModel) else {}
         return Measured(lines=scores.lines(), data={**scores.data(), **settings})
 
@@ -211,7 +222,7 @@ def heard(subject: Subject) -> Measured:
     score = clip_score(subject.drawn(), features.texts(wishes))
     return Measured(
         lines=[
-            f"CLIP score    {score.value:.2f} ± {score.error:.2g}    {len(wishes)} samples of held-out captions",
+            f"CLIP score    {score.value:.2f} ± {score.error:.2g}    {len(wishes)} samples of {subject.split} captions",
             f"features      {features.name}",
         ],
         data={"clip_score": asdict(score), "fake": len(wishes), "features": features.name},

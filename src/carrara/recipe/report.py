@@ -92,7 +92,7 @@ def account(folder: Path, device: torch.device) -> Account:
         findings=examine(folder, model),
         about=model.about,
         parameters=sum(p.numel() for p in model.parameters()),
-        metrics=metrics(folder),
+        metrics=metrics(folder, model.digest()),
         pictures=drawn(folder, model),
     )
 
@@ -152,8 +152,11 @@ def compare(folders: Sequence[Path], device: torch.device, out: Path) -> Compari
     return Comparison(path=_written(pixels.fresh(out), text), tables=tables)
 
 
-def metrics(folder: Path) -> dict[str, dict[str, str]]:
+def metrics(folder: Path, weights: str) -> dict[str, dict[str, str]]:
     """What was measured, by the names of the files in ``evaluation/``, as one writes numbers for a reader.
+
+    Args:
+        weights: the model's digest; what was measured of other weights says so.
 
     Raises:
         UserError: a file is damaged.
@@ -166,7 +169,14 @@ def metrics(folder: Path) -> dict[str, dict[str, str]]:
             values = None
         if not isinstance(values, dict):
             raise UserError(f"'{file}' is damaged: remove it, or measure again")
-        found[file.stem] = {name: text for name, text in page.leaves(_brief(values)) if text != page.MISSING}
+        of: Mapping[str, Any] = values.pop("measured", {})
+        rows = {name: text for name, text in page.leaves(_brief(values)) if text != page.MISSING}
+        old = (
+            {"note": f"of an earlier model, step {of.get('step', '?')}"}
+            if of.get("weights", weights) != weights
+            else {}
+        )
+        found[file.stem] = {**old, **rows}
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
-from carrara.autoencoder import KlConfig, VqConfig
+from carrara.autoencoder import KlConfig, VaeConfig, VqConfig
 from carrara.backbone import AnyBackbone, DiTConfig, MlpConfig, UNetConfig
 from carrara.conditioning import (
     AnyConditioner,
@@ -141,7 +141,7 @@ def _bucketed(
     """
     if data.size is None:
         raise UserError("data.buckets are sizes of pictures, and the data are points: leave data.buckets out")
-    if isinstance(recipe.objective, ElboSettings):
+    if isinstance(recipe.objective, ElboSettings) or isinstance(build.first_stage_config(recipe), VaeConfig):
         raise UserError("a variational autoencoder takes pictures of one size only: leave data.buckets out")
     if data.buckets != "auto":
         return data, ""

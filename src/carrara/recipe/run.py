@@ -13,8 +13,8 @@ autoencoder/          the same again for the autoencoder that was trained first
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,13 @@ import torch
 
 from carrara import evaluate, pixels
 from carrara.autoencoder import LearnedStage, measure
+from carrara.conditioning import TextConditioner
 from carrara.data import batch_of, fingerprint, spread
+from carrara.errors import UserError
+from carrara.evaluate import Features
 from carrara.model import Autoencoder, DiffusionModel, DistilledDecoder, config_json
 from carrara.recipe import build
-from carrara.recipe.best import best_of, waited
+from carrara.recipe.best import is_better, kept, waited
 from carrara.recipe.latents import Encoding, cache_for, captioned, captions_for
 from carrara.recipe.plan import Plan
 from carrara.recipe.resolve import resolve
@@ -40,6 +43,8 @@ BATCH = 64
 """Pictures that are encoded at a time."""
 MEASURED = 50_000
 """At most so many pictures decide the mean and the deviation of latents."""
+PROVISIONAL = 2_000
+"""The same for ``best/``, which is written while training waits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +111,7 @@ class Session:
         self.model = build.model(self.recipe).to(device)
         if not isinstance(self.model, DistilledDecoder):
             build.adopt_first_stage(self.model, self.recipe, self.folder)
+        self._features = self._judges(device)
         self._captions = captions_for(self.model, self.folder)
         self._cache = cache_for(self.folder, self.recipe, self.model, self.training_data)
         self.objective = build.objective(self.recipe, self.model, encoded=self._cache is not None)
@@ -126,6 +132,21 @@ class Session:
         self.warnings = self.training.warnings
         self._said = set[str]()
 
+    def _judges(self, device: torch.device) -> Features | None:
+        """What ``preview.best=kid`` looks at.
+
+        Raises:
+            UserError: there is nothing by which the best model could be found.
+        """
+        by, count = self.recipe.preview.best, len(self.held_out_data)
+        if by is None:
+            return None
+        if count < 1 + (by == "kid"):
+            raise UserError(f"preview.best={by} is found on held-out data, and there are {count}: raise data.held_out")
+        if by == "kid" and self.recipe.data.size is None:
+            raise UserError("preview.best=kid compares pictures, and these data are points: take preview.best=loss")
+        return evaluate.extractor().to(device) if by == "kid" else None
+
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do."""
@@ -141,7 +162,7 @@ class Session:
     def _in_vain(self) -> bool:
         """Whether so many previews as patience allows have brought no better model."""
         preview = self.recipe.preview
-        return preview.best is not None and 0 < preview.patience <= waited(self._measured, preview.best)
+        return preview.best is not None and 0 < preview.patience <= waited(self._measured, kept(self.folder))
 
     @property
     def _measured(self) -> list[Line]:
@@ -163,12 +184,12 @@ class Session:
             distributed.wait()
             for _ in self._captions.complete(self.training_data):
                 pass  # what the others have read
-        with closing(Log(self.folder / "held_out.jsonl", self.training.clock.step)) as log:
+        with self._log() as log:
             for report in self.training if not self.ended else ():
                 yield report
                 if not every or (report.step % every and report.progress < 1):
                     continue
-                if distributed.is_main():
+                if log is not None:
                     yield from self._diagnose(report)
                     with self.training.ema.swapped_in():
                         yield from self._look(report.step, log)
@@ -176,6 +197,15 @@ class Session:
                     yield from self._give_up(report.step)
         if report is not None or not self._saved:
             yield from self._finish()
+
+    @contextmanager
+    def _log(self) -> Generator[Log | None]:
+        """What is measured on held-out data is written by one process of many."""
+        if not distributed.is_main():
+            yield None
+            return
+        with closing(Log(self.folder / "held_out.jsonl", self.training.clock.step)) as log:
+            yield log
 
     def _batches(self, start_step: int) -> Iterator[Batch]:
         """This rank's batches, of pictures or of cached latents; the weights that latents depend on are loaded now."""
@@ -196,7 +226,7 @@ class Session:
             log.write({"step": step, **values})
             yield HeldOut(step=step, values=values)
             by = self.recipe.preview.best
-            if by is not None and best_of(lines := self._measured, by) == len(lines) - 1:
+            if by is not None and is_better(self._measured, kept(self.folder), by):
                 self._keep_best()
                 yield Saved(step=step, path=self.folder / "best")
         yield Preview(step=step, path=self._preview(step))
@@ -210,11 +240,11 @@ class Session:
 
     def _kernel_distance(self) -> float:
         """Of as many samples as there are held-out pictures to compare them with."""
-        assert isinstance(self.model, DiffusionModel)
-        real = self._held_out(self.recipe.preview.held_out).x
+        assert isinstance(self.model, DiffusionModel) and self._features is not None
+        real = self._held_out(max(2, self.recipe.preview.held_out)).x
         made = collect(self.model, self._wanted(self.model, len(real))).samples
-        features = evaluate.extractor().to(self.model.device)
-        vectors = [torch.cat(list(evaluate.extract(features, x.split(BATCH)))) for x in (made, real)]
+        seen = (pixels.rounded(made), real)
+        vectors = [torch.cat(list(evaluate.extract(self._features, x.split(BATCH)))) for x in seen]
         return evaluate.kernel_distance(*vectors).value
 
     def _held_out(self, count: int) -> Batch:
@@ -229,7 +259,7 @@ class Session:
             self._write(self.folder / "best")
             return
         before = stage.mean.clone(), stage.std.clone()
-        self._whiten(stage, alone=True)
+        self._whiten(stage, most=PROVISIONAL, alone=True)
         self._write(self.folder / "best")
         stage.mean.copy_(before[0])
         stage.std.copy_(before[1])
@@ -263,10 +293,12 @@ class Session:
 
     def _wishes(self, model: DiffusionModel, count: int) -> tuple[str | None, ...]:
         """What previews show: pictures of captions from all over the data, or of each class in turn."""
-        if self._captions is None:
+        conditioner = model.conditioner
+        if not isinstance(conditioner, TextConditioner):
             return tuple(cycled(model, count))
         captioned = [k for k in range(len(self.training_data)) if self.training_data.captions(k)]
-        chosen = [self.training_data.captions(captioned[k])[0] for k in spread(count, len(captioned))]
+        first = (self.training_data.captions(captioned[k])[0] for k in spread(count, len(captioned)))
+        chosen = [prompt for caption in first if (prompt := conditioner.as_prompt(caption)) is not None]
         return tuple(chosen[k % len(chosen)] if chosen else None for k in range(count))
 
     def _finish(self) -> Iterator[Event]:
@@ -294,20 +326,18 @@ class Session:
         """Ends the training before its time, all processes together."""
         self.training.stop()
         if distributed.is_main():
-            lines, by = self._measured, self.recipe.preview.best
-            assert by is not None
-            found = f"'{self.folder / 'best'}' has that of step {lines[best_of(lines, by)]['step']}"
-            passed = f"{waited(lines, by)} previews brought no better model on held-out data"
+            found = f"'{self.folder / 'best'}' has that of step {kept(self.folder)}"
+            passed = f"{waited(self._measured, kept(self.folder))} previews brought no better model on held-out data"
             yield Diagnosis(step=step, text=f"{passed}: the training ends here (preview.patience); {found}")
 
-    def _whiten(self, stage: torch.nn.Module, *, alone: bool = False) -> None:
-        """Measures the latents of the training data, or of ``MEASURED`` examples from all over them, and keeps their
-        mean and deviation. Each process measures its share, unless it is ``alone``."""
+    def _whiten(self, stage: torch.nn.Module, *, most: int = MEASURED, alone: bool = False) -> None:
+        """Measures the latents of the training data, or of ``most`` examples from all over them, and keeps their mean
+        and deviation. Each process measures its share, unless it is ``alone``."""
         assert isinstance(stage, LearnedStage)
         transform, rank, world = build.transform(self.recipe), distributed.rank(), distributed.world()
         if alone:
             rank, world = 0, 1
-        examples = spread(MEASURED, len(self.training_data))
+        examples = spread(most, len(self.training_data))
         parts = (examples[first : first + BATCH] for first in range(rank * BATCH, len(examples), world * BATCH))
         batches = (batch_of(self.training_data, transform, part).to(self.model.device) for part in parts)
         measure(stage, batches, self.recipe.seed, total=(lambda x: x) if alone else distributed.total)

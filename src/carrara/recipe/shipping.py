@@ -10,12 +10,17 @@ import torch
 
 from carrara.errors import UserError
 from carrara.model import AnyModel, DistilledDecoder, load_model
-from carrara.recipe.folder import TINY, first_stage_digest, open_model, shipped
+from carrara.recipe.folder import TINY, first_stage_digest, open_model, run_of, shipped
 
 
 def working_folder(path: Path) -> Path:
-    """Where to write what is made with a model: a run's own folder, or for a shipped model one in ``runs``."""
-    return path if path.is_dir() or shipped(path) is None else Path("runs") / f"{path}-shipped"
+    """Where to write what is made with a model: its run's own folder, or for a shipped model one in ``runs``.
+
+    Never into ``best/`` or a checkpoint, which training replaces.
+    """
+    if path.is_dir():
+        return path if (path / "recipe.yaml").is_file() else run_of(path) or path
+    return path if shipped(path) is None else Path("runs") / f"{path}-shipped"
 
 
 def ship(run: Path, folder: Path) -> AnyModel:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from carrara import evaluate
 from carrara.conditioning import TextConditioner
-from carrara.data import Dataset, Transform, batch_of, spread
+from carrara.data import CaptionTable, Dataset, Subset, Transform, batch_of, spread
 from carrara.errors import UserError
 from carrara.evaluate import Features, Reference
 from carrara.model import AnyModel, DiffusionModel
+from carrara.pixels import rounded
 from carrara.recipe import build
 from carrara.recipe.folder import run_of
 from carrara.recipe.latents import captioned, captions_for
@@ -103,14 +104,21 @@ class Subject:
     def parts(self) -> dict[Part, Dataset]:
         """The data that were trained on, and those held out: the same ones, where none were."""
         training, held_out = build.parts(self.recipe, build.dataset(self.recipe))
-        table = captions_for(self.model, self.run)
-        seen = captioned(training, table)
-        return {"train": seen, "held out": captioned(held_out, table) if len(held_out) else seen}
+        return {"train": training, "held out": held_out if len(held_out) else training}
 
     @property
     def held_out(self) -> Dataset:
         """The data that were held out, or what was trained on where nothing was."""
         return self.parts["held out"]
+
+    @property
+    def split(self) -> str:
+        """What ``held_out`` really is."""
+        return "training" if self.held_out is self.parts["train"] else "held-out"
+
+    @cached_property
+    def _table(self) -> CaptionTable | None:
+        return captions_for(self.model, self.run)
 
     @cached_property
     def transform(self) -> Transform | None:
@@ -121,8 +129,12 @@ class Subject:
         """All examples of a part, or ``most`` from all over it, on the model's device."""
         data = self.parts[part]
         chosen = spread(len(data) if most is None else most, len(data))
-        firsts = range(0, len(chosen), BATCH)
-        for first in self.how.watch(firsts, len(firsts), what):
+        if self._table is not None:
+            done = (read for read, _ in self._table.complete(Subset(data, chosen)))
+            for _ in self.how.watch(done, len(chosen), "reading captions"):
+                pass
+        data = captioned(data, self._table)
+        for first in self.how.watch(range(0, len(chosen), BATCH), len(chosen), what):
             yield batch_of(data, self.transform, chosen[first : first + BATCH]).to(self.model.device)
 
     @cached_property
@@ -167,19 +179,25 @@ class Subject:
         if not self.reads:
             return cycled(self.model, self.how.samples)
         data = self.parts[part]
-        said = [data.captions(k)[0] for k in spread(self.how.samples, len(data)) if data.captions(k)]
+        first = (data.captions(k)[0] for k in spread(self.how.samples, len(data)) if data.captions(k))
+        said = [prompt for caption in first if (prompt := self.as_prompt(caption)) is not None]
         if not said:
             raise UserError(f"'{self.folder}' reads captions, and its {part} data have none to draw")
         return [said[k % len(said)] for k in range(self.how.samples)]
 
+    def as_prompt(self, caption: str) -> str | None:
+        """What to type to ask for a caption; None if the model cannot read it."""
+        conditioner = self.model.conditioner if isinstance(self.model, DiffusionModel) else None
+        return conditioner.as_prompt(caption) if isinstance(conditioner, TextConditioner) else None
+
     def pictures(self, wishes: list[str | None], seeds: list[int]) -> Iterator[Tensor]:
-        """Samples, as the model draws them unless told otherwise, a batch at a time, on the CPU."""
+        """Samples, as the model draws them unless told otherwise, with 8 bits, a batch at a time, on the CPU."""
         model = self.model
         if not isinstance(model, DiffusionModel):
             raise UserError(f"'{self.folder}' is an autoencoder: --metrics reconstruction,nll measure it, not samples")
         for at in generate(model, wishes, seeds, model.settings(), batch=2 * BATCH):
             if at.pixels is not None:
-                yield at.pixels.cpu()
+                yield rounded(at.pixels.cpu())
 
     def _extracted(self, wishes: list[str | None]) -> Iterator[Tensor]:
         """Features of samples; the pictures themselves are forgotten."""

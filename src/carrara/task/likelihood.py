@@ -16,14 +16,16 @@ best: ``decoder_scale``. Vector quantization has no density of z, and so no boun
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
 
 from carrara.autoencoder import Identity, Kl, LayeredVae
-from carrara.autoencoder.hierarchical import GaussianNoise
+from carrara.autoencoder.hierarchical import GaussianNoise, Likelihood
 from carrara.errors import UserError
 from carrara.model import DiffusionModel
 from carrara.noise import (
@@ -230,8 +232,37 @@ def _entropy(stage: Kl | LayeredVae, raw: Tensor) -> PerSample:
 
 def _vae_likelihood(vae: LayeredVae, x: Samples, z: Tensor) -> PerSample:
     """ln p(x | z) for z that is not whitened: of levels, if x are pictures and the law is a density."""
-    density = x.ndim == 4 and isinstance(vae.likelihood, GaussianNoise)
-    return vae.log_likelihood(x, z).double() - (x[0].numel() * NATS_OF_LEVELS if density else 0.0)
+    if x.ndim != 4:
+        return vae.log_likelihood(x, z).double()
+    with of_levels(vae):
+        return vae.log_likelihood(x, z).double()
+
+
+@final
+class _Levels(Likelihood):
+    """The probability of 256 levels in [-1, 1] under a Gaussian law."""
+
+    def __init__(self, law: GaussianNoise) -> None:
+        super().__init__()
+        self.law = law
+
+    def mean(self, out: Tensor) -> Tensor:
+        return self.law.mean(out)
+
+    def log_density(self, out: Tensor, x: Tensor) -> PerSample:
+        return level_log_probability(x, out, self.law.log_sigma.exp()).sum(1)
+
+
+@contextmanager
+def of_levels(vae: LayeredVae) -> Generator[None]:
+    """Within it, a Gaussian likelihood is the probability of pixels' levels, and not a density."""
+    law = vae.likelihood
+    if isinstance(law, GaussianNoise):
+        vae.likelihood = _Levels(law)
+    try:
+        yield
+    finally:
+        vae.likelihood = law
 
 
 def _picture_likelihood(x: Samples, mean: Samples, scale: float | None) -> PerSample:
