@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 @app.command
 def demo(*overrides: str, run: Path = Path("runs/demo")) -> None:
-    """Trains on handwritten digits and shows what came out, in minutes on two cores.
+    """Draws emoji from words, then trains on handwritten digits and shows what came out; in minutes on two cores.
 
     Examples:
         carrara demo
@@ -134,7 +134,8 @@ def sample(
         carrara sample runs/photos -n 16
         carrara sample runs/digits 3 7 --guidance 2
         carrara sample runs/digits 3:0.5+8:0.5 --sampler ddim --steps 50
-        carrara sample runs/emoji "a (red:1.4) heart" "dog face" -n 6 --vary guidance=1,2,4,8
+        carrara sample openmoji "a red heart" "dog face" -n 6
+        carrara sample openmoji "a (purple:1.4) cat face" --vary guidance=1,2,4,8
         carrara sample runs/digits 7 --guidance 3 --negative 1 --method apg
         carrara sample runs/photos --guidance 2 --weak runs/photos/checkpoints/step-1000
         carrara sample runs/photos --size 96x256 --tile 64
