@@ -1,6 +1,6 @@
 """Is diffusion in latents worth its autoencoder? The seed claim of latent diffusion, on OpenMoji at 64 px.
 
-    python benchmarks/latent_against_pixel.py AUTOENCODER_RUN OUT [--minutes 20]
+    python benchmarks/latent_against_pixel.py AUTOENCODER_RUN OUT [--minutes 20] [--samples 512]
 
 AUTOENCODER_RUN is what `carrara train openmoji --preset autoencoder-kl-f4 data.held_out=0.2` made. Two U-Nets of one
 family are trained without a condition for the same wall-clock time on the same split: one on 3 x 64 x 64 pixels, one on
@@ -19,10 +19,11 @@ from machine import described
 
 from carrara import evaluate
 from carrara.data import batch_of
+from carrara.pixels import rounded
 from carrara.recipe import Session, build, draw, load, open_model, plan, request
 from carrara.train import StepReport, read_log
 
-SAMPLES, BATCH, STEPS = 512, 64, 25
+BATCH, STEPS = 64, 25
 COMMON = [
     "data.size=64",
     "data.held_out=0.2",
@@ -50,17 +51,17 @@ def trained(out: Path, name: str, changes: Sequence[str], minutes: float) -> flo
     return (last["images"] - first["images"]) / (last["seconds"] - first["seconds"])
 
 
-def sampled(run: Path) -> tuple[torch.Tensor, float]:
+def sampled(run: Path, count: int) -> tuple[torch.Tensor, float]:
     """Samples in [-1, 1], and how many a second."""
     model = open_model(run).to(build.device())
     changes = {"steps": STEPS, "sampler": "dpmpp"}
     list(draw(model, request(model, [], 2, 0, changes)))
     begun = perf_counter()
-    made = [p.pixels.cpu() for p in draw(model, request(model, [], SAMPLES, 0, changes)) if p.pixels is not None]
-    return torch.cat(made).clamp(-1, 1), SAMPLES / (perf_counter() - begun)
+    made = [p.pixels.cpu() for p in draw(model, request(model, [], count, 0, changes)) if p.pixels is not None]
+    return rounded(torch.cat(made)), count / (perf_counter() - begun)
 
 
-def main(autoencoder: Path, out: Path, minutes: float) -> None:
+def main(autoencoder: Path, out: Path, minutes: float, samples: int) -> None:
     """Prints the table."""
     own = [f"model.first_stage={{kind: trained, run: {autoencoder.resolve()}}}", "sample.clip=false"]
     speeds = {name: trained(out, name, c, minutes) for name, c in {"pixel": [], "latent": own}.items()}
@@ -70,15 +71,18 @@ def main(autoencoder: Path, out: Path, minutes: float) -> None:
     network = evaluate.extractor()
     features = torch.cat(list(evaluate.extract(network, real.split(BATCH))))
     print(
-        f"{described()}; {minutes:g} minutes each; {len(real)} held-out pictures, {SAMPLES} samples; {network.name}\n"
+        f"{described()}; {minutes:g} minutes each; {len(real)} held-out pictures, {samples} samples; {network.name}\n"
     )
     print("| | parameters | training, img/s | sampling, img/s | KID x 1000 |\n|---|---|---|---|---|")
     rows: dict[str, tuple[float, float]] = {}
     for name, speed in speeds.items():
-        x, rate = sampled(out / name)
+        x, rate = sampled(out / name, samples)
         estimate = evaluate.kernel_distance(torch.cat(list(evaluate.extract(network, x.split(BATCH)))), features)
         count = sum(p.numel() for p in open_model(out / name).denoiser.parameters())
-        print(f"| {name} | {count:,} | {speed:.1f} | {rate:.2f} | {1000 * estimate.value:.1f} |", flush=True)
+        print(
+            f"| {name} | {count:,} | {speed:.1f} | {rate:.2f} | {1000 * estimate.value:.0f} ± {1000 * estimate.error:.0f} |",
+            flush=True,
+        )
         rows[name] = speed, rate
     ratios = [rows["latent"][k] / rows["pixel"][k] for k in (0, 1)]
     print(f"\nlatent / pixel: training {ratios[0]:.1f}, sampling {ratios[1]:.1f}")
@@ -89,5 +93,6 @@ if __name__ == "__main__":
     parser.add_argument("autoencoder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--samples", type=int, default=512)
     given = parser.parse_args()
-    main(given.autoencoder, given.out, given.minutes)
+    main(given.autoencoder, given.out, given.minutes, given.samples)
