@@ -79,10 +79,8 @@ def main(autoencoder: Path, out: Path, minutes: float, samples: int) -> None:
         x, rate = sampled(out / name, samples)
         estimate = evaluate.kernel_distance(torch.cat(list(evaluate.extract(network, x.split(BATCH)))), features)
         count = sum(p.numel() for p in open_model(out / name).denoiser.parameters())
-        print(
-            f"| {name} | {count:,} | {speed:.1f} | {rate:.2f} | {1000 * estimate.value:.0f} ± {1000 * estimate.error:.0f} |",
-            flush=True,
-        )
+        kid = f"{1000 * estimate.value:.0f} ± {1000 * estimate.error:.0f}"
+        print(f"| {name} | {count:,} | {speed:.1f} | {rate:.2f} | {kid} |", flush=True)
         rows[name] = speed, rate
     ratios = [rows["latent"][k] / rows["pixel"][k] for k in (0, 1)]
     print(f"\nlatent / pixel: training {ratios[0]:.1f}, sampling {ratios[1]:.1f}")
