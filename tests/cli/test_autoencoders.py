@@ -174,7 +174,7 @@ def test_variational_autoencoders_sample_reconstruct_interpolate_and_traverse(ca
         (["sample", "RUN"], ["autoencoder without a prior", "train diffusion"]),
         (["sample", "RUN", "--steps", "5"], ["samples in one step", "leave steps out"]),
         (["evaluate", "RUN", "--metrics", "reconstuction"], ["Did you mean 'reconstruction'"]),
-        (["evaluate", "RUN", "--metrics", "nll"], ["no variational autoencoder"]),
+        (["evaluate", "RUN", "--metrics", "nll"], ["without a prior"]),
         (["distill", "RUN"], ["--decoder"]),
         (["distill", "nowhere", "--decoder"], ["no run 'nowhere'"]),
         (["train", "PHOTOS", "model.first_stage.kind=trained", "model.first_stage.run=nowhere"], ["no run 'nowhere'"]),
