@@ -167,9 +167,14 @@ def _labelled(
     return page
 
 
+def displayed(x: Pictures) -> Pictures:
+    """Pictures in [-1, 1] as the values 0 .. 255 that a screen shows, float32."""
+    return (127.5 * (x.float().clamp(-1, 1) + 1)).round()
+
+
 def rounded(x: Pictures) -> Pictures:
     """Pictures in [-1, 1] as they are when they were saved with 8 bits and read again."""
-    return (127.5 * (x.float().clamp(-1, 1) + 1)).round() / 127.5 - 1
+    return displayed(x) / 127.5 - 1
 
 
 def _brief(text: str) -> str:

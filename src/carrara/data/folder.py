@@ -102,7 +102,9 @@ def look(path: Path) -> list[Path]:
         return pictures
     kinds = ", ".join(sorted(others)[:5])
     found = f"found {sum(others.values())} files with other endings ({kinds})" if others else "it is empty"
-    raise UserError(f"no pictures in '{path}': {found}; Carrara reads {' '.join(ENDINGS)}")
+    raise UserError(
+        f"no pictures in '{path}': {found}; Carrara reads {' '.join(ENDINGS)}: put some there, or name another folder"
+    )
 
 
 def looks_captioned(path: Path) -> bool:

@@ -29,7 +29,7 @@ from carrara.evaluate.features import Features
 from carrara.evaluate.frechet import frechet_distance, moments
 from carrara.evaluate.kernel import kernel_distance
 from carrara.evaluate.networks import extractor
-from carrara.pixels import Pictures, grid
+from carrara.pixels import Pictures, displayed, grid
 from carrara.seeds import Draws
 from carrara.shapes import PerSample
 from carrara.types import Batch
@@ -43,11 +43,6 @@ _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 _SHOWN, _CANDIDATES, _AMPLIFIED = 4, 32, 8
 _VISIBLE = (1, 3, 4)  # the channels of pictures that a network can look at
-
-
-def displayed(x: Pictures) -> Pictures:
-    """Pictures in [-1, 1] as the values 0 .. 255 that a screen shows, float32."""
-    return (127.5 * (x.float().clamp(-1, 1) + 1)).round()
 
 
 def psnr(x: Pictures, y: Pictures) -> PerSample:

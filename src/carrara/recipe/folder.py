@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from carrara.errors import UserError
+from carrara.errors import UserError, close_match
 from carrara.model import (
     AnyModel,
     AnySaved,
@@ -88,7 +88,8 @@ def _newest(path: Path) -> Path:
     """The folder with the newest weights of a run: ``model/`` or a checkpoint; or ``path`` itself, if it is one."""
     path = located(path)
     if not path.is_dir():
-        raise UserError(f"there is no run '{path}': 'carrara train' makes one, and says where")
+        ships = [folder.name for folder in Path(str(SHIPPED)).glob("*/")]
+        raise UserError(f"there is no run '{path}': 'carrara train' makes one.{close_match(str(path), ships)}")
     if (path / "config.json").is_file():
         return path
     newest, _ = checkpoint.latest(path / "checkpoints")

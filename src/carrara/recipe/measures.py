@@ -182,7 +182,8 @@ def found(subject: Subject) -> Measured:
     vectors = [torch.cat(list(evaluate.extract(subject.features, x.split(BATCH)))) for x in (made, right)]
     score = evaluate.retrieval(*vectors)
     lines = [
-        f"found first   {score.first:.0%}, {score.times_chance:.1f} times chance of {score.count} {subject.split} ones",
+        f"found first   {score.first:.0%}, {score.times_chance:.1f} times chance",
+        f"captions      {score.count} {subject.split} ones",
         f"among five    {score.fifth:.0%}",
         f"mean rank     {score.rank:.1f}    chance is {(score.count + 1) / 2:.1f}",
         f"features      {subject.features.name}",
