@@ -18,7 +18,7 @@ FIRST_STAGE = "model.first_stage.kind=trained model.first_stage.run"
 
 EMOJI = Path("openmoji")
 """The shipped model that draws from words."""
-DEMO_PROMPTS = ("red heart", "dog face", "pizza", "sun behind cloud")
+DEMO_PROMPTS = ("red heart", "dog face", "rocket", "sun behind cloud")
 
 console = Console(highlight=False, soft_wrap=True)
 
