@@ -156,10 +156,11 @@ def sample(
     wanted = recipe.request(model, wishes, count, seed, changes, fast, size, tile, negative, weak)
     drawn = recipe.collect(model, wanted, tracked(recipe.draw(model, wanted), len(wanted.seeds), console))
     out = pixels.fresh(recipe.working_folder(folder) / "samples" / "sample") if out is None else out
-    paths = recipe.save(out, drawn, recipe.record(folder, model, wanted), strip=strip)
+    about = recipe.record(folder, model, wanted)
+    paths = recipe.save(out, drawn, about, strip=strip)
     if vary is not None:
         picture = recipe.sheet(model, wanted, changes, vary, lambda at, total: tracked(at, total, console))
-        paths.insert(0, pixels.save_png(picture, out / "sheet.png"))
+        paths.insert(0, pixels.save_png(picture, out / "sheet.png", {"vary": vary, "of": about}))
     console.print(f"{len(wanted.seeds)} samples in [bold]{out}[/]: begin with {paths[0].name}")
     return out
 

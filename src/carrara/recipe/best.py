@@ -13,7 +13,8 @@ from typing import Any, Literal
 By = Literal["loss", "kid"]
 Lines = Sequence[Mapping[str, Any]]
 """Of held_out.jsonl, in order: the objective's measures, and ``kid`` where that was asked for."""
-HIGHER, LOWER = ("elbo", "psnr"), ("bound",)
+BETTER = {"elbo": 1, "psnr": 1, "perceptual": -1, "bound": -1}
+"""The one number of a model that has one, by preference: 1 where higher is better, -1 where lower is."""
 
 
 def score(line: Mapping[str, Any], by: By) -> float:
@@ -24,10 +25,9 @@ def score(line: Mapping[str, Any], by: By) -> float:
     """
     if by == "kid":
         return _signed(line.get("kid"), -1)
-    for names, sign in ((HIGHER, 1), (LOWER, -1)):
-        for name in names:
-            if name in line:
-                return _signed(line[name], sign)
+    for name, sign in BETTER.items():
+        if name in line:
+            return _signed(line[name], sign)
     losses = [_signed(value, -1) for name, value in line.items() if name.startswith("loss@")]
     return mean(losses) if losses else float("-inf")
 

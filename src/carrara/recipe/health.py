@@ -21,7 +21,7 @@ import torch
 from carrara.autoencoder import LearnedStage
 from carrara.errors import UserError
 from carrara.model import AnyModel, DiffusionModel
-from carrara.recipe.best import kept, waited
+from carrara.recipe.best import BETTER, kept, waited
 from carrara.recipe.editing import examples
 from carrara.recipe.loading import load
 from carrara.recipe.schema import DiffusionSettings, Recipe
@@ -41,8 +41,6 @@ WHITE = 0.8, 1.25
 """Between these the standard deviation of a latent channel is near 1."""
 ENCODED = 64
 """Held-out pictures whose latents are measured."""
-
-_BETTER = {"elbo": 1, "psnr": 1, "perceptual": -1, "bound": -1}  # 1: higher is better; losses per noise level are lower
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,7 +296,7 @@ def held_out_costs(held_out: Sequence[Line]) -> tuple[str, list[float]]:
     """
     if levels := by_level(held_out):
         return "loss", [sum(values) / len(values) for values in zip(*levels.values(), strict=True)]
-    for name, sign in _BETTER.items():
+    for name, sign in BETTER.items():
         if all(isinstance(line.get(name), float) for line in held_out):
             return name.upper() if name in ("elbo", "psnr") else name, [-sign * line[name] for line in held_out]
     return "loss", []
