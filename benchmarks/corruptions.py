@@ -2,9 +2,9 @@
 
     python benchmarks/corruptions.py [OUT.png]
 
-Two random parts of OpenMoji: one is the data; the other stands for the samples, and is blurred, made noisy, or
-compressed as JPEG, more and more. A distance should grow with every level; what counts neighbours may overlook the
-slightest ones. The chart shows each metric over the levels, the table their numbers.
+Two random halves of OpenMoji: one is the data; the other stands for the samples, and is blurred, made noisy, or
+compressed as JPEG, more and more. Clean, the halves should not differ. A distance should grow with every level; what
+counts neighbours may overlook the slightest ones. The chart shows each metric over the levels, the table their numbers.
 """
 
 import io
@@ -23,8 +23,8 @@ from carrara.pixels import save_png, to_tensor, to_uint8
 from carrara.plots import Chart, Line, sheet
 from carrara.seeds import Draws, permutation
 
-COUNT, SIZE, LOOKED = 400, 64, 96
-"""Pictures of a half, their size in pixels, and the size that the network sees."""
+SIZE, LOOKED = 64, 96
+"""The size of the pictures, and the size that the network sees."""
 
 Curves = Mapping[str, list[float]]
 """Each metric's values, level by level."""
@@ -81,11 +81,11 @@ def vectors(features: Features, x: Tensor) -> Tensor:
     return torch.cat(list(extract(features, x.split(32))))
 
 
-def halves(count: int, size: int) -> tuple[Tensor, Tensor]:
-    """Two sets of so many different emoji, in random order."""
+def halves(size: int) -> tuple[Tensor, Tensor]:
+    """All emoji, shuffled and divided."""
     data = openmoji(size)
     order = permutation(len(data), "corruptions").tolist()
-    parts = order[:count], order[count : 2 * count]
+    parts = order[: len(data) // 2], order[len(data) // 2 :]
     one, other = (batch_of(data, Transform(size=(size, size)), part).x for part in parts)
     return one, other
 
@@ -119,11 +119,14 @@ def main(out: Path) -> None:
     """Prints the table and draws the chart."""
     from machine import described
 
-    samples, data = halves(COUNT, SIZE)
+    samples, data = halves(SIZE)
     features = extractor(size=LOOKED)
     real = vectors(features, data)
+    print(f"{described()}; {features.name}; {len(samples)} OpenMoji of {SIZE} px against {len(data)} others\n")
+    clean = kernel_distance(vectors(features, samples), real)
+    low, high = clean.interval
+    print(f"Clean: kernel distance {clean.value:.2g}, 95 % interval {low:.2g} to {high:.2g}\n", flush=True)
     found = {kind: curves(features, samples, real, *how) for kind, how in CORRUPTIONS.items()}
-    print(f"{described()}; {features.name}; {COUNT} OpenMoji of {SIZE} px against {COUNT} others\n")
     print("\n".join(table(found)))
     print(f"\n{save_png(chart(found), out)}")
 
