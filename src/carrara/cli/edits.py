@@ -131,6 +131,47 @@ def variation(run: Run, image: Path, /, *, strength: float = 0.5, drawing: Drawi
 
 
 @verb("[PICTURE ...]")
+def restore(
+    run: Run,
+    /,
+    *images: Path,
+    task: str,
+    factor: int = 4,
+    blur: float = 2.0,
+    noise: float = 0.0,
+    by: str = "pigdm",
+    drawing: Drawing = DRAWING,
+) -> None:
+    """Makes small, blurred or colourless pictures whole, by a model that was never trained for it.
+
+    Examples:
+        carrara edit runs/photos restore small.png --task upscale --factor 4
+        carrara edit runs/photos restore --task deblur --blur 1.5 --noise 3
+        carrara edit runs/photos restore grey.png --task colour -n 8
+
+    Parameters
+    ----------
+    images
+        Pictures; held-out ones of the run's own data, spoilt first and shown beside, if not given.
+    task
+        upscale, deblur or colour.
+    factor
+        How many times larger to make them, for upscale.
+    blur
+        How much they are blurred, for deblur: a Gaussian's standard deviation in pixels.
+    noise
+        Standard deviation of their noise, of values from 0 to 255.
+    by
+        How sure the picture is of a half-finished result: pigdm, or dps, which knows less and takes longer to tune.
+    """
+    from carrara.cli import commands
+    from carrara.recipe import edits
+
+    spoilt = edits.Spoilt(task=task, factor=factor, blur=blur, noise=noise, by=by)
+    commands.draw_over(run, drawing, lambda job: edits.restore(job, images, spoilt))
+
+
+@verb("[PICTURE ...]")
 def reconstruct(run: Run, /, *images: Path, out: Path | None = None) -> None:
     """Sends pictures through a trained autoencoder.
 

@@ -4,6 +4,7 @@ from carrara.task.edit import editable, encode, finished, img2img
 from carrara.task.generate import Progress, Told, batches, denoiser, generate
 from carrara.task.likelihood import CodeLength, decoder_scale, diffusion_bound, flow_bound, of_levels
 from carrara.task.reconstruct import compared, interpolate, reconstruct, traverse
+from carrara.task.restore import restore
 
 __all__ = [
     "CodeLength",
@@ -23,5 +24,6 @@ __all__ = [
     "interpolate",
     "of_levels",
     "reconstruct",
+    "restore",
     "traverse",
 ]

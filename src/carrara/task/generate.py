@@ -17,7 +17,7 @@ from carrara.model import AnyModel, Autoencoder, DiffusionModel, Size
 from carrara.sample import SampleSettings, SampleStep, tiled
 from carrara.sample import generate as run
 from carrara.seeds import Draws
-from carrara.types import Conditioning, DenoiseFn
+from carrara.types import Conditioning, DenoiseFn, Wrapper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,7 @@ class Told:
     tile: Size | None = None
     negative: str | None = None
     weak: DiffusionModel | None = None
+    within: Wrapper | None = None
 
     def __post_init__(self) -> None:
         assert len(self.wishes) == len(self.seeds)
@@ -67,7 +68,7 @@ def denoiser(model: DiffusionModel, told: Told) -> DenoiseFn:
     with torch.no_grad():
         sides = [(model, model.conditions(told.wishes)), _other_side(model, told)]
     cond, null = (_lowered(whose, said, told.autocast, window) for whose, said in sides)
-    return told.settings.wrap(cond, null, model.config.schedule)
+    return told.settings.wrap(cond, null, model.config.schedule, told.within)
 
 
 def batches(model: DiffusionModel, count: int, shape: Sequence[int], batch: int = 64) -> Iterator[slice]:
@@ -90,6 +91,7 @@ def generate(
     tile: Size | None = None,
     negative: str | None = None,
     weak: DiffusionModel | None = None,
+    within: Wrapper | None = None,
 ) -> Iterator[Progress]:
     """Makes one sample per seed, in batches, without gradients; memory does not grow with their number.
 
@@ -103,6 +105,7 @@ def generate(
         tile: of the windows that the network sees at a time, in pixels; see ``sample.tiles``. None is the whole.
         negative: what guidance leads away from, as a user types it; None is nothing in particular.
         weak: a weaker model on the same schedule and latents, told the same, that guidance leads away from instead.
+        within: what becomes of the model's estimates of latents besides, as by a classifier or a measurement.
 
     Raises:
         UserError: a wish that the model does not understand, guidance for an unconditional model, something to lead
@@ -122,6 +125,7 @@ def generate(
         tile=tile,
         negative=negative,
         weak=weak,
+        within=within,
     )
     shape = model.latents_of(size)
     for part in batches(model, len(seeds), shape, batch):

@@ -2,5 +2,6 @@
 
 from carrara.recipe.edits.base import Edited, Job, Row, job, opened, picture, save_edit
 from carrara.recipe.edits.redrawing import img2img, variation
+from carrara.recipe.edits.restoring import Spoilt, restore
 
-__all__ = ["Edited", "Job", "Row", "img2img", "job", "opened", "picture", "save_edit", "variation"]
+__all__ = ["Edited", "Job", "Row", "img2img", "job", "Spoilt", "opened", "picture", "restore", "save_edit", "variation"]
