@@ -127,6 +127,9 @@ def sample(
     size: str | None = None,
     tile: str | None = None,
     vary: str | None = None,
+    classifier: Path | None = None,
+    label: Annotated[str | None, Parameter(name="--class")] = None,
+    classifier_scale: float = 1.0,
 ) -> None:
     """Draws samples from a run. Each PNG carries its recipe: 'carrara replay' remakes it.
 
@@ -139,6 +142,7 @@ def sample(
         carrara sample runs/digits 7 --guidance 3 --negative 1 --method apg
         carrara sample runs/photos --guidance 2 --weak runs/photos/checkpoints/step-1000
         carrara sample runs/photos --size 96x256 --tile 64
+        carrara sample runs/photos --classifier runs/judge --class cat --classifier-scale 3
 
     Parameters
     ----------
@@ -180,12 +184,20 @@ def sample(
     vary
         Also one picture with a row for each wish and a column for each value of a setting, as in guidance=1,3,6 or
         seed=0,1,2.
+    classifier
+        A classifier that guides to --class: a run of 'carrara train DATA --preset classifier'. The model itself need
+        not know any classes.
+    label
+        What the classifier shall find: one of its classes.
+    classifier_scale
+        How much it counts: 1 = as probability says, larger = surer.
     """
     from carrara.cli import commands
 
     changes = {"sampler": sampler, "grid": grid, "steps": steps}
     changes |= {"guidance": guidance, "method": method, "interval": interval, "rescale": rescale}
-    commands.sample(run, wishes, count, seed, out, strip, changes, fast, size, tile, negative, weak, vary)
+    found = classifier, label, classifier_scale
+    commands.sample(run, wishes, count, seed, out, strip, changes, fast, size, tile, negative, weak, vary, *found)
 
 
 @app.command

@@ -83,6 +83,8 @@ def _next(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.recipe.objective.kind == "autoencoding":
         yield "Measure it", f"evaluate {plan.folder} --metrics reconstruction"
         yield "Diffuse in its latents", f"train {plan.recipe.data.source} --run NEW {FIRST_STAGE}={plan.folder}"
+    elif plan.recipe.objective.kind == "classification":
+        yield "Guide a model of such pictures", f"sample RUN --classifier {plan.folder} --class NAME"
     else:
         yield "Sample it", f"sample {plan.folder}"
 
@@ -150,12 +152,16 @@ def sample(
     negative: str | None = None,
     weak: Path | None = None,
     vary: str | None = None,
+    classifier: Path | None = None,
+    label: str | None = None,
+    classifier_scale: float = 1.0,
 ) -> Path:
     """Draws samples into a folder: all together, and one by one. Returns the folder."""
     if vary is not None:
         recipe.read_variation(vary)
     model = recipe.open_model(folder).to(build.device())
-    wanted = recipe.request(model, wishes, count, seed, changes, fast, size, tile, negative, weak)
+    found = classifier, label, classifier_scale
+    wanted = recipe.request(model, wishes, count, seed, changes, fast, size, tile, negative, weak, *found)
     drawn = recipe.collect(model, wanted, tracked(recipe.draw(model, wanted), len(wanted.seeds), console))
     out = pixels.fresh(recipe.working_folder(folder) / "samples" / "sample") if out is None else out
     paths = recipe.save(out, drawn, recipe.record(folder, model, wanted), strip=strip)

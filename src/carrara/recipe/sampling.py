@@ -15,6 +15,7 @@ import carrara
 from carrara import pixels, plots
 from carrara.errors import UserError
 from carrara.model import AnyModel, DiffusionModel, Size
+from carrara.recipe.classified import Classified, classified, open_classified
 from carrara.recipe.folder import open_model
 from carrara.recipe.weaker import Weaker, open_weaker, weaker
 from carrara.sample import SampleSettings, SampleStep, grid, method, sampler
@@ -45,6 +46,7 @@ class Request:
         tile: of the windows in which larger pictures are denoised; None denoises them as a whole.
         negative: what guidance leads away from, as a user types it; None is nothing in particular.
         weak: the weaker model that guidance leads away from instead.
+        found: what a classifier shall find.
     """
 
     wishes: tuple[str | None, ...]
@@ -58,6 +60,7 @@ class Request:
     tile: Size | None = None
     negative: str | None = None
     weak: Weaker | None = None
+    found: Classified | None = None
 
     def only(self, k: int) -> "Request":
         """The request for sample ``k`` alone, which gives the same sample."""
@@ -75,6 +78,9 @@ def request(
     tile: Asked = None,
     negative: str | None = None,
     weak: Path | None = None,
+    classifier: Path | None = None,
+    label: str | None = None,
+    classifier_scale: float = 1.0,
 ) -> Request:
     """Makes a request from what a user says.
 
@@ -88,11 +94,14 @@ def request(
         size, tile: see ``Request``; (height, width), "96x64", or one number for a square.
         negative: see ``Request``.
         weak: the folder of a weaker model to lead away from, with guidance: a run's, or a checkpoint's.
+        classifier: the folder of a classifier that guides to ``label``, by ``classifier_scale``.
 
     Raises:
         UserError: an unknown sampler, grid or method, or settings, a size or a weaker model that do not fit the model.
     """
     count = (4 if wishes else 16) if count is None else count
+    if label is not None and classifier is None:
+        raise UserError(f"who shall find '{label}'? Name a trained classifier, too: --classifier RUN")
     if count < 1:
         raise UserError(f"{count} samples are none: ask for at least 1")
     asked = [wish for wish in wishes for _ in range(count)] or cycled(model, count)
@@ -109,6 +118,7 @@ def request(
         tile=size_of(tile),
         negative=negative,
         weak=None if weak is None else weaker(weak, model),
+        found=None if classifier is None else classified(classifier, label, classifier_scale, model),
     )
 
 
@@ -171,6 +181,7 @@ def draw(model: AnyModel, wanted: Request) -> Iterator[Progress]:
         tile=wanted.tile,
         negative=wanted.negative,
         weak=None if wanted.weak is None else open_weaker(wanted.weak, model),
+        within=None if wanted.found is None else open_classified(wanted.found, model),
     )
 
 

@@ -12,8 +12,8 @@ from carrara import pixels
 from carrara.errors import UserError, unknown
 from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures
-from carrara.recipe.edits.base import Edited, Job, Row, opened, picture
 from carrara.recipe.editing import examples
+from carrara.recipe.edits.base import Edited, Job, Row, opened, picture
 from carrara.sample import AnyLikelihood, Dps, Measurement, PiGdm, blurred, downscaled, greyed
 from carrara.seeds import Draws
 from carrara.task import finished
