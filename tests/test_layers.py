@@ -14,7 +14,7 @@ LAYERS = (
     {"autoencoder", "conditioning", "backbone"},
     {"denoiser"},
     {"objective", "sample"},
-    {"model", "train"},
+    {"saved", "classifier", "model", "train"},
     {"task", "evaluate"},
     {"recipe"},
     {"cli", "serve", "export"},

@@ -4,32 +4,30 @@ A model's folder has ``config.json``, which says how to build it and what it was
 per part that has weights. Nothing in it can run code.
 """
 
-import hashlib
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
-import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-import carrara
 from carrara.autoencoder import AnyFirstStage, FirstStage, IdentityConfig, TinyDecoderConfig
 from carrara.backbone import AnyBackbone
+from carrara.classifier import Classifier, ClassifierConfig
 from carrara.conditioning import AnyConditioner, Conditioner, UnconditionalConfig
 from carrara.denoiser import Denoiser
 from carrara.errors import UserError
 from carrara.kinds import BY_KIND, SPELLED
 from carrara.noise import AnyParameterization, AnySchedule
 from carrara.sample import SampleSettings
+from carrara.saved import FORMAT, Saved, weights
 from carrara.types import Conditioning
 
-FORMAT = 1
 SMALLEST, LARGEST = 4, 1 << 26
 """An edge, and an area, in pixels: what pictures can be asked for. Pillow warns of larger ones when it reads them."""
 
@@ -94,47 +92,8 @@ class AutoencoderConfig:
     first_stage: Annotated[AnyFirstStage, SPELLED, BY_KIND]
 
 
-AnyModelConfig = ModelConfig | AutoencoderConfig | DecoderConfig
+AnyModelConfig = ModelConfig | AutoencoderConfig | DecoderConfig | ClassifierConfig
 """What a ``config.json`` describes."""
-
-
-class Saved(nn.Module, ABC):
-    """What a model's folder holds: it can be saved and loaded, and knows what it is.
-
-    Args:
-        about: what is worth knowing about it: data, fingerprint, steps, metrics; plain JSON.
-    """
-
-    def __init__(self, about: Mapping[str, Any] | None) -> None:
-        super().__init__()
-        self.about = dict(about or {})
-
-    @property
-    @abstractmethod
-    def config(self) -> AnyModelConfig:
-        """How to build it."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    def digest(self) -> str:
-        """A fingerprint of configuration and weights: 16 hexadecimal digits."""
-        return digest(self.config, self)
-
-    def save(self, folder: Path, *, matrices: torch.dtype = torch.float32, **about: Any) -> None:
-        """Writes the model to ``folder``, with ``about`` added to what is known about it.
-
-        Args:
-            matrices: the type of matrices and kernels in the files; in the model they are float32 again.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, part in self.named_children():
-            if tensors := weights(part):
-                lowered = {k: v.to(matrices) if v.ndim > 1 and v.is_floating_point() else v for k, v in tensors.items()}
-                save_file(lowered, folder / f"{name}.safetensors")
-        (folder / "config.json").write_bytes(config_json(self.config, {**self.about, **about}))
 
 
 class Model(Saved):
@@ -309,7 +268,7 @@ def _check_tokens(given: int | None, seen: int | None) -> None:
 
 AnyModel = DiffusionModel | Autoencoder
 """What has a first stage."""
-AnySaved = AnyModel | DistilledDecoder
+AnySaved = AnyModel | DistilledDecoder | Classifier
 """What can be loaded from a folder."""
 
 _CONFIGS: TypeAdapter[AnyModelConfig] = TypeAdapter(Annotated[AnyModelConfig, BY_KIND])
@@ -328,6 +287,8 @@ def build_model(config: AnyModelConfig, about: Mapping[str, Any] | None = None) 
             return Autoencoder(config, about)
         case DecoderConfig():
             return DistilledDecoder(config, about)
+        case ClassifierConfig():
+            return Classifier(config, about)
 
 
 def load_model(folder: Path) -> AnySaved:
@@ -345,26 +306,6 @@ def load_model(folder: Path) -> AnySaved:
         if weights(part):
             _read_part(folder / f"{name}.safetensors", part)
     return model.eval()
-
-
-def digest(config: object, module: nn.Module) -> str:
-    """A fingerprint of a configuration and a module's weights: 16 hexadecimal digits."""
-    state = hashlib.sha256(repr(config).encode())
-    for name, value in module.state_dict().items():
-        state.update(name.encode() + value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return state.hexdigest()[:16]
-
-
-def weights(part: nn.Module) -> dict[str, Tensor]:
-    """A part's tensors, contiguous and on the CPU, as files hold them."""
-    return {name: value.detach().cpu().contiguous() for name, value in part.state_dict().items()}
-
-
-def config_json(config: AnyModelConfig, about: Mapping[str, Any]) -> bytes:
-    """The contents of ``config.json``."""
-    model = _CONFIGS.dump_python(config, mode="json")
-    document = {"format": FORMAT, "carrara": carrara.__version__, "model": model, "about": dict(about)}
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def read_config(folder: Path) -> tuple[AnyModelConfig, dict[str, Any]]:

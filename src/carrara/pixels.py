@@ -31,7 +31,8 @@ Pictures = Float[Tensor, "B C H W"]
 
 WHITE = (255, 255, 255)
 _CHUNK = "carrara"
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow has it
+LUMA = (0.299, 0.587, 0.114)
+"""How much red, green and blue count for grey: ITU-R BT.601, as Pillow has it."""
 _VISIBLE = 96  # the size that a small sample is enlarged to in a grid
 _LABEL = 48  # characters beside a row
 
@@ -92,7 +93,7 @@ def with_channels(pixels: Pixels, channels: int, background: Sequence[int] = WHI
         raise ValueError(f"a picture of {have} channels cannot become one of {channels}: only 1, 3 and 4 convert")
     colour = over(pixels, background) if have == 4 else pixels.repeat(3, -1) if have == 1 else pixels
     if channels == 1:
-        grey = (colour @ np.asarray(_LUMA))[..., None]
+        grey = (colour @ np.asarray(LUMA))[..., None]
         return (grey if pixels.dtype.kind == "f" else grey.round()).astype(pixels.dtype)
     opaque = np.full_like(colour[..., :1], largest(pixels.dtype))
     return np.concatenate([colour, opaque], axis=-1) if channels == 4 else colour

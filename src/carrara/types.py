@@ -10,6 +10,9 @@ from torch import Tensor
 DenoiseFn = Callable[[Tensor, Tensor], Tensor]
 """``(x_t (B, *S), t () or (B,)) -> E[x0 | x_t] (B, *S)``. Guidance, editing and foreign models have this signature."""
 
+Wrapper = Callable[[DenoiseFn], DenoiseFn]
+"""Another denoiser made of one: guidance, a measurement, any function of this signature."""
+
 NoiseFn = Callable[[int], Tensor]
 """``k -> eps (B, *S) ~ N(0, I)``: the fresh noise that a stochastic sampler adds at its step ``k``."""
 

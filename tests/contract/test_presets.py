@@ -15,6 +15,7 @@ from carrara.backbone import MlpConfig
 from carrara.model import Autoencoder, DiffusionModel, ModelConfig
 from carrara.noise import Cosine, Schedule, V
 from carrara.recipe import Saved, Session, draw, open_model, plan, presets, request
+from carrara.recipe.folder import open_classifier
 from carrara.sample import GRIDS, SAMPLERS, SampleSettings
 from carrara.seeds import torch_generator
 from carrara.task import generate, reconstruct
@@ -37,6 +38,7 @@ OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
         "pictures",
         ("train.batch=2", "data.size=16", "autoencoder.first_stage.channels=8", "autoencoder.train.steps=2"),
     ),
+    "classifier": ("pictures", ("train.batch=2", "data.size=16")),
     "vae": (None, ("train.batch=4", "model.first_stage.hidden=8")),
     "vae-two-layer": (None, ("train.batch=4", "model.first_stage.hidden=8")),
 }
@@ -70,6 +72,9 @@ def test_a_preset_trains_and_samples(name: str, pictures: Path, tmp_path: Path) 
     assert all(np.isfinite(losses))
     assert isinstance(events[-1], Saved)
 
+    if name == "classifier":
+        assert open_classifier(tmp_path / "run").classes == ("dark", "light")
+        return
     model = open_model(tmp_path / "run")
     if isinstance(model.first_stage, ConvolutionalStage):
         x = torch.rand(2, *model.shape) * 2 - 1

@@ -1,6 +1,7 @@
 """The networks: forward(x, noise_level, cond)."""
 
 from carrara.backbone.base import Backbone, BackboneConfig
+from carrara.backbone.classifier import NoiseAwareClassifier
 from carrara.backbone.dit import DIT_SIZES, DiT, DiTConfig
 from carrara.backbone.mlp import Mlp, MlpConfig
 from carrara.backbone.unet import UNETS, UNet, UNetConfig
@@ -18,6 +19,7 @@ __all__ = [
     "DiTConfig",
     "Mlp",
     "MlpConfig",
+    "NoiseAwareClassifier",
     "UNet",
     "UNetConfig",
 ]

@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 import carrara
+from carrara.cli.edits import Run, edits, verb_first
 from carrara.errors import UserError
 
 app = App(
@@ -20,10 +21,8 @@ app = App(
 )
 inspect = App(name="inspect", help="Look into a run, a noise schedule, or data.")
 app.command(inspect)
+app.command(edits)
 
-Run = Annotated[
-    Path, Parameter(help="A run's folder, its best/, a checkpoint in it, or the name of a model that ships.")
-]
 Count = Annotated[int | None, Parameter(name=["--count", "-n"])]
 
 
@@ -31,7 +30,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command and exits: 0 if all went well, 2 for a mistake of the user's, 130 after Ctrl-C."""
     console = Console(stderr=True, soft_wrap=True)
     try:
-        result = app(sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False)
+        given = verb_first(sys.argv[1:] if arguments is None else arguments)
+        result = app(given, exit_on_error=False, print_error=False)
         sys.exit(result if isinstance(result, int) else 0)
     except CycloptsError as error:
         lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
@@ -127,6 +127,9 @@ def sample(
     size: str | None = None,
     tile: str | None = None,
     vary: str | None = None,
+    classifier: Path | None = None,
+    label: Annotated[str | None, Parameter(name="--class")] = None,
+    classifier_scale: float = 1.0,
 ) -> None:
     """Draws samples from a run. Each PNG carries its recipe: 'carrara replay' remakes it.
 
@@ -139,6 +142,7 @@ def sample(
         carrara sample runs/digits 7 --guidance 3 --negative 1 --method apg
         carrara sample runs/photos --guidance 2 --weak runs/photos/checkpoints/step-1000
         carrara sample runs/photos --size 96x256 --tile 64
+        carrara sample runs/photos --classifier runs/judge --class cat --classifier-scale 3
 
     Parameters
     ----------
@@ -180,48 +184,20 @@ def sample(
     vary
         Also one picture with a row for each wish and a column for each value of a setting, as in guidance=1,3,6 or
         seed=0,1,2.
+    classifier
+        A classifier that guides to --class: a run of 'carrara train DATA --preset classifier'. The model itself need
+        not know any classes.
+    label
+        What the classifier shall find: one of its classes.
+    classifier_scale
+        How much it counts: 1 = as probability says, larger = surer.
     """
     from carrara.cli import commands
 
     changes = {"sampler": sampler, "grid": grid, "steps": steps}
     changes |= {"guidance": guidance, "method": method, "interval": interval, "rescale": rescale}
-    commands.sample(run, wishes, count, seed, out, strip, changes, fast, size, tile, negative, weak, vary)
-
-
-@app.command
-def edit(
-    run: Run,
-    what: Literal["reconstruct", "interpolate", "traverse"],
-    /,
-    *images: Path,
-    out: Path | None = None,
-    steps: int = 9,
-    layer: int = 0,
-) -> None:
-    """Sends pictures through a trained autoencoder: all again, from one to another, or along single latents.
-
-    Examples:
-        carrara edit runs/photos reconstruct
-        carrara edit runs/photos reconstruct a.png b.png
-        carrara edit runs/photos interpolate a.png b.png --steps 12
-        carrara edit runs/vae traverse
-
-    Parameters
-    ----------
-    what
-        reconstruct, interpolate, or (a vae only) traverse.
-    images
-        Pictures; held-out ones of the run's own data, if not given.
-    out
-        The folder for the pictures; a new one in the run's samples/, if not given.
-    steps
-        Pictures from one end to the other.
-    layer
-        Whose latents to traverse, from 1 next to the pixels; 0 = the last.
-    """
-    from carrara.cli import commands
-
-    commands.edit(run, what, images, out, steps, layer)
+    found = classifier, label, classifier_scale
+    commands.sample(run, wishes, count, seed, out, strip, changes, fast, size, tile, negative, weak, vary, *found)
 
 
 @app.command

@@ -1,6 +1,6 @@
 """What the commands do."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,11 @@ import torch
 from rich.console import Console
 
 from carrara import pixels, recipe
+from carrara.cli.edits import Drawing
 from carrara.cli.progress import TrainingProgress, counted, tracked
 from carrara.errors import UserError
-from carrara.recipe import Diagnosis, Edit, Encoding, HeldOut, Plan, Preview, Saved, Session, build
+from carrara.recipe import Diagnosis, Edit, Encoding, HeldOut, Plan, Preview, Saved, Session, build, edits
+from carrara.recipe.edits import Edited, Job
 from carrara.train import StepReport, launched
 from carrara.train.distributed import is_main
 
@@ -81,6 +83,8 @@ def _next(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.recipe.objective.kind == "autoencoding":
         yield "Measure it", f"evaluate {plan.folder} --metrics reconstruction"
         yield "Diffuse in its latents", f"train {plan.recipe.data.source} --run NEW {FIRST_STAGE}={plan.folder}"
+    elif plan.recipe.objective.kind == "classification":
+        yield "Guide a model of such pictures", f"sample RUN --classifier {plan.folder} --class NAME"
     else:
         yield "Sample it", f"sample {plan.folder}"
 
@@ -148,12 +152,16 @@ def sample(
     negative: str | None = None,
     weak: Path | None = None,
     vary: str | None = None,
+    classifier: Path | None = None,
+    label: str | None = None,
+    classifier_scale: float = 1.0,
 ) -> Path:
     """Draws samples into a folder: all together, and one by one. Returns the folder."""
     if vary is not None:
         recipe.read_variation(vary)
     model = recipe.open_model(folder).to(build.device())
-    wanted = recipe.request(model, wishes, count, seed, changes, fast, size, tile, negative, weak)
+    found = classifier, label, classifier_scale
+    wanted = recipe.request(model, wishes, count, seed, changes, fast, size, tile, negative, weak, *found)
     drawn = recipe.collect(model, wanted, tracked(recipe.draw(model, wanted), len(wanted.seeds), console))
     out = pixels.fresh(recipe.working_folder(folder) / "samples" / "sample") if out is None else out
     about = recipe.record(folder, model, wanted)
@@ -165,12 +173,38 @@ def sample(
     return out
 
 
-def edit(folder: Path, what: Edit, images: Sequence[Path], out: Path | None, steps: int, layer: int) -> None:
+def edit(folder: Path, what: Edit, images: Sequence[Path], out: Path | None, *, steps: int = 9, layer: int = 0) -> None:
     """Sends pictures through an autoencoder."""
     model = recipe.open_model(folder).to(build.device())
     out = pixels.fresh(recipe.working_folder(folder) / "samples" / what) if out is None else out
     paths = recipe.edit(model, folder, what, images, out, steps=steps, layer=layer)
     console.print(f"{len(paths)} {'picture' if len(paths) == 1 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
+
+
+def draw_over(folder: Path, drawing: Drawing, verb: Callable[[Job], Edited]) -> None:
+    """Edits pictures by a diffusion model.
+
+    Args:
+        verb: one of ``recipe.edits``, with its pictures and options.
+    """
+    changes = {name: getattr(drawing, name) for name in ("sampler", "grid", "steps", "guidance")}
+    options = {name: getattr(drawing, name) for name in ("size", "tile", "negative", "weak", "fast")}
+    job = edits.job(
+        folder,
+        build.device(),
+        drawing.prompt,
+        drawing.count,
+        drawing.seed,
+        changes,
+        lambda at, total: tracked(at, total, console),
+        **options,
+    )
+    edited = verb(job)
+    for note in edited.notes:
+        console.print(note, style="yellow", markup=False)
+    out = drawing.out or pixels.fresh(recipe.working_folder(folder) / "samples" / edited.verb)
+    paths = edits.save_edit(job, edited, out)
+    console.print(f"{len(paths) - 1} {'picture' if len(paths) == 2 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
 
 
 def evaluate(folder: Path, metrics: str | None, samples: int, features: str, exact: bool) -> None:

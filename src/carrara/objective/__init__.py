@@ -2,12 +2,14 @@
 
 from carrara.objective.autoencoding import AutoencodingObjective
 from carrara.objective.base import LossReport, Objective
+from carrara.objective.classification import ClassificationObjective
 from carrara.objective.diffusion import DiffusionObjective
 from carrara.objective.distillation import DecoderDistillation
 from carrara.objective.elbo import ElboObjective
 
 __all__ = [
     "AutoencodingObjective",
+    "ClassificationObjective",
     "DecoderDistillation",
     "DiffusionObjective",
     "ElboObjective",

@@ -17,6 +17,7 @@ from carrara.autoencoder import (
 )
 from carrara.autoencoder.tiny import SMALL, decoded_shape
 from carrara.backbone import Backbone
+from carrara.classifier import Classifier
 from carrara.conditioning import Conditioner
 from carrara.data import CachedLatents, Captioned, Dataset, Loader, Transform, bucket_of_each, open_dataset, split
 from carrara.denoiser import Denoiser
@@ -34,10 +35,19 @@ from carrara.model import (
     build_model,
 )
 from carrara.noise import Parameterization, Schedule
-from carrara.objective import AutoencodingObjective, DecoderDistillation, DiffusionObjective, ElboObjective, Objective
+from carrara.objective import (
+    AutoencodingObjective,
+    ClassificationObjective,
+    DecoderDistillation,
+    DiffusionObjective,
+    ElboObjective,
+    Objective,
+)
+from carrara.recipe.classifying import classifier_config, frozen_first_stage
 from carrara.recipe.folder import attach_decoder, configured, first_stage_digest, open_model
 from carrara.recipe.schema import (
     AutoencodingSettings,
+    ClassificationSettings,
     DiffusionSettings,
     DistillationSettings,
     ElboSettings,
@@ -134,6 +144,8 @@ def parameterization(recipe: Recipe) -> Parameterization:
 def first_stage(recipe: Recipe) -> FirstStage:
     """Pixels to latents."""
     built = model(recipe)
+    if isinstance(built, Classifier):
+        return frozen_first_stage(recipe, shape(recipe))[0]
     return teacher(recipe).first_stage if isinstance(built, DistilledDecoder) else built.first_stage
 
 
@@ -199,6 +211,8 @@ def model_config(recipe: Recipe) -> AnyModelConfig:
     """
     if isinstance(recipe.objective, DistillationSettings):
         return _decoder_config(recipe.objective, teacher(recipe))
+    if isinstance(recipe.objective, ClassificationSettings):
+        return classifier_config(recipe, shape(recipe))
     settings, stage = recipe.model, first_stage_config(recipe)
     if not isinstance(recipe.objective, DiffusionSettings):
         return AutoencoderConfig(shape=shape(recipe), first_stage=stage)
@@ -289,6 +303,9 @@ def objective(recipe: Recipe, untrained: AnySaved, *, encoded: bool = False) -> 
         case DistillationSettings() as settings, DistilledDecoder():
             stage = teacher(recipe).first_stage
             return DecoderDistillation(decoder=untrained.decoder, first_stage=stage, original=settings.original)
+        case ClassificationSettings(), Classifier():
+            stage, _ = frozen_first_stage(recipe, shape(recipe))
+            return ClassificationObjective(network=untrained.network, first_stage=stage, schedule=schedule(recipe))
         case ElboSettings() as settings, Autoencoder(first_stage=LayeredVae() as stage):
             return ElboObjective(stage, warmup=settings.warmup, free_bits=settings.free_bits)
         case _:

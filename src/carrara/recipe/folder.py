@@ -5,6 +5,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
+from carrara.classifier import Classifier, ClassifierConfig
 from carrara.errors import UserError, close_match
 from carrara.model import (
     AnyModel,
@@ -14,10 +15,10 @@ from carrara.model import (
     DistilledDecoder,
     ModelConfig,
     build_model,
-    digest,
     load_model,
     read_config,
 )
+from carrara.saved import digest
 from carrara.train import checkpoint
 
 SHIPPED = files("carrara") / "models"
@@ -37,7 +38,24 @@ def open_model(path: Path) -> AnyModel:
     model = _open(path)
     if isinstance(model, DistilledDecoder):
         raise UserError(f"'{path}' holds a distilled decoder, which is used through the run above it: name that one")
+    if isinstance(model, Classifier):
+        raise UserError(
+            f"'{path}' holds a classifier, which guides other models: carrara sample RUN --classifier {path} --class "
+            f"{model.classes[0]}"
+        )
     attach_decoder(model, path)
+    return model
+
+
+def open_classifier(path: Path) -> Classifier:
+    """Loads the classifier of a run's folder.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    model = _open(path)
+    if not isinstance(model, Classifier):
+        raise UserError(f"'{path}' holds no classifier: 'carrara train DATA --preset classifier --run DIR' makes one")
     return model
 
 
@@ -76,7 +94,7 @@ def first_stage_digest(model: AnyModel) -> str:
 def configured(path: Path) -> ModelConfig | AutoencoderConfig:
     """How the model of a run is built, without its weights; errors as in ``open_model``."""
     config, _ = read_config(_newest(path))
-    return open_model(path).config if isinstance(config, DecoderConfig) else config
+    return open_model(path).config if isinstance(config, DecoderConfig | ClassifierConfig) else config
 
 
 def _open(path: Path) -> AnySaved:

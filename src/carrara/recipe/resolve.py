@@ -18,8 +18,17 @@ from carrara.conditioning import (
 from carrara.data import DataInfo, bucket_sizes, suggested_size
 from carrara.errors import UserError
 from carrara.recipe import build
-from carrara.recipe.schema import DataSettings, DiffusionSettings, ElboSettings, Recipe, TrainedConfig
+from carrara.recipe.schema import (
+    ClassificationSettings,
+    DataSettings,
+    DiffusionSettings,
+    ElboSettings,
+    Recipe,
+    TrainedConfig,
+)
 
+NETWORKS = DiffusionSettings | ClassificationSettings
+"""The objectives of networks that look at latents, and need to know what else the data has."""
 TextConfigs = EncodedTextConfig | LearnedTextConfig
 LARGEST = {"cpu": 32, "cuda": 64}
 """Diffusion in pixels costs four times as much at twice the size: up to here a model is trained in hours."""
@@ -65,7 +74,7 @@ def resolve(
         data = replace(data, channels=3 if transparent else info.channels)
         why = "transparency is laid over white" if transparent else "as most of the pictures have"
         reasons.append(f"{data.channels} channels: {why}")
-    if isinstance(recipe.objective, DiffusionSettings):
+    if isinstance(recipe.objective, NETWORKS):
         conditioner, why = _conditioner(model.conditioner, info)
         if isinstance(conditioner, TextConfigs):
             conditioner = conditioner.completed(captions)
@@ -92,7 +101,7 @@ def _like_first_stage(recipe: Recipe, data: DataSettings) -> DataSettings:
         UserError: the recipe names others.
     """
     own = recipe.model.first_stage
-    if not isinstance(own, TrainedConfig) or not isinstance(recipe.objective, DiffusionSettings):
+    if not isinstance(own, TrainedConfig) or not isinstance(recipe.objective, NETWORKS):
         return data
     channels = build.trained_config(own).shape[0]
     if data.channels not in (None, channels):

@@ -23,17 +23,19 @@ import torch
 
 from carrara import evaluate, pixels
 from carrara.autoencoder import LearnedStage, measure
+from carrara.classifier import Classifier
 from carrara.conditioning import TextConditioner
 from carrara.data import batch_of, fingerprint, spread
 from carrara.errors import UserError
 from carrara.evaluate import Features
-from carrara.model import Autoencoder, DiffusionModel, DistilledDecoder, config_json
+from carrara.model import AnyModel, Autoencoder, DiffusionModel, DistilledDecoder
 from carrara.recipe import build
 from carrara.recipe.best import is_better, kept, waited
 from carrara.recipe.latents import Encoding, cache_for, captioned, captions_for
 from carrara.recipe.plan import Plan
 from carrara.recipe.resolve import resolve
 from carrara.recipe.sampling import Request, collect, cycled, record
+from carrara.saved import config_json
 from carrara.task import compared
 from carrara.train import Line, Log, StepReport, Training, autocast, distributed, held_out, read_log
 from carrara.train.precision import matmul_dtype
@@ -64,9 +66,11 @@ class HeldOut:
 
     def text(self) -> str:
         """In words; the losses of the noise levels as their mean."""
-        losses = [value for name, value in self.values.items() if name.startswith("loss@")]
+        losses, right = ([v for name, v in self.values.items() if name.startswith(of)] for of in ("loss@", "accuracy@"))
         if losses:
-            return f"loss {sum(losses) / len(losses):.4f}"
+            shares = ", ".join(f"{share:.0%}" for share in right)
+            found = f"; right, from little noise to much: {shares}" if right else ""
+            return f"loss {sum(losses) / len(losses):.4f}{found}"
         return ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())
 
 
@@ -109,7 +113,7 @@ class Session:
         resolve(self.recipe, whole.info, device.type)  # refuses data that no longer have the recipe's classes
         self.training_data, self.held_out_data = build.parts(self.recipe, whole)
         self.model = build.model(self.recipe).to(device)
-        if not isinstance(self.model, DistilledDecoder):
+        if not isinstance(self.model, DistilledDecoder | Classifier):
             build.adopt_first_stage(self.model, self.recipe, self.folder)
         self._features = self._judges(device)
         self._captions = captions_for(self.model, self.folder)
@@ -229,7 +233,8 @@ class Session:
             if by is not None and is_better(self._measured, kept(self.folder), by):
                 self._keep_best()
                 yield Saved(step=step, path=self.folder / "best")
-        yield Preview(step=step, path=self._preview(step))
+        if not isinstance(self.model, Classifier):
+            yield Preview(step=step, path=self._preview(self.model, step))
 
     def _measure(self) -> dict[str, float]:
         batches = self._held_out(self.recipe.preview.held_out).split(self.recipe.train.batch)
@@ -264,9 +269,9 @@ class Session:
         stage.mean.copy_(before[0])
         stage.std.copy_(before[1])
 
-    def _preview(self, step: int) -> Path:
+    def _preview(self, shown: AnyModel | DistilledDecoder, step: int) -> Path:
         path, count = self.folder / "samples" / f"step-{step:06d}.png", self.recipe.preview.count
-        match self.model:
+        match shown:
             case DiffusionModel() as model:
                 wanted = self._wanted(model, count)
                 about = record(self.folder, model, wanted)

@@ -1,6 +1,6 @@
 """Samples that know how they were made, and can be made again."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ import carrara
 from carrara import pixels, plots
 from carrara.errors import UserError
 from carrara.model import AnyModel, DiffusionModel, Size
+from carrara.recipe.classified import Classified, classified, open_classified
 from carrara.recipe.folder import open_model
 from carrara.recipe.weaker import Weaker, open_weaker, weaker
 from carrara.sample import SampleSettings, SampleStep, grid, method, sampler
@@ -22,6 +23,8 @@ from carrara.task.generate import Progress, generate
 
 PictureKind = Literal["grid", "strip", "sample"]
 """All samples; a few samples on their way from noise; a sample alone."""
+Watch = Callable[[Iterable[Progress], int], Iterable[Progress]]
+"""Passes on what a sampler says, of so many samples in all."""
 Asked = Size | str | int | None
 """A size as a user says it: (height, width), "96x64", or one number for a square."""
 STRIP_SAMPLES, STRIP_STATES = 6, 9
@@ -43,6 +46,7 @@ class Request:
         tile: of the windows in which larger pictures are denoised; None denoises them as a whole.
         negative: what guidance leads away from, as a user types it; None is nothing in particular.
         weak: the weaker model that guidance leads away from instead.
+        found: what a classifier shall find.
     """
 
     wishes: tuple[str | None, ...]
@@ -56,6 +60,7 @@ class Request:
     tile: Size | None = None
     negative: str | None = None
     weak: Weaker | None = None
+    found: Classified | None = None
 
     def only(self, k: int) -> "Request":
         """The request for sample ``k`` alone, which gives the same sample."""
@@ -73,6 +78,9 @@ def request(
     tile: Asked = None,
     negative: str | None = None,
     weak: Path | None = None,
+    classifier: Path | None = None,
+    label: str | None = None,
+    classifier_scale: float = 1.0,
 ) -> Request:
     """Makes a request from what a user says.
 
@@ -86,11 +94,14 @@ def request(
         size, tile: see ``Request``; (height, width), "96x64", or one number for a square.
         negative: see ``Request``.
         weak: the folder of a weaker model to lead away from, with guidance: a run's, or a checkpoint's.
+        classifier: the folder of a classifier that guides to ``label``, by ``classifier_scale``.
 
     Raises:
         UserError: an unknown sampler, grid or method, or settings, a size or a weaker model that do not fit the model.
     """
     count = (4 if wishes else 16) if count is None else count
+    if label is not None and classifier is None:
+        raise UserError(f"who shall find '{label}'? Name a trained classifier, too: --classifier RUN")
     if count < 1:
         raise UserError(f"{count} samples are none: ask for at least 1")
     asked = [wish for wish in wishes for _ in range(count)] or cycled(model, count)
@@ -107,6 +118,7 @@ def request(
         tile=size_of(tile),
         negative=negative,
         weak=None if weak is None else weaker(weak, model),
+        found=None if classifier is None else classified(classifier, label, classifier_scale, model),
     )
 
 
@@ -157,10 +169,7 @@ def cycled(model: AnyModel, count: int) -> list[str | None]:
 def draw(model: AnyModel, wanted: Request) -> Iterator[Progress]:
     """Makes the samples of a request, step by step; see ``task.generate``."""
     dtype = torch.bfloat16 if wanted.precision == "bfloat16" else torch.float32
-    if wanted.fast and model.fast is None:
-        raise UserError(
-            "this model has no distilled decoder to be fast with: 'carrara distill RUN --decoder' makes one"
-        )
+    check_fast(model, wanted)
     return generate(
         model,
         wanted.wishes,
@@ -172,7 +181,16 @@ def draw(model: AnyModel, wanted: Request) -> Iterator[Progress]:
         tile=wanted.tile,
         negative=wanted.negative,
         weak=None if wanted.weak is None else open_weaker(wanted.weak, model),
+        within=None if wanted.found is None else open_classified(wanted.found, model),
     )
+
+
+def check_fast(model: AnyModel, wanted: Request) -> None:
+    """Refuses a distilled decoder that is not there."""
+    if wanted.fast and model.fast is None:
+        raise UserError(
+            "this model has no distilled decoder to be fast with: 'carrara distill RUN --decoder' makes one"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +254,9 @@ def _visible(x: Tensor, t: float, model: AnyModel, wanted: Request) -> Tensor:
         return model.pixels(x / torch.hypot(alpha, sigma).item(), fast=wanted.fast, size=wanted.size)
 
 
-def record(folder: Path, model: AnyModel, wanted: Request, kind: PictureKind = "grid") -> dict[str, Any]:
+def record(
+    folder: Path, model: AnyModel, wanted: Request, kind: PictureKind | Literal["edit"] = "grid"
+) -> dict[str, Any]:
     """What a PNG carries: enough to make it again, and to know whether the weights are still the same."""
     return {
         "carrara": carrara.__version__,
@@ -291,7 +311,8 @@ def replay(image: Path, folder: Path | None = None, out: Path | None = None) -> 
     about = pixels.read_recipe(image)
     try:
         wanted = TypeAdapter(Request).validate_python(about["request"])
-        source, digest, kind = folder or Path(about["run"]), str(about["weights"]), about["picture"]
+        source, digest = folder or Path(about["run"]), str(about["weights"])
+        kind: PictureKind = TypeAdapter(PictureKind).validate_python(about["picture"])
     except (KeyError, TypeError, ValidationError):
         raise UserError(f"the recipe in '{image}' is of another kind: only samples can be replayed") from None
     model = open_model(source)

@@ -204,7 +204,14 @@ class DistillationSettings:
             raise ValueError(f"original is a part of the target, from 0 to 1, and is {self.original}")
 
 
-AnyObjective = DiffusionSettings | AutoencodingSettings | ElboSettings | DistillationSettings
+@dataclass(frozen=True, kw_only=True)
+class ClassificationSettings:
+    """A classifier of noised data learns, for guidance; ``model.conditioner`` has its classes."""
+
+    kind: Literal["classification"] = "classification"
+
+
+AnyObjective = DiffusionSettings | AutoencodingSettings | ElboSettings | DistillationSettings | ClassificationSettings
 
 
 @dataclass(frozen=True, kw_only=True)

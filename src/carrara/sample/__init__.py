@@ -5,17 +5,21 @@ from carrara.sample.catalogue import GRIDS, METHODS, SAMPLERS, AnySampler, grid,
 from carrara.sample.generate import draws_for, generate, initial, noise_for
 from carrara.sample.grids import AnyGrid, Karras, Leading, Quadratic, TimeGrid, Trailing, Uniform
 from carrara.sample.guidance import AnyMethod, Apg, Cfg, CfgZero, Method, clip, dynamic_threshold, guide
+from carrara.sample.inverse import AnyLikelihood, Dps, Likelihood, PiGdm, measured
 from carrara.sample.likelihood import Flowed, dequantized, first_level, log_density, rademacher
 from carrara.sample.multistep import DpmPp, DpmPpSde, Lms, UniPC
+from carrara.sample.operators import Masked, Measurement, blurred, downscaled, greyed
 from carrara.sample.samplers import Ddim, Ddpm, Euler, EulerAncestral, Heun
 from carrara.sample.settings import SampleSettings
 from carrara.sample.tiles import tiled
+from carrara.sample.tilt import LogProb, classifier_guided, tweedie
 
 __all__ = [
     "GRIDS",
     "METHODS",
     "SAMPLERS",
     "AnyGrid",
+    "AnyLikelihood",
     "AnyMethod",
     "AnySampler",
     "Apg",
@@ -25,6 +29,7 @@ __all__ = [
     "Ddpm",
     "DpmPp",
     "DpmPpSde",
+    "Dps",
     "Euler",
     "EulerAncestral",
     "Flowed",
@@ -32,8 +37,13 @@ __all__ = [
     "Karras",
     "Leading",
     "Level",
+    "Likelihood",
     "Lms",
+    "LogProb",
+    "Masked",
+    "Measurement",
     "Method",
+    "PiGdm",
     "Quadratic",
     "SampleSettings",
     "SampleStep",
@@ -43,21 +53,27 @@ __all__ = [
     "Trailing",
     "UniPC",
     "Uniform",
+    "blurred",
+    "classifier_guided",
     "clip",
     "dequantized",
+    "downscaled",
     "draws_for",
     "dynamic_threshold",
     "first_level",
     "generate",
+    "greyed",
     "grid",
     "guide",
     "initial",
     "last",
     "log_density",
+    "measured",
     "method",
     "noise_for",
     "rademacher",
     "sampler",
     "tiled",
+    "tweedie",
     "walk",
 ]

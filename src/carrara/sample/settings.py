@@ -9,7 +9,7 @@ from carrara.sample.catalogue import AnyGrid, AnySampler
 from carrara.sample.grids import Uniform
 from carrara.sample.guidance import AnyMethod, Cfg, clip, dynamic_threshold, guide
 from carrara.sample.multistep import DpmPp
-from carrara.types import DenoiseFn
+from carrara.types import DenoiseFn, Wrapper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +48,15 @@ class SampleSettings:
         if self.threshold is not None and not 0 < self.threshold <= 1:
             raise ValueError(f"threshold is a percentile in (0, 1], got {self.threshold}")
 
-    def wrap(self, cond: DenoiseFn, null: DenoiseFn, schedule: Schedule) -> DenoiseFn:
-        """Guides ``cond`` away from ``null`` and keeps the result in range, as these settings say, for one sampling."""
+    def wrap(self, cond: DenoiseFn, null: DenoiseFn, schedule: Schedule, within: Wrapper | None = None) -> DenoiseFn:
+        """Guides ``cond`` away from ``null`` and keeps the result in range, as these settings say, for one sampling.
+
+        Args:
+            within: what else becomes of the guided estimate before it is kept in range.
+        """
         rule = self.method.rule(schedule)
         guided = guide(cond, null, self.guidance, rule=rule, interval=self.interval, rescale=self.rescale)
+        guided = guided if within is None else within(guided)
         if self.threshold is not None:
             return dynamic_threshold(guided, self.threshold)
         return clip(guided) if self.clip else guided

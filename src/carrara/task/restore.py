@@ -1,0 +1,59 @@
+"""Pictures from measurements of them, by a model that was never trained for it: see ``sample.inverse``."""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from carrara.model import DiffusionModel, Size
+from carrara.pixels import Pictures
+from carrara.sample import Likelihood, Measurement, measured
+from carrara.task.generate import Progress, Told, generate
+from carrara.types import DenoiseFn
+
+
+def restore(
+    model: DiffusionModel,
+    y: Tensor,
+    measure: Measurement,
+    told: Told,
+    *,
+    likelihood: Likelihood,
+    noise: float = 0.0,
+    size: Size | None = None,
+    batch: int = 16,
+) -> Iterator[Progress]:
+    """Draws pictures of which ``y`` may be a measurement, one for each seed.
+
+    Args:
+        y: (1, C', H', W'), as ``measure`` makes it of pictures in [-1, 1].
+        told: what they shall show, and how they are drawn.
+        noise: standard deviation of the measurement's, for values in [-1, 1].
+        size: of the pictures; None is the model's own.
+        batch: at a time; fewer than without a measurement, because the network's steps are kept for the gradient.
+
+    Raises:
+        UserError: see ``generate``.
+    """
+    y = y.to(model.device)
+
+    def decode(z: Tensor) -> Pictures:
+        return model.pixels(z, size=size)
+
+    def given(denoise: DenoiseFn) -> DenoiseFn:
+        schedule = model.config.schedule
+        return measured(denoise, y, measure, schedule, likelihood=likelihood, noise=noise, decode=decode)
+
+    yield from generate(
+        model,
+        told.wishes,
+        told.seeds,
+        told.settings,
+        batch=batch,
+        autocast=told.autocast,
+        fast=told.fast,
+        size=size,
+        tile=told.tile,
+        negative=told.negative,
+        weak=told.weak,
+        within=given,
+    )
