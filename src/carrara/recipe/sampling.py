@@ -154,8 +154,8 @@ def cycled(model: AnyModel, count: int) -> list[str | None]:
     return [classes[k % len(classes)] if classes else None for k in range(count)]
 
 
-def draw(model: AnyModel, wanted: Request) -> Iterator[Progress]:
-    """Makes the samples of a request, step by step; see ``task.generate``."""
+def draw(model: AnyModel, wanted: Request, image: Tensor | None = None) -> Iterator[Progress]:
+    """Makes the samples of a request, step by step; see ``task.generate``, also for ``image``."""
     dtype = torch.bfloat16 if wanted.precision == "bfloat16" else torch.float32
     if wanted.fast and model.fast is None:
         raise UserError(
@@ -172,6 +172,7 @@ def draw(model: AnyModel, wanted: Request) -> Iterator[Progress]:
         tile=wanted.tile,
         negative=wanted.negative,
         weak=None if wanted.weak is None else open_weaker(wanted.weak, model),
+        image=image,
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from carrara.sample import SampleSettings, SampleStep, tiled
 from carrara.sample import generate as run
 from carrara.seeds import Draws
 from carrara.types import Conditioning, DenoiseFn
+
+Side = tuple[DiffusionModel, Conditioning]
+"""Who is asked, and what it is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,7 @@ def generate(
     tile: Size | None = None,
     negative: str | None = None,
     weak: DiffusionModel | None = None,
+    image: Tensor | None = None,
 ) -> Iterator[Progress]:
     """Makes one sample per seed, in batches, without gradients; memory does not grow with their number.
 
@@ -57,10 +61,12 @@ def generate(
         tile: of the windows that the network sees at a time, in pixels; see ``sample.tiles``. None is the whole.
         negative: what guidance leads away from, as a user types it; None is nothing in particular.
         weak: a weaker model on the same schedule and latents, told the same, that guidance leads away from instead.
+        image: (N, C', h, w) what the network sees beside its input, from ``model.image``, of latents of this ``size``.
 
     Raises:
-        UserError: a wish that the model does not understand, guidance for an unconditional model, something to lead
-            away from without guidance, a size that it cannot make, or an autoencoder.
+        UserError: no image for a model that needs one, a wish that the model does not understand, guidance for an
+            unconditional model, something to lead away from without guidance, a size that it cannot make, or an
+            autoencoder.
     """
     assert len(wishes) == len(seeds)
     _check_guidance(model, settings.guidance, negative, weak)
@@ -69,12 +75,14 @@ def generate(
             raise UserError("this model makes samples of one size, the one that it learned: leave size and tile out")
         yield from _from_prior(model, seeds, batch)
         return
+    _check_image(model, image)
     shape, window = model.latents_of(size), () if tile is None else model.latents_of(tile)[1:]
     batch = max(1, batch * math.prod(model.latent_shape) // max(math.prod(shape), math.prod(model.latent_shape)))
     for first in range(0, len(seeds), batch):
         part = slice(first, first + batch)
         with torch.no_grad():
             sides = [(model, model.conditions(wishes[part])), _other_side(model, wishes[part], negative, weak)]
+            sides = _seeing(sides, None if image is None else image[part].to(model.device))
         cond, null = (_lowered(whose, told, autocast, window) for whose, told in sides)
         denoise = settings.wrap(cond, null, model.config.schedule)
         steps = run(
@@ -109,9 +117,25 @@ def _check_guidance(model: AnyModel, scale: float, negative: str | None, weak: D
         raise UserError(f"{what} does nothing at guidance 1, which is off: ask for more guidance, or leave it out")
 
 
+def _check_image(model: DiffusionModel, image: Tensor | None) -> None:
+    if model.image is not None and image is None:
+        raise UserError(f"this model {model.image.asked}")
+    if model.image is None and image is not None:
+        raise UserError("this model sees no picture beside its input: train one that does, with model.image")
+
+
+def _seeing(sides: Sequence[Side], image: Tensor | None) -> list[Side]:
+    """Both sides with the image; where guidance has neither words nor another model to lead away from, with none."""
+    if image is None:
+        return list(sides)
+    (model, cond), (other, null) = sides
+    blank = other is model and model.conditioner.column is None
+    return [(model, replace(cond, image=image)), (other, replace(null, image=image * 0 if blank else image))]
+
+
 def _other_side(
     model: DiffusionModel, wishes: Sequence[str | None], negative: str | None, weak: DiffusionModel | None
-) -> tuple[DiffusionModel, Conditioning]:
+) -> Side:
     """Who is asked for the estimate that guidance leads away from, and what it is told."""
     if weak is not None:
         return weak, weak.conditions(wishes)
@@ -138,10 +162,11 @@ def _lowered(model: DiffusionModel, cond: Conditioning, dtype: torch.dtype, wind
 
     The context lasts one call, not from one step to the next.
     """
-    denoise = model.denoiser.bind(cond)
+    channels = model.latent_shape[0]
 
     def lowered(x_t: Tensor, t: Tensor) -> Tensor:
+        told = replace(cond, image=x_t[:, channels:]) if window and cond.image is not None else cond
         with torch.autocast(x_t.device.type, dtype, enabled=dtype is not torch.float32):
-            return denoise(x_t, t)
+            return model.denoiser(x_t[:, :channels], t, told)
 
-    return tiled(lowered, (window[0], window[1])) if window else lowered
+    return tiled(lowered, (window[0], window[1]), beside=cond.image) if window else lowered
