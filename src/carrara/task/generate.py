@@ -1,4 +1,8 @@
-"""Samples from a model: the same pictures for the same seeds, however they are batched."""
+"""Samples from a model: the same pictures for the same seeds, however they are batched.
+
+``Told`` is what each sample shall show and how it is drawn; ``denoiser`` makes of it the one function that samplers and
+edits call.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -32,6 +36,52 @@ class Progress:
     first: int
     step: SampleStep
     pixels: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What is asked of a diffusion model besides sizes; attributes as the arguments of ``generate``."""
+
+    wishes: Sequence[str | None]
+    seeds: Sequence[int]
+    settings: SampleSettings
+    autocast: torch.dtype = torch.float32
+    fast: bool = False
+    tile: Size | None = None
+    negative: str | None = None
+    weak: DiffusionModel | None = None
+    image: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        assert len(self.wishes) == len(self.seeds)
+
+    def only(self, part: slice) -> "Told":
+        """The same for some of the samples, which come out as they do among all."""
+        image = None if self.image is None else self.image[part]
+        return replace(self, wishes=self.wishes[part], seeds=self.seeds[part], image=image)
+
+
+def denoiser(model: DiffusionModel, told: Told) -> DenoiseFn:
+    """The model's estimate for the samples of ``told``, with its guidance, its windows and its precision.
+
+    Raises:
+        UserError: a wish that the model does not understand, guidance that cannot be, or a picture to see too few or
+            too many.
+    """
+    _check_guidance(model, told.settings.guidance, told.negative, told.weak)
+    _check_image(model, told.image)
+    window = () if told.tile is None else model.latents_of(told.tile)[1:]
+    with torch.no_grad():
+        sides = _seeing((model, model.conditions(told.wishes)), _other_side(model, told), told.image)
+    cond, null = (_lowered(whose, said, told.autocast, window) for whose, said in sides)
+    return told.settings.wrap(cond, null, model.config.schedule)
+
+
+def batches(model: DiffusionModel, count: int, shape: Sequence[int], batch: int = 64) -> Iterator[slice]:
+    """Cuts ``count`` samples of a latent shape into parts: ``batch`` of the model's own size, fewer of a larger one."""
+    own = math.prod(model.latent_shape)
+    size = max(1, batch * own // max(math.prod(shape), own))
+    yield from (slice(first, first + size) for first in range(0, count, size))
 
 
 def generate(
@@ -68,25 +118,26 @@ def generate(
             unconditional model, something to lead away from without guidance, a size that it cannot make, or an
             autoencoder.
     """
-    assert len(wishes) == len(seeds)
-    _check_guidance(model, settings.guidance, negative, weak)
     if isinstance(model, Autoencoder):
+        _check_guidance(model, settings.guidance, negative, weak)
         if size is not None or tile is not None:
             raise UserError("this model makes samples of one size, the one that it learned: leave size and tile out")
         yield from _from_prior(model, seeds, batch)
         return
-    _check_image(model, image)
-    shape, window = model.latents_of(size), () if tile is None else model.latents_of(tile)[1:]
-    batch = max(1, batch * math.prod(model.latent_shape) // max(math.prod(shape), math.prod(model.latent_shape)))
-    for first in range(0, len(seeds), batch):
-        part = slice(first, first + batch)
-        with torch.no_grad():
-            sides = [(model, model.conditions(wishes[part])), _other_side(model, wishes[part], negative, weak)]
-            sides = _seeing(sides, None if image is None else image[part].to(model.device))
-        cond, null = (_lowered(whose, told, autocast, window) for whose, told in sides)
-        denoise = settings.wrap(cond, null, model.config.schedule)
+    told = Told(
+        wishes=wishes,
+        seeds=seeds,
+        settings=settings,
+        autocast=autocast,
+        tile=tile,
+        negative=negative,
+        weak=weak,
+        image=image,
+    )
+    shape = model.latents_of(size)
+    for part in batches(model, len(seeds), shape, batch):
         steps = run(
-            denoise,
+            denoiser(model, told.only(part)),
             shape,
             seeds[part],
             sampler=settings.sampler,
@@ -99,7 +150,7 @@ def generate(
             done = step.index == step.total - 1
             with torch.no_grad():
                 pixels = model.pixels(step.x, fast=fast, size=size) if done else None
-            yield Progress(first=first, step=step, pixels=pixels)
+            yield Progress(first=part.start, step=step, pixels=pixels)
 
 
 def _check_guidance(model: AnyModel, scale: float, negative: str | None, weak: DiffusionModel | None) -> None:
@@ -124,22 +175,21 @@ def _check_image(model: DiffusionModel, image: Tensor | None) -> None:
         raise UserError("this model sees no picture beside its input: train one that does, with model.image")
 
 
-def _seeing(sides: Sequence[Side], image: Tensor | None) -> list[Side]:
+def _seeing(side: Side, other: Side, image: Tensor | None) -> tuple[Side, Side]:
     """Both sides with the image; where guidance has neither words nor another model to lead away from, with none."""
     if image is None:
-        return list(sides)
-    (model, cond), (other, null) = sides
-    blank = other is model and model.conditioner.column is None
-    return [(model, replace(cond, image=image)), (other, replace(null, image=image * 0 if blank else image))]
+        return side, other
+    image = image.to(side[0].device)
+    blank = other[0] is side[0] and side[0].conditioner.column is None
+    null = torch.zeros_like(image) if blank else image
+    return (side[0], replace(side[1], image=image)), (other[0], replace(other[1], image=null))
 
 
-def _other_side(
-    model: DiffusionModel, wishes: Sequence[str | None], negative: str | None, weak: DiffusionModel | None
-) -> Side:
+def _other_side(model: DiffusionModel, told: Told) -> Side:
     """Who is asked for the estimate that guidance leads away from, and what it is told."""
-    if weak is not None:
-        return weak, weak.conditions(wishes)
-    return model, model.conditions([negative] * len(wishes))
+    if told.weak is not None:
+        return told.weak, told.weak.conditions(told.wishes)
+    return model, model.conditions([told.negative] * len(told.wishes))
 
 
 def _from_prior(model: Autoencoder, seeds: Sequence[int], batch: int) -> Iterator[Progress]:

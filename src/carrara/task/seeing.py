@@ -1,14 +1,16 @@
 """Models that see something of a picture beside their input: what that is for given pictures, and how it looks."""
 
+from functools import partial
+
 import torch
 from PIL import Image
 from torch import Tensor
 
 from carrara import pixels
-from carrara.conditioning.images import Encode
 from carrara.model import DiffusionModel
 from carrara.pixels import Pictures
 from carrara.seeds import Draws
+from carrara.task.edit import encode
 from carrara.types import Batch
 
 LABELS = ("given", "made", "original")
@@ -25,7 +27,7 @@ def seen(model: DiffusionModel, batch: Batch, seed: int = 0) -> Tensor | None:
     batch = batch.to(model.device)
     height, width = batch.x.shape[2:]
     _, *size = model.latents_of((height, width))
-    return model.image.clean().drawn(batch, (size[0], size[1]), Draws(seed, batch.position), encoder(model))
+    return model.image.clean().drawn(batch, (size[0], size[1]), Draws(seed, batch.position), partial(encode, model))
 
 
 def shown(model: DiffusionModel, batch: Batch, made: Pictures, seed: int = 0) -> Image.Image:
@@ -34,13 +36,3 @@ def shown(model: DiffusionModel, batch: Batch, made: Pictures, seed: int = 0) ->
     given = model.image.visible(batch, Draws(seed, batch.position))
     columns = torch.stack([given.cpu(), made.cpu(), batch.x.cpu()], dim=1).flatten(0, 1)
     return pixels.grid(columns, 2 * len(LABELS), column_labels=2 * LABELS)
-
-
-def encoder(model: DiffusionModel) -> Encode:
-    """Pictures to model latents, without chance and without gradients."""
-
-    @torch.no_grad()
-    def encode(x: Tensor) -> Tensor:
-        return model.first_stage.latents(model.first_stage.encode_raw(x), None)
-
-    return encode
