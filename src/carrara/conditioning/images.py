@@ -167,15 +167,18 @@ class LayoutMap(ImageCondition):
         return self.given(batch.columns[MAP], size)
 
     def visible(self, batch: Batch, draws: Draws) -> Pictures:
-        numbers = batch.columns[MAP].long()
-        colours = torch.tensor(self.colours + (WHITE,) * (1 + UNKNOWN - len(self.colours)), device=numbers.device)
-        x = (colours[numbers].movedim(-1, 1) / 127.5 - 1).to(batch.x)
-        return x if batch.x.shape[1] == 3 else x.mean(1, keepdim=True).expand_as(batch.x)
+        return self.painted(batch.columns[MAP], batch.x.shape[1])
 
     def given(self, numbers: Int[Tensor, "B H W"], size: Size) -> Tensor:
         """Equation (3); a latent is told the parts of its pixels."""
         k = torch.arange(len(self.colours), device=numbers.device)[:, None, None]
         return F.interpolate((numbers[:, None] == k).float(), size, mode="area")
+
+    def painted(self, numbers: Int[Tensor, "B H W"], channels: int = 3) -> Pictures:
+        """A map in its colours, white where there is none; grey if pictures have other than 3 channels."""
+        colours = torch.tensor(self.colours + (WHITE,) * (1 + UNKNOWN - len(self.colours)), device=numbers.device)
+        x = colours[numbers.long()].movedim(-1, 1) / 127.5 - 1
+        return x if channels == 3 else x.mean(1, keepdim=True).repeat(1, channels, 1, 1)
 
 
 AnyImageCondition = Masked | Lowres | LayoutMap

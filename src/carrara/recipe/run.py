@@ -36,8 +36,7 @@ from carrara.recipe.plan import Plan
 from carrara.recipe.resolve import resolve
 from carrara.recipe.sampling import Request, collect, cycled, draw, record
 from carrara.recipe.seeing import said
-from carrara.task import compared
-from carrara.task.seeing import seen, shown
+from carrara.task import compared, seen, shown
 from carrara.train import Line, Log, StepReport, Training, autocast, distributed, held_out, read_log
 from carrara.train.precision import matmul_dtype
 from carrara.types import Batch
