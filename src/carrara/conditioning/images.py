@@ -124,7 +124,7 @@ class Lowres(ImageCondition):
     def clean(self) -> "Lowres":
         return replace(self, augmentation=0.0)
 
-    def reduced(self, x: Pictures) -> Pictures:
+    def reduced(self, x: Pictures) -> Tensor:
         """D(x): pictures with 8 bits, ``factor`` times smaller, antialiased.
 
         Raises:
