@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from carrara.autoencoder import AnyFirstStage, FirstStage, IdentityConfig, TinyDecoderConfig
 from carrara.backbone import AnyBackbone
 from carrara.classifier import Classifier, ClassifierConfig
-from carrara.conditioning import AnyConditioner, Conditioner, UnconditionalConfig
+from carrara.conditioning import AnyConditioner, AnyImageCondition, Conditioner, UnconditionalConfig
 from carrara.denoiser import Denoiser
 from carrara.errors import UserError
 from carrara.kinds import BY_KIND, SPELLED
@@ -41,6 +41,7 @@ class ModelConfig:
 
     Attributes:
         shape: one sample's: (C, H, W) of pictures, (D,) of points.
+        image: what the network sees beside its input.
         learned_variance: whether the network says how sure it is, for the variational bound.
         sample: how to sample it unless told otherwise.
     """
@@ -54,6 +55,7 @@ class ModelConfig:
     parameterization: Annotated[AnyParameterization, SPELLED, BY_KIND]
     conditioner: Annotated[AnyConditioner, SPELLED, BY_KIND] = UnconditionalConfig()
     first_stage: Annotated[AnyFirstStage, SPELLED, BY_KIND] = IdentityConfig()
+    image: Annotated[AnyImageCondition | None, SPELLED, BY_KIND] = field(default=None, repr=False)  # as digests were
     learned_variance: bool = False
     sample: SampleSettings = field(default_factory=SampleSettings)
 
@@ -220,7 +222,9 @@ class DiffusionModel(Model):
         self._config = config
         self.conditioner = config.conditioner.build(config.backbone.vector_width)
         _check_tokens(self.conditioner.token_width, config.backbone.context_width)
-        backbone = config.backbone.build(self.latent_shape, answers=1 + config.learned_variance)
+        self.image = config.image
+        beside = 0 if self.image is None else self.image.channels(config.shape, self.latent_shape)
+        backbone = config.backbone.build(self.latent_shape, beside, answers=1 + config.learned_variance)
         self.denoiser = Denoiser(
             backbone, config.schedule, config.parameterization, learned_variance=config.learned_variance
         )
@@ -232,7 +236,7 @@ class DiffusionModel(Model):
     @property
     def guidable(self) -> bool:
         """Whether the model has a condition, so that guidance means something."""
-        return self.conditioner.column is not None
+        return self.conditioner.column is not None or self.image is not None
 
     def conditions(self, wishes: Sequence[str | None]) -> Conditioning:
         """The condition of each sample from what a user typed; None says nothing.

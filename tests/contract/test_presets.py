@@ -12,13 +12,14 @@ from torch import Tensor
 from analytic import SCHEDULES
 from carrara.autoencoder import ConvolutionalStage
 from carrara.backbone import MlpConfig
+from carrara.data import batch_of
 from carrara.model import Autoencoder, DiffusionModel, ModelConfig
 from carrara.noise import Cosine, Schedule, V
-from carrara.recipe import Saved, Session, draw, open_model, plan, presets, request
+from carrara.recipe import Saved, Session, build, draw, open_model, plan, presets, request
 from carrara.recipe.folder import open_classifier
 from carrara.sample import GRIDS, SAMPLERS, SampleSettings
 from carrara.seeds import torch_generator
-from carrara.task import generate, reconstruct
+from carrara.task import generate, reconstruct, seen
 from carrara.train import StepReport
 
 SMALL = ("train.steps=2", "preview.every=0", "checkpoint.every=2", "train.precision=float32")
@@ -39,6 +40,9 @@ OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
         ("train.batch=2", "data.size=16", "autoencoder.first_stage.channels=8", "autoencoder.train.steps=2"),
     ),
     "classifier": ("pictures", ("train.batch=2", "data.size=16")),
+    "upscale-x4": ("pictures", ("train.batch=2", "data.size=16")),
+    "inpaint": ("pictures", ("train.batch=2", "data.size=8")),
+    "segmentation": ("pictures", ("train.batch=2", "data.size=8")),
     "vae": (None, ("train.batch=4", "model.first_stage.hidden=8")),
     "vae-two-layer": (None, ("train.batch=4", "model.first_stage.hidden=8")),
 }
@@ -47,12 +51,13 @@ OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Two classes of three pictures with captions."""
+    """Two classes of three pictures with captions and maps."""
     for name, shade in (("dark", 40), ("light", 200)):
         (tmp_path / "pictures" / name).mkdir(parents=True)
         for k in range(3):
             pixels = np.full((16, 16, 3), shade + 10 * k, np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{k}.png")
+            Image.fromarray(pixels // 128 * 255).save(tmp_path / "pictures" / name / f"{k}.map.png")
             (tmp_path / "pictures" / name / f"{k}.txt").write_text(f"something {name}")
     return tmp_path / "pictures"
 
@@ -81,8 +86,12 @@ def test_a_preset_trains_and_samples(name: str, pictures: Path, tmp_path: Path) 
         assert reconstruct(model, x).shape == x.shape
         if isinstance(model, Autoencoder):
             return
+    image = None
+    if isinstance(model, DiffusionModel) and model.image is not None:
+        recipe = planned.recipe
+        image = seen(model, batch_of(build.dataset(recipe), build.transform(recipe), range(2)))
     wanted = request(model, [], 2, 0, {"steps": 2} if isinstance(model, DiffusionModel) else {})
-    made = [progress.pixels for progress in draw(model, wanted) if progress.pixels is not None]
+    made = [progress.pixels for progress in draw(model, wanted, image) if progress.pixels is not None]
     assert made[-1].shape == (2, *model.shape)
     assert bool(made[-1].isfinite().all())
 

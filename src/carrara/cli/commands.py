@@ -18,6 +18,9 @@ from carrara.train.distributed import is_main
 
 FIRST_STAGE = "model.first_stage.kind=trained model.first_stage.run"
 
+USES = {"masked": "inpaint PICTURE --mask MASK", "lowres": "upscale PICTURE", "map": "map MAP"}
+"""What models are for that see pictures."""
+
 EMOJI = Path("openmoji")
 """The shipped model that draws from words."""
 DEMO_PROMPTS = ("red heart", "dog face", "rocket", "sun behind cloud")
@@ -85,6 +88,8 @@ def _next(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "Diffuse in its latents", f"train {plan.recipe.data.source} --run NEW {FIRST_STAGE}={plan.folder}"
     elif plan.recipe.objective.kind == "classification":
         yield "Guide a model of such pictures", f"sample RUN --classifier {plan.folder} --class NAME"
+    elif plan.recipe.model.image is not None:
+        yield "Use it", f"edit {plan.folder} {USES[plan.recipe.model.image.kind]}"
     else:
         yield "Sample it", f"sample {plan.folder}"
 

@@ -130,6 +130,46 @@ def variation(run: Run, image: Path, /, *, strength: float = 0.5, drawing: Drawi
     commands.draw_over(run, drawing, lambda job: edits.variation(job, image, strength))
 
 
+@verb("PICTURE ...")
+def upscale(run: Run, /, *images: Path, noise: float = 0.0, drawing: Drawing = DRAWING) -> None:
+    """Enlarges pictures, by a model that was trained to: 'carrara train DATA --preset upscale-x4'.
+
+    Examples:
+        carrara edit runs/upscale upscale small.png
+        carrara edit runs/upscale upscale old.jpg --noise 0.1 -n 2
+
+    Parameters
+    ----------
+    images
+        Pictures of any size; --size is what they are brought to before.
+    noise
+        How much noise hides the flaws of bad pictures, 0 to 1.
+    """
+    from carrara.cli import commands
+    from carrara.recipe import edits
+
+    commands.draw_over(run, drawing, lambda job: edits.upscale(job, images, noise))
+
+
+@edits.command(name="map", usage="Usage: carrara edit RUN map MAP ... [OPTIONS]")
+def paint_map(run: Run, /, *images: Path, drawing: Drawing = DRAWING) -> None:
+    """Paints over maps of flat colours, by a model that was trained to: 'carrara train DATA --preset segmentation'.
+
+    Examples:
+        carrara edit runs/segmentation map layout.png -n 6
+
+    Parameters
+    ----------
+    images
+        Maps; each colour is taken for the nearest one of the training's. They are brought to the model's own size, or
+        to --size.
+    """
+    from carrara.cli import commands
+    from carrara.recipe import edits
+
+    commands.draw_over(run, drawing, lambda job: edits.paint_map(job, images))
+
+
 @verb("[PICTURE ...]")
 def restore(
     run: Run,

@@ -63,6 +63,8 @@ def _diffusion(model: DiffusionModel) -> None:
     _row("noise", f"{config.schedule!r}, {config.parameterization!r}")
     classes: Sequence[str] = getattr(model.conditioner, "classes", ())
     _row("condition", f"{len(classes)} labels: {', '.join(classes)}" if classes else _short(config.conditioner))
+    if model.image is not None:
+        _row("sees", _short(model.image))
     _row("guidance", "possible" if model.guidable else "not possible: nothing to be told")
     _row("sampling", f"{config.sample.sampler!r}, {config.sample.steps} steps, guidance {config.sample.guidance:g}")
 

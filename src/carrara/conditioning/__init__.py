@@ -1,6 +1,7 @@
-"""What a network is told: labels, vectors, text, nothing."""
+"""What a network is told: labels, vectors, text, nothing; and what it sees beside its input."""
 
 from carrara.conditioning.base import Conditioner, Unconditional
+from carrara.conditioning.images import AnyImageCondition, ImageCondition, LayoutMap, Lowres, Masked
 from carrara.conditioning.text import EncodedText, EncodedTextConfig, LearnedText, LearnedTextConfig, TextConditioner
 from carrara.conditioning.vectors import (
     Labels,
@@ -15,13 +16,18 @@ AnyConditioner = UnconditionalConfig | LabelsConfig | VectorsConfig | EncodedTex
 
 __all__ = [
     "AnyConditioner",
+    "AnyImageCondition",
     "Conditioner",
     "EncodedText",
     "EncodedTextConfig",
+    "ImageCondition",
     "Labels",
     "LabelsConfig",
+    "LayoutMap",
     "LearnedText",
     "LearnedTextConfig",
+    "Lowres",
+    "Masked",
     "TextConditioner",
     "Unconditional",
     "UnconditionalConfig",

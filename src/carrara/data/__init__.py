@@ -9,6 +9,7 @@ from carrara.data.emoji import openmoji
 from carrara.data.folder import Folder, looks_captioned
 from carrara.data.latents import CachedLatents, LatentTransform
 from carrara.data.loader import Loader, batch_of, spread
+from carrara.data.maps import Mapped, maps_of, numbered
 from carrara.data.open import BUILTIN, open_dataset
 from carrara.data.transforms import Transform
 
@@ -26,6 +27,7 @@ __all__ = [
     "looks_captioned",
     "LatentTransform",
     "Loader",
+    "Mapped",
     "Subset",
     "Transform",
     "Unreadable",
@@ -36,6 +38,8 @@ __all__ = [
     "contents",
     "fingerprint",
     "inspect_folder",
+    "maps_of",
+    "numbered",
     "open_dataset",
     "openmoji",
     "split",

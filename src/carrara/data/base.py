@@ -18,6 +18,10 @@ from carrara.seeds import integer
 
 Row = NDArray[np.float32]
 """One example's part of a condition column."""
+Map = NDArray[np.uint8]
+"""What is where in a picture: (H, W, 3) in colours, or (H, W, 1) as their numbers."""
+MAP = "map"
+"""The column of maps."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Example:
     """
 
     pixels: NDArray[Any]
-    columns: Mapping[str, Row | Texts] = field(default_factory=dict[str, Row | Texts])
+    columns: Mapping[str, Row | Map | Texts] = field(default_factory=dict[str, Row | Map | Texts])
     captions: tuple[str, ...] = ()
 
 
@@ -68,6 +72,7 @@ class DataInfo:
         classes: the names behind the column ``label``; empty if there is none.
         vector_size: how many numbers the column ``vector`` has; 0 if there is none.
         captions: whether there are any.
+        maps: whether pictures have maps.
         dimension: of points; None for pictures.
         attribution: who made it and on which terms, where known.
     """
@@ -78,6 +83,7 @@ class DataInfo:
     classes: tuple[str, ...] = ()
     vector_size: int = 0
     captions: bool = False
+    maps: bool = False
     dimension: int | None = None
     attribution: str = ""
 
@@ -111,13 +117,21 @@ class Dataset(ABC):
         height, width = self.pixels(index).shape[:2]
         return height, width
 
-    def columns(self, index: int) -> Mapping[str, Row | Texts]:
+    def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
         """The condition columns of an example."""
         return {}
 
     def captions(self, index: int) -> tuple[str, ...]:
         """The captions of an example, the best one first."""
         return ()
+
+    def map(self, index: int) -> Map | None:
+        """The map (H, W, 3) of an example, in its colours and of its picture's size.
+
+        Raises:
+            Unreadable: it cannot be decoded.
+        """
+        return None
 
     def name(self, index: int) -> str:
         """What to call an example in a message."""
@@ -149,7 +163,7 @@ class Subset(Dataset):
     def native(self, index: int) -> tuple[int, int]:
         return self.dataset.native(self.indices[index])
 
-    def columns(self, index: int) -> Mapping[str, Row | Texts]:
+    def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
         return self.dataset.columns(self.indices[index])
 
     def captions(self, index: int) -> tuple[str, ...]:
@@ -187,7 +201,11 @@ def fingerprint(dataset: Dataset) -> str:
     """Identifies a data set for the record of a run: 16 hexadecimal digits over names, contents and labels."""
     digest = hashlib.blake2b(repr(dataset.info.classes).encode(), digest_size=8)
     for k in range(len(dataset)):
-        rows = {name: row.tolist() for name, row in sorted(dataset.columns(k).items()) if not isinstance(row, Texts)}
+        rows = {
+            name: row.tolist()
+            for name, row in sorted(dataset.columns(k).items())
+            if not isinstance(row, Texts) and name != MAP
+        }
         digest.update(repr((dataset.name(k), dataset.key(k), rows, dataset.captions(k))).encode())
     return digest.hexdigest()
 

@@ -15,7 +15,7 @@ where the constant makes E|r|^2 = 2, one for each coordinate.
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, final
 
@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from carrara.data.base import DataInfo, Dataset, Row, one_hot
+from carrara.data.base import DataInfo, Dataset, Map, Row, one_hot
 from carrara.seeds import Draws
 
 ASSETS = files("carrara.data") / "assets"
@@ -40,6 +40,7 @@ class Arrays(Dataset):
         captions: of each example, the best one first.
         names: of the examples, for messages.
         keys: what identifies their contents; a hash of the pixels if not given.
+        layout: makes their maps; None makes none.
     """
 
     def __init__(
@@ -50,8 +51,9 @@ class Arrays(Dataset):
         captions: Sequence[tuple[str, ...]] = (),
         names: Sequence[str] = (),
         keys: Sequence[str] = (),
+        layout: Callable[[NDArray[Any]], Map] | None = None,
     ) -> None:
-        self.info, self._pixels, self._labels = info, pixels, labels
+        self.info, self._pixels, self._labels, self._layout = info, pixels, labels, layout
         self._captions, self._names, self._keys = captions, names, keys
 
     def __len__(self) -> int:
@@ -70,6 +72,9 @@ class Arrays(Dataset):
 
     def captions(self, index: int) -> tuple[str, ...]:
         return self._captions[index] if self._captions else ()
+
+    def map(self, index: int) -> Map | None:
+        return None if self._layout is None else self._layout(self._pixels[index])
 
     def name(self, index: int) -> str:
         return self._names[index] if self._names else super().name(index)

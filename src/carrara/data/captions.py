@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from carrara.data.base import Dataset, Row, Texts
+from carrara.data.base import Dataset, Map, Row, Texts
 from carrara.errors import UserError
 from carrara.pixels import replacing
 
@@ -130,7 +130,7 @@ class Captioned(Dataset):
     def native(self, index: int) -> tuple[int, int]:
         return self.dataset.native(index)
 
-    def columns(self, index: int) -> Mapping[str, Row | Texts]:
+    def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
         return {**self.dataset.columns(index), COLUMN: self._table(self.dataset.captions(index))}
 
     def captions(self, index: int) -> tuple[str, ...]:

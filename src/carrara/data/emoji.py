@@ -25,13 +25,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 
-from carrara.data.base import DataInfo, Dataset
+from carrara.data.base import DataInfo, Dataset, Map
 from carrara.data.builtin import ASSETS, Arrays
+from carrara.data.maps import numbered
 from carrara.errors import UserError, unknown
-from carrara.pixels import replacing
+from carrara.pixels import over, replacing
 
 _TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
 _EMOJI_STYLE = "\ufe0f"
+_COLOURS = (
+    "ffffff 000000 3f3f3f 9b9b9a d0cfce 92d3f5 61b2e4 1e50a0 b1cc33 5c9e31 fcea2b f1b31c "
+    "f4aa41 e27022 ea5a47 d22f27 8967aa b399c8 ffa7c0 e67a94 fadcbc c19a65 a57939 6a462f"
+)
+_PALETTE = [(r, g, b) for r, g, b in map(bytes.fromhex, _COLOURS.split())]
+_LINE = _PALETTE.index((0, 0, 0))
+_CELLS = 16  # along an edge of a map
 _CRISP = 128  # small pictures are drawn at least this large, and reduced
 
 
@@ -77,6 +85,7 @@ def openmoji(size: int = 32, skin_tones: bool = False, groups: Sequence[str] = (
         native=(size, size),
         classes=classes,
         captions=True,
+        maps=True,
         attribution="All emojis designed by OpenMoji, the open-source emoji and icon project, CC BY-SA 4.0",
     )
     return Arrays(
@@ -86,6 +95,7 @@ def openmoji(size: int = 32, skin_tones: bool = False, groups: Sequence[str] = (
         captions=[_captions(drawing, names, keywords) for drawing in drawings],
         names=[f"OpenMoji {drawing.code}" for drawing in drawings],
         keys=_keys(drawings, pictures),
+        layout=layout,
     )
 
 
@@ -113,6 +123,19 @@ def render(svg: str, size: int) -> NDArray[np.uint8]:
     png = svg_to_bytes(svg_string=svg, width=large, height=large, skip_system_fonts=True)
     with Image.open(io.BytesIO(png)) as image:
         return np.array(image.convert("RGBA").resize((size, size), Image.Resampling.LANCZOS))
+
+
+def layout(rgba: NDArray[np.uint8]) -> Map:
+    """A rough map (H, W, 3) of a drawing (H, W, 4): the colour that fills most of each of 16 by 16 cells.
+
+    The colours are OpenMoji's own. Black lines count a quarter, so that the map shows what they surround.
+    """
+    numbers = numbered(over(rgba), _PALETTE)
+    rows, columns = (np.arange(edge) * _CELLS // edge for edge in numbers.shape[:2])
+    counts = np.zeros((_CELLS, _CELLS, len(_PALETTE)))
+    np.add.at(counts, (rows[:, None], columns, numbers[..., 0]), np.where(numbers[..., 0] == _LINE, 0.25, 1.0))
+    cells = np.array(_PALETTE, np.uint8)[counts.argmax(-1)]
+    return cells[rows][:, columns]
 
 
 def cache_folder() -> Path:

@@ -3,10 +3,10 @@
 What is known about a picture comes from where it lies and from what lies beside it:
 
 * ``metadata.jsonl`` in the folder: one JSON object a line, with ``file_name`` (relative to the folder) and any of
-  ``text`` (a caption, or a list of several), ``label`` (a name or a list of names) and ``vector`` (a list of numbers,
-  the same count in all);
+  ``text`` (a caption, or a list of several), ``label`` (a name or a list of names), ``vector`` (a list of numbers, the
+  same count in all) and ``map`` (a picture of the same size that says in flat colours what is where);
 * else its sub-folder is its class, if every picture lies in a sub-folder and there are at least two of these;
-* ``cat.txt`` beside ``cat.png`` is its caption.
+* ``cat.txt`` beside ``cat.png`` is its caption, and ``cat.map.png`` its map.
 """
 
 import json
@@ -21,9 +21,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from carrara.data.base import DataInfo, Dataset, Row, one_hot
+from carrara.data.base import DataInfo, Dataset, Map, Row, one_hot
 from carrara.data.files import ENDINGS, Header, decode, find, read_header, scan
 from carrara.errors import UserError
+from carrara.pixels import to_pixels, to_tensor, with_channels
 
 METADATA = "metadata.jsonl"
 _log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Folder(Dataset):
         self._index = {name: k for k, name in enumerate(classes)}
         self._vectors = _vectors(files, rows)
         self._captions = [_captions(h.path, rows.get(file, {})) for h, file in zip(self._headers, files, strict=True)]
+        self._maps = [_map(self.path, h.path, rows.get(file, {})) for h, file in zip(self._headers, files, strict=True)]
         self.info = DataInfo(
             name=self.path.resolve().name,
             channels=Counter(header.channels for header in self._headers).most_common(1)[0][0],
@@ -60,6 +62,7 @@ class Folder(Dataset):
             classes=classes,
             vector_size=len(self._vectors[0]) if self._vectors else 0,
             captions=any(self._captions),
+            maps=any(self._maps),
         )
 
     def __len__(self) -> int:
@@ -85,6 +88,13 @@ class Folder(Dataset):
     def captions(self, index: int) -> tuple[str, ...]:
         return self._captions[index]
 
+    def map(self, index: int) -> Map | None:
+        path = self._maps[index]
+        if path is None:
+            return None
+        found = with_channels(decode(path), 3)
+        return found if found.dtype == np.uint8 else to_pixels(to_tensor(found))
+
     def name(self, index: int) -> str:
         return self._headers[index].path.relative_to(self.path).as_posix()
 
@@ -98,6 +108,8 @@ def look(path: Path) -> list[Path]:
     if not path.is_dir():
         raise UserError(f"there is no folder '{path}'")
     pictures, others = find(path)
+    maps = {path / row["map"] for row in read_metadata(path).values() if "map" in row}
+    pictures = [file for file in pictures if file not in maps and not _is_map(file)]
     if pictures:
         return pictures
     kinds = ", ".join(sorted(others)[:5])
@@ -173,6 +185,8 @@ def _valid(row: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     numbers = row.get("vector", [])
     if not isinstance(numbers, list) or not all(type(n) in (int, float) and isfinite(n) for n in numbers):
         raise UserError(f'{where}: "vector" is a list of numbers, not {numbers!r}')
+    if not isinstance(row.get("map", ""), str):
+        raise UserError(f'{where}: "map" is the name of a picture in the folder, not {row["map"]!r}')
     texts = row.get("text", [])
     if not isinstance(texts, str) and not (isinstance(texts, list) and all(isinstance(t, str) for t in texts)):
         raise UserError(f'{where}: "text" is a caption in quotes or a list of captions, not {texts!r}')
@@ -191,6 +205,17 @@ def _vectors(files: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> lis
         if len(vector) != size:
             raise UserError(f"{METADATA}: \"vector\" of '{file}' has {len(vector)} numbers, and others have {size}")
     return vectors if size else []
+
+
+def _is_map(path: Path) -> bool:
+    """Whether a file is the map of another one beside it."""
+    name = path.stem.removesuffix(".map")
+    return name != path.stem and any(path.with_name(name + ending).is_file() for ending in ENDINGS)
+
+
+def _map(folder: Path, picture: Path, row: Mapping[str, Any]) -> Path | None:
+    beside = folder / row["map"] if "map" in row else picture.with_suffix(".map.png")
+    return beside if "map" in row or beside.is_file() else None
 
 
 def _captions(picture: Path, row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from carrara.data.base import Dataset, Row, Texts, Unreadable, fingerprint
+from carrara.data.base import Dataset, Map, Row, Texts, Unreadable, fingerprint
 from carrara.data.transforms import Transform
 from carrara.errors import UserError
 from carrara.pixels import Pixels, replacing
@@ -117,7 +117,7 @@ class CachedLatents(Dataset):
         """Of the picture, not of its latents."""
         return self._dataset.native(index)
 
-    def columns(self, index: int) -> Mapping[str, Row | Texts]:
+    def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
         return self._dataset.columns(index)
 
     def captions(self, index: int) -> tuple[str, ...]:

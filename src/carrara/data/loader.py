@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from carrara.data.base import Dataset, Row, Texts, Unreadable, contents
+from carrara.data.base import MAP, Dataset, Map, Row, Texts, Unreadable, contents
 from carrara.data.latents import LatentTransform
 from carrara.data.order import Order
 from carrara.data.transforms import Transform
@@ -117,7 +117,7 @@ def _within(contents: Iterable[Sequence[int]], buckets: Sequence[int]) -> list[l
     return parted
 
 
-_Prepared = tuple[NDArray[Any], Mapping[str, Row | Texts]]
+_Prepared = tuple[NDArray[Any], Mapping[str, Row | Map | Texts]]
 
 
 class _Examples:
@@ -150,7 +150,12 @@ class _Examples:
         stacked: dict[str, Tensor] = {}
         for name, first in columns[0].items():
             rows = [row[name] for row in columns]
-            stacked |= self._texts(name, rows, draws) if isinstance(first, Texts) else {name: _stacked(rows)}
+            if isinstance(first, Texts):
+                stacked |= self._texts(name, rows, draws)
+            elif name == MAP and isinstance(transform, Transform):
+                stacked[name] = transform.finish_maps(rows, draws)
+            else:
+                stacked[name] = _stacked(rows)
         return Batch(x=x, position=draws.samples, columns=stacked)
 
     def _texts(self, name: str, rows: Sequence[Any], draws: Draws) -> dict[str, Tensor]:
@@ -193,7 +198,10 @@ class _Examples:
     def _prepared(self, index: int) -> _Prepared:
         pixels, transform = self._dataset.pixels(index), self._suited(index)
         prepared = pixels if transform is None else transform.prepare(pixels)
-        return np.ascontiguousarray(prepared), self._dataset.columns(index)
+        columns = self._dataset.columns(index)
+        if isinstance(transform, Transform) and MAP in columns:
+            columns = {**columns, MAP: transform.prepare_map(np.asarray(columns[MAP], np.uint8))}
+        return np.ascontiguousarray(prepared), columns
 
     def _suited(self, index: int) -> Transform | LatentTransform | None:
         return None if self._transform is None else self._transform.suited(self._dataset, index)

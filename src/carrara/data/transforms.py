@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from carrara.data.base import Dataset, Unreadable
+from carrara.data.base import Dataset, Map, Unreadable
 from carrara.data.buckets import Size, nearest
 from carrara.pixels import WHITE, Pictures, Pixels, largest, to_image, to_tensor, with_channels
 from carrara.seeds import Draws
+
+NOWHERE = 255
+"""In a map, the number of no colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,7 @@ class Transform:
         except ValueError as error:
             raise Unreadable(str(error)) from None
         if self.fit == "contain":
-            return self._framed(pixels)
+            return self._framed(pixels, _border(pixels.dtype, self.channels, self.background))
         return pixels if self.crop == "random" else _crop(pixels, self.size, 0.5, 0.5)
 
     def plain(self) -> "Transform":
@@ -75,15 +78,34 @@ class Transform:
 
     def finish(self, prepared: Sequence[Pixels], draws: Draws) -> Pictures:
         """Makes float32 (B, C, H, W) in [-1, 1] of prepared pictures, one per sample of ``draws``."""
-        if self.crop == "random":
-            down, right = draws.uniform("crop", 2).unbind(1)
-            places = zip(prepared, down.tolist(), right.tolist(), strict=True)
-            prepared = [_crop(pixels, self.size, *place) for pixels, *place in places]
-        x = _stack(prepared)
+        return self._mirrored(_stack(self._cropped(prepared, draws)), draws)
+
+    def prepare_map(self, numbers: Map) -> Map:
+        """Brings a map (H, W, 1) to where ``prepare`` brings its picture; borders and what is behind have no colour."""
+        height, width = self._inner(*numbers.shape[:2])
+        rows, columns = (_nearest(new, old) for new, old in zip((height, width), numbers.shape, strict=False))
+        moved = numbers[rows][:, columns]
+        if self.fit == "contain":
+            return self._framed(moved, np.full(1, NOWHERE, np.uint8))
+        return moved if self.crop == "random" else _crop(moved, self.size, 0.5, 0.5)
+
+    def finish_maps(self, prepared: Sequence[Map], draws: Draws) -> Tensor:
+        """Makes (B, H, W) of prepared maps, cropped and mirrored as their pictures are."""
+        x = torch.from_numpy(np.stack(self._cropped(prepared, draws))[..., 0])
+        return self._mirrored(x, draws)
+
+    def _cropped(self, prepared: Sequence[Pixels], draws: Draws) -> Sequence[Pixels]:
+        if self.crop != "random":
+            return prepared
+        down, right = draws.uniform("crop", 2).unbind(1)
+        places = zip(prepared, down.tolist(), right.tolist(), strict=True)
+        return [_crop(pixels, self.size, *place) for pixels, *place in places]
+
+    def _mirrored(self, x: Tensor, draws: Draws) -> Tensor:
         if not self.flip:
             return x
         mirrored = draws.uniform("flip") < 0.5
-        return torch.where(mirrored[:, None, None, None], x.flip(-1), x)
+        return torch.where(mirrored.reshape(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
 
     def _inner(self, height: int, width: int) -> tuple[int, int]:
         ratios = self.size[0] / height, self.size[1] / width
@@ -97,9 +119,9 @@ class Transform:
                 scale = min(ratios)
                 return max(1, round(height * scale)), max(1, round(width * scale))
 
-    def _framed(self, pixels: Pixels) -> Pixels:
-        framed = np.empty((*self.size, self.channels), pixels.dtype)
-        framed[:] = _border(pixels.dtype, self.channels, self.background)
+    def _framed(self, pixels: Pixels, border: Pixels) -> Pixels:
+        framed = np.empty((*self.size, pixels.shape[2]), pixels.dtype)
+        framed[:] = border
         top, left = (self.size[0] - pixels.shape[0]) // 2, (self.size[1] - pixels.shape[1]) // 2
         framed[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
         return framed
@@ -121,6 +143,11 @@ def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     y = F.interpolate(x, size, mode="bicubic", antialias=True, align_corners=False)
     value = y[0].permute(1, 2, 0).clamp(0, largest(pixels.dtype)).numpy()
     return (value if pixels.dtype.kind == "f" else value.round()).astype(pixels.dtype)
+
+
+def _nearest(new: int, old: int) -> NDArray[np.int64]:
+    """Which of ``old`` places lies in the middle of each of ``new`` ones."""
+    return np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.int64), old - 1)
 
 
 def _crop(pixels: Pixels, size: tuple[int, int], down: float, right: float) -> Pixels:

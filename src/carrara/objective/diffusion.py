@@ -12,18 +12,19 @@ more often where its terms are large (section 3.3 there); here by the chain's ow
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from carrara.autoencoder import FirstStage, Identity
-from carrara.conditioning import Conditioner
+from carrara.conditioning import Conditioner, ImageCondition
 from carrara.denoiser import Asked, Denoiser
 from carrara.noise import LEVELS, Chain, TimeDistribution, Weighting, add_noise, chain_times
 from carrara.objective.base import LossReport, Objective
 from carrara.seeds import Draws
-from carrara.shapes import PerSample, Samples
+from carrara.shapes import Keep, PerSample, Samples, expand
 from carrara.types import Batch, Conditioning, Role
 
 Loss = Literal["simple", "hybrid", "bound"]
@@ -48,7 +49,9 @@ class DiffusionObjective(Objective):
         conditioner, denoiser: trained.
         times: where in time to train.
         weighting: how much each noise level counts.
-        drop: probability that a sample's condition is dropped, so that the model can be guided.
+        image: what the network sees of the pictures beside its input; None is nothing.
+        drop: probability that a sample's condition is dropped, so that the model can be guided; with an image it is the
+            probability that the words are, and also that all is.
         loss: equation (1), (2), or the variational bound in nats per dimension; the last two for a learned variance.
         encoded: batches hold raw latents, from a cache, in the place of pixels.
     """
@@ -61,17 +64,19 @@ class DiffusionObjective(Objective):
         denoiser: Denoiser,
         times: TimeDistribution,
         weighting: Weighting,
+        image: ImageCondition | None = None,
         drop: float = 0.1,
         loss: Loss = "simple",
         encoded: bool = False,
     ) -> None:
         super().__init__()
-        assert denoiser.learned_variance == (loss != "simple")
+        assert denoiser.learned_variance == (loss != "simple") and (image is None or not encoded)
         if not 0 <= drop <= 1:
             raise ValueError(f"drop is a probability, got {drop}")
         self.first_stage = first_stage.requires_grad_(False)
         self.conditioner = conditioner
         self.denoiser = denoiser
+        self.image = image
         self.times, self.weighting, self.drop, self.loss, self.encoded = times, weighting, drop, loss, encoded
 
     def train(self, mode: bool = True) -> "DiffusionObjective":
@@ -85,7 +90,8 @@ class DiffusionObjective(Objective):
 
     def forward(self, batch: Batch, role: Role, draws: Draws) -> LossReport:
         keep = draws.uniform("condition dropout") >= self.drop
-        x0, cond = self._latents(batch, draws), self.conditioner(batch.columns, keep)
+        x0 = self._latents(batch, draws)
+        cond = self._told(batch, x0, draws, keep)
         t = self.times(draws.uniform("time"), self.denoiser.schedule)
         if self.loss == "simple":
             return LossReport(per_sample=self._loss(x0, cond, t, draws))
@@ -97,7 +103,8 @@ class DiffusionObjective(Objective):
     def validate(self, batch: Batch, draws: Draws) -> Mapping[str, Tensor]:
         """The loss at the middle of each of ``NOISE_LEVELS`` equal parts of the training times, ``loss@t=...``; or the
         ``bound``, where that is what is descended, without its prior, in nats per dimension."""
-        x0, cond = self._latents(batch, None), self.conditioner(batch.columns)
+        x0 = self._latents(batch, None)
+        cond = self._told(batch, x0, draws)
         if self.loss == "bound":
             draws_of = (draws.at(k) for k in range(VALIDATED))
             return {"bound": torch.stack([self._bound(x0, cond, each) for each in draws_of]).mean(0)}
@@ -111,6 +118,20 @@ class DiffusionObjective(Objective):
         with torch.no_grad():
             raw = batch.x if self.encoded else self.first_stage.encode_raw(batch.x)
             return self.first_stage.latents(raw, draws)
+
+    def _told(self, batch: Batch, x0: Samples, draws: Draws, keep: Keep | None = None) -> Conditioning:
+        """What the network is told: where the image is dropped, nothing is; words are also dropped alone (``keep``)."""
+        if self.image is None:
+            return self.conditioner(batch.columns, keep)
+        image = self.image.drawn(batch, (x0.shape[2], x0.shape[3]), draws, self._encoded)
+        if keep is not None:
+            seen = draws.uniform("image dropout") >= self.drop
+            keep, image = keep & seen, image * expand(seen.float(), image)
+        return replace(self.conditioner(batch.columns, keep), image=image)
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.first_stage.latents(self.first_stage.encode_raw(x), None)
 
     def _loss(self, x0: Samples, cond: Conditioning, t: PerSample, draws: Draws) -> PerSample:
         """Equation (1) for each sample, (B,)."""

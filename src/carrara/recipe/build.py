@@ -18,8 +18,18 @@ from carrara.autoencoder import (
 from carrara.autoencoder.tiny import SMALL, decoded_shape
 from carrara.backbone import Backbone
 from carrara.classifier import Classifier
-from carrara.conditioning import Conditioner
-from carrara.data import CachedLatents, Captioned, Dataset, Loader, Transform, bucket_of_each, open_dataset, split
+from carrara.conditioning import Conditioner, LayoutMap
+from carrara.data import (
+    CachedLatents,
+    Captioned,
+    Dataset,
+    Loader,
+    Mapped,
+    Transform,
+    bucket_of_each,
+    open_dataset,
+    split,
+)
 from carrara.denoiser import Denoiser
 from carrara.errors import UserError
 from carrara.model import (
@@ -66,13 +76,15 @@ def dataset(recipe: Recipe) -> Dataset:
         UserError: there is none.
     """
     data = recipe.data
-    return open_dataset(
+    opened = open_dataset(
         data.source,
         size=max(data.size) if data.size else None,
         skin_tones=data.skin_tones,
         points=data.points,
         thickness=data.thickness,
     )
+    image = recipe.model.image
+    return Mapped(opened, image.colours) if isinstance(image, LayoutMap) and image.colours else opened
 
 
 def parts(recipe: Recipe, whole: Dataset) -> tuple[Dataset, Dataset]:
@@ -224,6 +236,7 @@ def model_config(recipe: Recipe) -> AnyModelConfig:
         schedule=settings.schedule,
         parameterization=settings.parameterization,
         first_stage=stage,
+        image=settings.image,
         learned_variance=recipe.objective.loss != "simple",
         sample=recipe.sample,
     )
@@ -294,6 +307,7 @@ def objective(recipe: Recipe, untrained: AnySaved, *, encoded: bool = False) -> 
                 denoiser=untrained.denoiser,
                 times=settings.times,
                 weighting=settings.weighting,
+                image=untrained.image,
                 drop=settings.drop,
                 loss=settings.loss,
                 encoded=encoded,

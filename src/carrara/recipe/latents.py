@@ -49,8 +49,8 @@ def captioned(data: Dataset, table: CaptionTable | None) -> Dataset:
 def cache_for(folder: Path, recipe: Recipe, model: AnySaved, data: Dataset) -> "LatentCache | None":
     """The cache of a run, if it diffuses in latents that can be cached."""
     transform = build.transform(recipe)
-    if not isinstance(model, DiffusionModel) or not isinstance(model.first_stage, LearnedStage):
-        return None
+    if not isinstance(model, DiffusionModel) or not isinstance(model.first_stage, LearnedStage) or model.image:
+        return None  # an image condition is made of pixels
     return None if transform is None or cacheable(transform) else LatentCache(folder, transform, model, data)
 
 

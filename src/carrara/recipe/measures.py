@@ -169,6 +169,8 @@ def found(subject: Subject) -> Measured:
     model, data = subject.model, subject.held_out
     if not isinstance(model, DiffusionModel) or not isinstance(model.conditioner, TextConditioner):
         raise UserError(f"'{subject.folder}' does not read captions, so there is nothing to find again")
+    if subject.sees:
+        raise UserError(f"'{subject.folder}' sees parts of pictures, so finding these again says nothing of captions")
     single = [alike[0] for alike in contents(data) if data.captions(alike[0])]  # variants could be taken for each other
     known = [k for k in single if subject.as_prompt(data.captions(k)[0]) is not None]
     chosen = [known[k] for k in spread(RETRIEVED, len(known))]

@@ -8,7 +8,8 @@ from typing import Any
 
 from carrara import pixels
 from carrara.backbone import DiTConfig, UNetConfig
-from carrara.data import BUILTIN, looks_captioned
+from carrara.conditioning import LayoutMap
+from carrara.data import BUILTIN, looks_captioned, maps_of
 from carrara.errors import UserError
 from carrara.recipe import build
 from carrara.recipe.folder import TINY, open_model
@@ -50,7 +51,7 @@ class Plan:
             preset=None,  # a recipe file begins as its preset, and this one is another recipe than the preset's
             seed=self.recipe.seed,
             data=self.recipe.data,
-            model=replace(self.recipe.model, first_stage=first.first_stage),
+            model=replace(self.recipe.model, first_stage=first.first_stage, image=None),
             objective=first.objective,
             train=first.train,
             checkpoint=first.checkpoint,
@@ -97,7 +98,7 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
     recipe = _like(recipe, load(folder / "recipe.yaml")) if known else recipe
     captions = (caption for k in range(len(data)) for caption in data.captions(k))
     natives = (data.native(k) for k in range(len(data)))
-    resolved = resolve(recipe, data.info, build.device().type, captions, natives)
+    resolved = resolve(recipe, data.info, build.device().type, captions, natives, maps_of(data))
     if known:
         return _resumed(folder, resolved.recipe)
     return Plan(recipe=resolved.recipe, folder=folder, reasons=(*[why] * bool(why), *resolved.reasons))
@@ -162,6 +163,8 @@ def _like(wanted: Recipe, saved: Recipe) -> Recipe:
         left_open = [f.name for f in fields(model.conditioner) if not getattr(model.conditioner, f.name)]
         found = {name: getattr(had.conditioner, name) for name in left_open}
         model = replace(model, conditioner=replace(model.conditioner, **found))
+    if isinstance(model.image, LayoutMap) and isinstance(had.image, LayoutMap) and not model.image.colours:
+        model = replace(model, image=had.image)
     if isinstance(model.backbone, UNetConfig | DiTConfig) and model.backbone.context_width == 0 and had.backbone:
         model = replace(model, backbone=replace(model.backbone, context_width=had.backbone.context_width))
     return wanted.model_copy(update={"data": data, "model": model})

@@ -240,6 +240,8 @@ def drawn(folder: Path, model: AnyModel) -> list[page.Picture]:
     """What a model makes: samples and their way from noise, or reconstructions."""
     if not isinstance(model, DiffusionModel) and not isinstance(model.first_stage, LayeredVae):
         return _reconstructions(folder, model)
+    if isinstance(model, DiffusionModel) and model.image is not None:
+        return _previewed(folder)
     kinds: list[PictureKind] = ["grid", "strip"] if isinstance(model, DiffusionModel) else ["grid"]
     found = {kind: _found(folder, model, kind) for kind in kinds}
     if None in found.values():
@@ -277,6 +279,13 @@ def _draw(folder: Path, model: AnyModel, kinds: Sequence[PictureKind]) -> dict[P
         )
         for kind in kinds
     }
+
+
+def _previewed(folder: Path) -> list[page.Picture]:
+    """The last preview of a model that sees pictures."""
+    alt = "What the model was given, what it made of it, and held-out pictures"
+    last = sorted((folder / "samples").glob("step-*.png"))[-1:]
+    return [page.Picture(image=_opened(path), alt=alt, caption=f"Preview: {path.relative_to(folder)}") for path in last]
 
 
 def _reconstructions(folder: Path, model: AnyModel) -> list[page.Picture]:

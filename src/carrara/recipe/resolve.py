@@ -18,6 +18,7 @@ from carrara.conditioning import (
 from carrara.data import DataInfo, bucket_sizes, suggested_size
 from carrara.errors import UserError
 from carrara.recipe import build
+from carrara.recipe.beside import Maps, completed
 from carrara.recipe.schema import (
     ClassificationSettings,
     DataSettings,
@@ -48,6 +49,7 @@ def resolve(
     device: str,
     captions: Iterable[str] = (),
     natives: Iterable[tuple[int, int]] = (),
+    maps: Maps = (),
 ) -> Resolved:
     """Completes a recipe.
 
@@ -56,6 +58,7 @@ def resolve(
         device: ``"cpu"`` or ``"cuda"``.
         captions: of the data, from which a vocabulary may be learned.
         natives: the pictures' own sizes, from which buckets may be chosen.
+        maps: that lie beside the pictures.
 
     Raises:
         UserError: the recipe asks for what the data does not have.
@@ -87,6 +90,9 @@ def resolve(
         model = replace(model, conditioner=conditioner, backbone=_looking(model.backbone, width))
     if recipe.preview.best == "kid" and not isinstance(recipe.objective, DiffusionSettings):
         raise UserError("preview.best=kid measures samples, and this recipe trains no model that draws: take best=loss")
+    image, why = completed(recipe, data, info, model.backbone, maps)
+    model = replace(model, image=image)
+    reasons += [f"image: {why}"] * bool(why)
     if data.buckets:
         data, why = _bucketed(recipe, data, model.backbone, natives)
         reasons += [f"buckets: {why}"] * bool(why)

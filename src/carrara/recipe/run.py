@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from carrara import evaluate, pixels
 from carrara.autoencoder import LearnedStage, measure
 from carrara.classifier import Classifier
 from carrara.conditioning import TextConditioner
-from carrara.data import batch_of, fingerprint, spread
+from carrara.data import Dataset, batch_of, fingerprint, spread
 from carrara.errors import UserError
 from carrara.evaluate import Features
 from carrara.model import AnyModel, Autoencoder, DiffusionModel, DistilledDecoder
@@ -34,9 +35,10 @@ from carrara.recipe.best import is_better, kept, waited
 from carrara.recipe.latents import Encoding, cache_for, captioned, captions_for
 from carrara.recipe.plan import Plan
 from carrara.recipe.resolve import resolve
-from carrara.recipe.sampling import Request, collect, cycled, record
+from carrara.recipe.sampling import Request, collect, cycled, draw, record
+from carrara.recipe.seeing import said
 from carrara.saved import config_json
-from carrara.task import compared
+from carrara.task import compared, seen, shown
 from carrara.train import Line, Log, StepReport, Training, autocast, distributed, held_out, read_log
 from carrara.train.precision import matmul_dtype
 from carrara.types import Batch
@@ -246,16 +248,23 @@ class Session:
     def _kernel_distance(self) -> float:
         """Of as many samples as there are held-out pictures to compare them with."""
         assert isinstance(self.model, DiffusionModel) and self._features is not None
-        real = self._held_out(max(2, self.recipe.preview.held_out)).x
-        made = collect(self.model, self._wanted(self.model, len(real))).samples
-        seen = (pixels.rounded(made), real)
-        vectors = [torch.cat(list(evaluate.extract(self._features, x.split(BATCH)))) for x in seen]
+        held = self._held_out(max(2, self.recipe.preview.held_out))
+        real = held.x
+        wanted = self._wanted(self.model, len(real))
+        made = collect(self.model, wanted, draw(self.model, wanted, seen(self.model, held))).samples
+        both = (pixels.rounded(made), real)
+        vectors = [torch.cat(list(evaluate.extract(self._features, x.split(BATCH)))) for x in both]
         return evaluate.kernel_distance(*vectors).value
 
     def _held_out(self, count: int) -> Batch:
-        """Some held-out examples, or training ones where none are held out."""
-        data = self.held_out_data if len(self.held_out_data) else self.training_data
+        """Some held-out examples."""
+        data = self._shown_data
         return batch_of(captioned(data, self._captions), build.transform(self.recipe), spread(count, len(data)))
+
+    @property
+    def _shown_data(self) -> Dataset:
+        """What is held out, or what is trained on where nothing is."""
+        return self.held_out_data if len(self.held_out_data) else self.training_data
 
     def _keep_best(self) -> None:
         """Writes ``best/``; a first stage's latents are measured for it and forgotten again."""
@@ -269,10 +278,12 @@ class Session:
         stage.mean.copy_(before[0])
         stage.std.copy_(before[1])
 
-    def _preview(self, shown: AnyModel | DistilledDecoder, step: int) -> Path:
+    def _preview(self, drawing: AnyModel | DistilledDecoder, step: int) -> Path:
         path, count = self.folder / "samples" / f"step-{step:06d}.png", self.recipe.preview.count
-        match shown:
+        match drawing:
             case DiffusionModel() as model:
+                if model.image is not None:
+                    return pixels.save_png(self._given(model, count), path, overwrite=True)
                 wanted = self._wanted(model, count)
                 about = record(self.folder, model, wanted)
                 return pixels.save_png(collect(model, wanted).picture("grid"), path, about, overwrite=True)
@@ -284,6 +295,12 @@ class Session:
                 full.fast = model.forward
                 picture = compared(full, self._held_out(count).x.to(model.device))
                 return pixels.save_png(picture, path, overwrite=True)
+
+    def _given(self, model: DiffusionModel, count: int) -> Image.Image:
+        """What is made of parts of held-out pictures, beside them."""
+        batch = self._held_out(count)
+        wanted = self._wanted(model, len(batch))
+        return shown(model, batch, collect(model, wanted, draw(model, wanted, seen(model, batch))).samples)
 
     def _wanted(self, model: DiffusionModel, count: int) -> Request:
         """Samples of the seeds 0, 1, 2, ..., drawn quickly."""
@@ -299,6 +316,8 @@ class Session:
     def _wishes(self, model: DiffusionModel, count: int) -> tuple[str | None, ...]:
         """What previews show: pictures of captions from all over the data, or of each class in turn."""
         conditioner = model.conditioner
+        if model.image is not None:
+            return said(model, self._shown_data, spread(count, len(self._shown_data)))
         if not isinstance(conditioner, TextConditioner):
             return tuple(cycled(model, count))
         captioned = [k for k in range(len(self.training_data)) if self.training_data.captions(k)]

@@ -166,8 +166,8 @@ def cycled(model: AnyModel, count: int) -> list[str | None]:
     return [classes[k % len(classes)] if classes else None for k in range(count)]
 
 
-def draw(model: AnyModel, wanted: Request) -> Iterator[Progress]:
-    """Makes the samples of a request, step by step; see ``task.generate``."""
+def draw(model: AnyModel, wanted: Request, image: Tensor | None = None) -> Iterator[Progress]:
+    """Makes the samples of a request, step by step; see ``task.generate``, also for ``image``."""
     dtype = torch.bfloat16 if wanted.precision == "bfloat16" else torch.float32
     check_fast(model, wanted)
     return generate(
@@ -182,6 +182,7 @@ def draw(model: AnyModel, wanted: Request) -> Iterator[Progress]:
         negative=wanted.negative,
         weak=None if wanted.weak is None else open_weaker(wanted.weak, model),
         within=None if wanted.found is None else open_classified(wanted.found, model),
+        image=image,
     )
 
 

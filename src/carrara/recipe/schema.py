@@ -20,7 +20,7 @@ from carrara.autoencoder import (
     VqConfig,
 )
 from carrara.backbone import AnyBackbone
-from carrara.conditioning import AnyConditioner
+from carrara.conditioning import AnyConditioner, AnyImageCondition
 from carrara.kinds import BY_KIND, SPELLED, otherwise
 from carrara.noise import (
     AnyParameterization,
@@ -109,6 +109,7 @@ class ModelSettings:
     Attributes:
         backbone: None = a U-Net that suits the size of the pictures.
         conditioner: None = the labels or vectors that the data has, or nothing.
+        image: what the network sees beside its input, with any conditioner: None = nothing.
         first_stage: what diffuses: pixels, or the latents of an autoencoder; or the autoencoder that is to be trained.
     """
 
@@ -116,6 +117,7 @@ class ModelSettings:
     schedule: Annotated[AnySchedule, SPELLED, BY_KIND] = Cosine()
     parameterization: Annotated[AnyParameterization, SPELLED, BY_KIND] = V()
     conditioner: Annotated[AnyConditioner | None, SPELLED, BY_KIND] = None
+    image: Annotated[AnyImageCondition | None, SPELLED, BY_KIND] = None
     first_stage: Annotated[AnyFirstStage | TrainedConfig, SPELLED, BY_KIND] = IdentityConfig()
 
 

@@ -23,7 +23,8 @@ from carrara.recipe.latents import captioned, captions_for
 from carrara.recipe.loading import load
 from carrara.recipe.sampling import cycled
 from carrara.recipe.schema import Recipe
-from carrara.task import generate
+from carrara.recipe.seeing import said as said_of
+from carrara.task import generate, seen
 from carrara.types import Batch
 
 BATCH = 32
@@ -172,10 +173,21 @@ class Subject:
     @property
     def reads(self) -> bool:
         """Whether the model is told captions."""
-        return isinstance(self.model, DiffusionModel) and isinstance(self.model.conditioner, TextConditioner)
+        return isinstance(self.model.conditioner, TextConditioner) and not self.sees
+
+    @property
+    def sees(self) -> bool:
+        """Whether the model sees parts of pictures; it is shown held-out ones then."""
+        return isinstance(self.model, DiffusionModel) and self.model.image is not None
+
+    def _seen_examples(self, count: int) -> list[int]:
+        """Held-out examples, each as often as others."""
+        return [k % len(self.held_out) for k in range(count)]
 
     def wishes(self, part: Part) -> list[str | None]:
         """What samples are asked to show: captions from all over a part of the data, or each class in turn."""
+        if self.sees:
+            return list(said_of(self.model, self.held_out, self._seen_examples(self.how.samples)))
         if not self.reads:
             return cycled(self.model, self.how.samples)
         data = self.parts[part]
@@ -195,9 +207,18 @@ class Subject:
         model = self.model
         if not isinstance(model, DiffusionModel):
             raise UserError(f"'{self.folder}' is an autoencoder: --metrics reconstruction,nll measure it, not samples")
-        for at in generate(model, wishes, seeds, model.settings(), batch=2 * BATCH):
+        for at in generate(model, wishes, seeds, model.settings(), batch=2 * BATCH, image=self._image(len(wishes))):
             if at.pixels is not None:
                 yield rounded(at.pixels.cpu())
+
+    def _image(self, count: int) -> Tensor | None:
+        """What the model sees of as many held-out pictures; None if it sees nothing."""
+        if not isinstance(self.model, DiffusionModel) or not self.sees:
+            return None
+        data, examples = captioned(self.held_out, self._table), self._seen_examples(count)
+        parts = (examples[first : first + BATCH] for first in range(0, count, BATCH))
+        images = [seen(self.model, batch_of(data, self.transform, part)) for part in parts]
+        return torch.cat([image.cpu() for image in images if image is not None])
 
     def _extracted(self, wishes: list[str | None]) -> Iterator[Tensor]:
         """Features of samples; the pictures themselves are forgotten."""

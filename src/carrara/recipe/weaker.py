@@ -55,6 +55,7 @@ def _fitting(folder: Path, model: AnyModel) -> DiffusionModel:
         ("first stage", first_stage_digest(weak), first_stage_digest(model)),
         ("schedule", weak.config.schedule, model.config.schedule),
         ("kind of condition", weak.conditioner.column, model.conditioner.column),
+        ("image condition", weak.image, model.image),
     ):
         if theirs != ours:
             raise UserError(

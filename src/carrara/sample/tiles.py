@@ -23,7 +23,9 @@ from carrara.pixels import Pictures
 from carrara.types import DenoiseFn
 
 
-def tiled(denoise: DenoiseFn, tile: tuple[int, int], stride: tuple[int, int] | None = None) -> DenoiseFn:
+def tiled(
+    denoise: DenoiseFn, tile: tuple[int, int], stride: tuple[int, int] | None = None, beside: Pictures | None = None
+) -> DenoiseFn:
     """Equation (1): a denoiser of pictures or latents (B, C, H, W) of any size.
 
     One window of the batch is denoised at a time, so the network's memory is a window's, however large the canvas.
@@ -33,6 +35,7 @@ def tiled(denoise: DenoiseFn, tile: tuple[int, int], stride: tuple[int, int] | N
         denoise: knows windows; its condition holds for all of them.
         tile: (a, b), height and width of the windows; a canvas that is smaller is one window.
         stride: at most so far apart; None is half a window.
+        beside: (B, C', H, W) what is known of the canvas: ``denoise`` gets windows of both, (B, C + C', a, b).
 
     Raises:
         ValueError: ``tile`` or ``stride`` is no size, or the windows would leave gaps.
@@ -47,7 +50,8 @@ def tiled(denoise: DenoiseFn, tile: tuple[int, int], stride: tuple[int, int] | N
         total, weight = torch.zeros_like(x_t), torch.zeros_like(x_t[:1, :1])
         for top, left in product(starts(x_t.shape[2], a, apart[0]), starts(x_t.shape[3], b, apart[1])):
             window = (..., slice(top, top + a), slice(left, left + b))
-            total[window] += m * denoise(x_t[window], t)
+            seen = x_t[window] if beside is None else torch.cat([x_t[window], beside[window]], dim=1)
+            total[window] += m * denoise(seen, t)
             weight[window] += m
         return total / weight
 

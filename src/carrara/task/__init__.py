@@ -5,6 +5,7 @@ from carrara.task.generate import Progress, Told, batches, denoiser, generate
 from carrara.task.likelihood import CodeLength, decoder_scale, diffusion_bound, flow_bound, of_levels
 from carrara.task.reconstruct import compared, interpolate, reconstruct, traverse
 from carrara.task.restore import restore
+from carrara.task.seeing import fill, paint, seen, shown, upscale
 
 __all__ = [
     "CodeLength",
@@ -18,12 +19,17 @@ __all__ = [
     "flow_bound",
     "editable",
     "encode",
+    "fill",
     "finished",
     "generate",
     "img2img",
     "interpolate",
     "of_levels",
+    "paint",
     "reconstruct",
     "restore",
+    "seen",
+    "shown",
     "traverse",
+    "upscale",
 ]

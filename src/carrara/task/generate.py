@@ -19,6 +19,9 @@ from carrara.sample import generate as run
 from carrara.seeds import Draws
 from carrara.types import Conditioning, DenoiseFn, Wrapper
 
+Side = tuple[DiffusionModel, Conditioning]
+"""Who is asked, and what it is told."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
@@ -48,25 +51,29 @@ class Told:
     negative: str | None = None
     weak: DiffusionModel | None = None
     within: Wrapper | None = None
+    image: Tensor | None = None
 
     def __post_init__(self) -> None:
         assert len(self.wishes) == len(self.seeds)
 
     def only(self, part: slice) -> "Told":
         """The same for some of the samples, which come out as they do among all."""
-        return replace(self, wishes=self.wishes[part], seeds=self.seeds[part])
+        image = None if self.image is None else self.image[part]
+        return replace(self, wishes=self.wishes[part], seeds=self.seeds[part], image=image)
 
 
 def denoiser(model: DiffusionModel, told: Told) -> DenoiseFn:
     """The model's estimate for the samples of ``told``, with its guidance, its windows and its precision.
 
     Raises:
-        UserError: a wish that the model does not understand, or guidance that cannot be.
+        UserError: a wish that the model does not understand, guidance that cannot be, or a picture to see too few or
+            too many.
     """
     _check_guidance(model, told.settings.guidance, told.negative, told.weak)
+    _check_image(model, told.image)
     window = () if told.tile is None else model.latents_of(told.tile)[1:]
     with torch.no_grad():
-        sides = [(model, model.conditions(told.wishes)), _other_side(model, told)]
+        sides = _seeing((model, model.conditions(told.wishes)), _other_side(model, told), told.image)
     cond, null = (_lowered(whose, said, told.autocast, window) for whose, said in sides)
     return told.settings.wrap(cond, null, model.config.schedule, told.within)
 
@@ -92,6 +99,7 @@ def generate(
     negative: str | None = None,
     weak: DiffusionModel | None = None,
     within: Wrapper | None = None,
+    image: Tensor | None = None,
 ) -> Iterator[Progress]:
     """Makes one sample per seed, in batches, without gradients; memory does not grow with their number.
 
@@ -106,10 +114,12 @@ def generate(
         negative: what guidance leads away from, as a user types it; None is nothing in particular.
         weak: a weaker model on the same schedule and latents, told the same, that guidance leads away from instead.
         within: what becomes of the model's estimates of latents besides, as by a classifier or a measurement.
+        image: (N, C', h, w) what the network sees beside its input, from ``model.image``, of latents of this ``size``.
 
     Raises:
-        UserError: a wish that the model does not understand, guidance for an unconditional model, something to lead
-            away from without guidance, a size that it cannot make, or an autoencoder.
+        UserError: no image for a model that needs one, a wish that the model does not understand, guidance for an
+            unconditional model, something to lead away from without guidance, a size that it cannot make, or an
+            autoencoder.
     """
     if isinstance(model, Autoencoder):
         _check_guidance(model, settings.guidance, negative, weak)
@@ -126,6 +136,7 @@ def generate(
         negative=negative,
         weak=weak,
         within=within,
+        image=image,
     )
     shape = model.latents_of(size)
     for part in batches(model, len(seeds), shape, batch):
@@ -161,7 +172,24 @@ def _check_guidance(model: AnyModel, scale: float, negative: str | None, weak: D
         raise UserError(f"{what} does nothing at guidance 1, which is off: ask for more guidance, or leave it out")
 
 
-def _other_side(model: DiffusionModel, told: Told) -> tuple[DiffusionModel, Conditioning]:
+def _check_image(model: DiffusionModel, image: Tensor | None) -> None:
+    if model.image is not None and image is None:
+        raise UserError(f"this model {model.image.asked}")
+    if model.image is None and image is not None:
+        raise UserError("this model sees no picture beside its input: train one that does, with model.image")
+
+
+def _seeing(side: Side, other: Side, image: Tensor | None) -> tuple[Side, Side]:
+    """Both sides with the image; where guidance has neither words nor another model to lead away from, with none."""
+    if image is None:
+        return side, other
+    image = image.to(side[0].device)
+    blank = other[0] is side[0] and side[0].conditioner.column is None
+    null = torch.zeros_like(image) if blank else image
+    return (side[0], replace(side[1], image=image)), (other[0], replace(other[1], image=null))
+
+
+def _other_side(model: DiffusionModel, told: Told) -> Side:
     """Who is asked for the estimate that guidance leads away from, and what it is told."""
     if told.weak is not None:
         return told.weak, told.weak.conditions(told.wishes)
@@ -188,10 +216,11 @@ def _lowered(model: DiffusionModel, cond: Conditioning, dtype: torch.dtype, wind
 
     The context lasts one call, not from one step to the next.
     """
-    denoise = model.denoiser.bind(cond)
+    channels = model.latent_shape[0]
 
     def lowered(x_t: Tensor, t: Tensor) -> Tensor:
+        told = replace(cond, image=x_t[:, channels:]) if window and cond.image is not None else cond
         with torch.autocast(x_t.device.type, dtype, enabled=dtype is not torch.float32):
-            return denoise(x_t, t)
+            return model.denoiser(x_t[:, :channels], t, told)
 
-    return tiled(lowered, (window[0], window[1])) if window else lowered
+    return tiled(lowered, (window[0], window[1]), beside=cond.image) if window else lowered

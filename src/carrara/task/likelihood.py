@@ -18,7 +18,7 @@ best: ``decoder_scale``. Vector quantization has no density of z, and so no boun
 import math
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -43,6 +43,7 @@ from carrara.noise import (
 from carrara.sample import clip, dequantized, log_density, rademacher
 from carrara.seeds import Draws
 from carrara.shapes import PerSample, Samples
+from carrara.task.seeing import seen
 from carrara.types import Batch, Conditioning, DenoiseFn
 
 LOG_VARIANCES = -30.0, 20.0
@@ -190,10 +191,11 @@ def _denoiser(model: DiffusionModel, batch: Batch) -> DenoiseFn:
 
 
 def _told(model: DiffusionModel, batch: Batch) -> Conditioning:
-    """What the batch says; nothing, if it lacks the model's column."""
+    """What the batch says, or nothing, if it lacks the model's column; and what is seen of its pictures."""
     conditioner = model.conditioner
     silent = conditioner.column is not None and conditioner.column not in batch.columns
-    return conditioner.null(len(batch)) if silent else conditioner(batch.columns)
+    said = conditioner.null(len(batch)) if silent else conditioner(batch.columns)
+    return replace(said, image=seen(model, batch))
 
 
 def _in_pixels(model: DiffusionModel) -> bool:

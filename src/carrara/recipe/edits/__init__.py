@@ -3,5 +3,20 @@
 from carrara.recipe.edits.base import Edited, Job, Row, job, opened, picture, save_edit
 from carrara.recipe.edits.redrawing import img2img, variation
 from carrara.recipe.edits.restoring import Spoilt, restore
+from carrara.recipe.edits.seeing import paint_map, upscale
 
-__all__ = ["Edited", "Job", "Row", "img2img", "job", "Spoilt", "opened", "picture", "restore", "save_edit", "variation"]
+__all__ = [
+    "Edited",
+    "Job",
+    "Row",
+    "Spoilt",
+    "img2img",
+    "job",
+    "opened",
+    "paint_map",
+    "picture",
+    "restore",
+    "save_edit",
+    "upscale",
+    "variation",
+]

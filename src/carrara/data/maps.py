@@ -1,0 +1,86 @@
+"""Maps that lie beside pictures, as a condition column: what is where, in flat colours, each of which has a number."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carrara.data.base import MAP, Dataset, Map, Row, Texts, Unreadable
+from carrara.errors import UserError
+
+Colour = tuple[int, int, int]
+
+
+@final
+class Mapped(Dataset):
+    """A data set whose maps are the column ``map``, as numbers (H, W, 1) of their colours.
+
+    Args:
+        colours: red, green and blue in 0..255.
+    """
+
+    def __init__(self, dataset: Dataset, colours: Sequence[Colour]) -> None:
+        self.dataset, self.info, self._colours = dataset, dataset.info, colours
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def pixels(self, index: int) -> NDArray[Any]:
+        return self.dataset.pixels(index)
+
+    def key(self, index: int) -> str:
+        return self.dataset.key(index)
+
+    def native(self, index: int) -> tuple[int, int]:
+        return self.dataset.native(index)
+
+    def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
+        found = self.dataset.map(index)
+        if found is None:
+            raise Unreadable("it has no map")
+        return {**self.dataset.columns(index), MAP: numbered(found, self._colours)}
+
+    def captions(self, index: int) -> tuple[str, ...]:
+        return self.dataset.captions(index)
+
+    def map(self, index: int) -> Map | None:
+        return self.dataset.map(index)
+
+    def name(self, index: int) -> str:
+        return self.dataset.name(index)
+
+
+def maps_of(dataset: Dataset) -> Iterator[Map]:
+    """The maps (H, W, 3) of all examples.
+
+    Raises:
+        UserError: an example has none, or one that cannot be read or is of another size.
+    """
+    for index in range(len(dataset)):
+        name = dataset.name(index)
+        try:
+            found = dataset.map(index)
+        except (Unreadable, ValueError) as error:
+            raise UserError(f"the map of '{name}' cannot be read ({error}): save it as a PNG of flat colours") from None
+        if found is None:
+            raise UserError(f"'{name}' has no map, and others have: put one beside it, named {_beside(name)}")
+        if found.shape[:2] != dataset.native(index):
+            (height, width), size = dataset.native(index), found.shape
+            raise UserError(
+                f"the map of '{name}' is {size[1]}x{size[0]} and the picture {width}x{height}: paint it at the "
+                "picture's size"
+            )
+        yield found
+
+
+def _beside(name: str) -> str:
+    return f"{name.rpartition('.')[0]}.map.png"
+
+
+def numbered(colours: Map, palette: Sequence[Colour]) -> Map:
+    """The number (H, W, 1) of the nearest colour of a palette at each place of (H, W, 3)."""
+    found, where = np.unique(colours.reshape(-1, 3), axis=0, return_inverse=True)
+    apart = found[:, None].astype(np.int32) - np.asarray(palette, np.int32)
+    numbers = np.square(apart).sum(-1).argmin(1).astype(np.uint8)
+    return numbers[where].reshape(*colours.shape[:2], 1)

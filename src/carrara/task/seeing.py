@@ -1,0 +1,107 @@
+"""Models that see something beside their input: larger pictures from small ones, pictures from maps, holes filled."""
+
+from collections.abc import Iterator
+from functools import partial
+from math import prod
+
+import torch
+from jaxtyping import Int
+from PIL import Image
+from torch import Tensor
+
+from carrara import pixels
+from carrara.conditioning import LayoutMap, Lowres, Masked
+from carrara.conditioning.masks import Masks
+from carrara.model import DiffusionModel, Size
+from carrara.pixels import Pictures
+from carrara.seeds import Draws
+from carrara.task.edit import encode, size_of
+from carrara.task.generate import Progress, Told, generate
+from carrara.types import Batch
+
+LABELS = ("given", "made", "original")
+
+
+def seen(model: DiffusionModel, batch: Batch, seed: int = 0) -> Tensor | None:
+    """What the network sees of pictures, (B, C'', h, w), of which nothing but holes is drawn; None if it sees nothing.
+
+    Args:
+        batch: pictures of any size that the model can make, and their maps.
+    """
+    if model.image is None:
+        return None
+    batch = batch.to(model.device)
+    latent, draws = _latent(model, size_of(batch.x)), Draws(seed, batch.position)
+    return model.image.clean().drawn(batch, latent, draws, partial(encode, model))
+
+
+def shown(model: DiffusionModel, batch: Batch, made: Pictures, seed: int = 0) -> Image.Image:
+    """A sheet of two triples a row: what ``seen`` gives, what was made of it, and the picture itself."""
+    assert model.image is not None
+    given = model.image.visible(batch, Draws(seed, batch.position))
+    columns = torch.stack([given.cpu(), made.cpu(), batch.x.cpu()], dim=1).flatten(0, 1)
+    return pixels.grid(columns, 2 * len(LABELS), column_labels=2 * LABELS)
+
+
+def upscale(model: DiffusionModel, lowres: Lowres, low: Pictures, told: Told, noise: float = 0.0) -> Iterator[Progress]:
+    """Makes ``lowres.factor`` times as large pictures of a picture, one for each seed of ``told``.
+
+    Args:
+        lowres: the model's ``image``.
+        low: (1, C, h, w), of any size.
+        noise: s of ``conditioning.images``, which hides the flaws of a bad picture.
+
+    Raises:
+        UserError: the result would be too large.
+    """
+    height, width = size_of(low)
+    size = lowres.factor * height, lowres.factor * width
+    draws = Draws(told.seeds[0], torch.zeros(1, dtype=torch.int64))
+    image = lowres.given(low.cpu(), _latent(model, size), torch.full((1,), noise), draws)
+    return _made(model, image, size, told)
+
+
+def paint(model: DiffusionModel, layout: LayoutMap, numbers: Int[Tensor, "1 H W"], told: Told) -> Iterator[Progress]:
+    """Paints over a map of its colours' numbers, once for each seed of ``told``; ``layout`` is the model's ``image``.
+
+    Raises:
+        UserError: the map is too large.
+    """
+    size = numbers.shape[1], numbers.shape[2]
+    return _made(model, layout.given(numbers, _latent(model, size)), size, told)
+
+
+def fill(model: DiffusionModel, masked: Masked, x: Pictures, m: Masks, told: Told) -> Iterator[Progress]:
+    """Makes a picture (1, C, H, W) new where ``m`` is 1, and about the same elsewhere, once for each seed of ``told``.
+
+    ``masked`` is the model's ``image``.
+
+    Raises:
+        UserError: the picture is too large.
+    """
+    size = size_of(x)
+    image = masked.given(x.to(model.device), m.to(model.device), _latent(model, size), partial(encode, model))
+    return _made(model, image, size, told)
+
+
+def _latent(model: DiffusionModel, size: Size) -> Size:
+    _, height, width = model.latents_of(size)
+    return height, width
+
+
+def _made(model: DiffusionModel, image: Tensor, size: Size, told: Told) -> Iterator[Progress]:
+    """What larger pictures than the model's own are made of is seen by windows of that size."""
+    own = model.shape[1], model.shape[2]
+    return generate(
+        model,
+        told.wishes,
+        told.seeds,
+        told.settings,
+        autocast=told.autocast,
+        fast=told.fast,
+        size=size,
+        tile=told.tile or (own if prod(size) > prod(own) else None),
+        negative=told.negative,
+        weak=told.weak,
+        image=image.expand(len(told.seeds), *image.shape[1:]),
+    )
