@@ -5,12 +5,14 @@ from carrara.objective.base import LossReport, Objective
 from carrara.objective.diffusion import DiffusionObjective
 from carrara.objective.distillation import DecoderDistillation
 from carrara.objective.elbo import ElboObjective
+from carrara.objective.fewstep import FewStepDistillation
 
 __all__ = [
     "AutoencodingObjective",
     "DecoderDistillation",
     "DiffusionObjective",
     "ElboObjective",
+    "FewStepDistillation",
     "LossReport",
     "Objective",
 ]

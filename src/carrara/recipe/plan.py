@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from carrara import pixels
+from carrara.autoencoder import IdentityConfig
 from carrara.backbone import DiTConfig, UNetConfig
 from carrara.data import BUILTIN, looks_captioned
 from carrara.errors import UserError
@@ -14,10 +15,12 @@ from carrara.recipe import build
 from carrara.recipe.folder import TINY, open_model
 from carrara.recipe.loading import DEFAULT, dump, load, presets
 from carrara.recipe.resolve import RUN_CHANGES, differences, resolve
-from carrara.recipe.schema import Recipe, TrainedConfig
+from carrara.recipe.schema import FewStepSettings, Recipe, TrainedConfig
 
 CAPTIONED = "latent"
 """The preset for a folder with captions."""
+FEW_STEP = "few-step"
+"""The preset for a model that learns to take few steps."""
 AUTOENCODER = "autoencoder"
 """The folder, in a run's, of the autoencoder that is trained first."""
 
@@ -128,6 +131,47 @@ def plan_distillation(run: Path, overrides: Sequence[str]) -> Plan:
     model = replace(chosen.model, first_stage=TrainedConfig(run=str(run.resolve())))
     recipe = chosen.model_copy(update={"data": source.data, "model": model})
     build.teacher(recipe)
+    return Plan(recipe=recipe, folder=folder)
+
+
+def plan_few_step(run: Path, steps: int, folder: Path | None, overrides: Sequence[str]) -> Plan:
+    """Decides how a model of few steps learns from a run's, or goes on with it.
+
+    Args:
+        run: the teacher's.
+        steps: how many.
+        folder: the new run's; None = the teacher's name and the steps, beside it.
+        overrides: ``key=value``.
+
+    Raises:
+        UserError: the run draws nothing in steps or takes few already, or anything is wrong with the overrides.
+    """
+    folder = folder or run.resolve().with_name(f"{run.resolve().name}-{steps}-steps")
+    changes = [f"objective.steps={steps}", f"objective.teacher={json.dumps(str(run.resolve()))}", *overrides]
+    if (folder / "recipe.yaml").is_file():
+        return _resumed(folder, load(folder / "recipe.yaml", changes))
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"'{folder}' is not empty and holds no run: choose another folder with --run")
+    chosen = load(FEW_STEP, changes)
+    assert isinstance(chosen.objective, FewStepSettings)
+    open_model(run)
+    if not (run / "recipe.yaml").is_file():
+        raise UserError(f"'{run}' has no recipe.yaml, which says what its data are: name the run, not a folder in it")
+    teacher, source = build.few_step_teacher(chosen.objective), load(run / "recipe.yaml")
+    if isinstance(source.objective, FewStepSettings):
+        raise UserError(f"'{run}' takes {source.objective.steps} steps already: name its teacher's run")
+    own = teacher.config.sample.guidance if chosen.objective.guidance is None else chosen.objective.guidance
+    teacher.settings(guidance=own)
+    diffused = isinstance(source.model.first_stage, IdentityConfig) and source.autoencoder is None
+    stage = source.model.first_stage if diffused else TrainedConfig(run=str(run.resolve()))
+    recipe = chosen.model_copy(
+        update={
+            "data": replace(source.data, buckets=()),
+            "model": replace(source.model, first_stage=stage),
+            "objective": replace(chosen.objective, guidance=own),
+            "sample": replace(chosen.sample, steps=steps),
+        }
+    )
     return Plan(recipe=recipe, folder=folder)
 
 

@@ -18,7 +18,7 @@ from carrara.conditioning import (
 from carrara.data import DataInfo, bucket_sizes, suggested_size
 from carrara.errors import UserError
 from carrara.recipe import build
-from carrara.recipe.schema import DataSettings, DiffusionSettings, ElboSettings, Recipe, TrainedConfig
+from carrara.recipe.schema import DataSettings, Drawing, ElboSettings, Recipe, TrainedConfig
 
 TextConfigs = EncodedTextConfig | LearnedTextConfig
 LARGEST = {"cpu": 32, "cuda": 64}
@@ -65,7 +65,7 @@ def resolve(
         data = replace(data, channels=3 if transparent else info.channels)
         why = "transparency is laid over white" if transparent else "as most of the pictures have"
         reasons.append(f"{data.channels} channels: {why}")
-    if isinstance(recipe.objective, DiffusionSettings):
+    if isinstance(recipe.objective, Drawing):
         conditioner, why = _conditioner(model.conditioner, info)
         if isinstance(conditioner, TextConfigs):
             conditioner = conditioner.completed(captions)
@@ -76,7 +76,7 @@ def resolve(
             model = replace(model, backbone=backbone)
             reasons.append(f"network: {why}")
         model = replace(model, conditioner=conditioner, backbone=_looking(model.backbone, width))
-    if recipe.preview.best == "kid" and not isinstance(recipe.objective, DiffusionSettings):
+    if recipe.preview.best == "kid" and not isinstance(recipe.objective, Drawing):
         raise UserError("preview.best=kid measures samples, and this recipe trains no model that draws: take best=loss")
     if data.buckets:
         data, why = _bucketed(recipe, data, model.backbone, natives)
@@ -92,7 +92,7 @@ def _like_first_stage(recipe: Recipe, data: DataSettings) -> DataSettings:
         UserError: the recipe names others.
     """
     own = recipe.model.first_stage
-    if not isinstance(own, TrainedConfig) or not isinstance(recipe.objective, DiffusionSettings):
+    if not isinstance(own, TrainedConfig) or not isinstance(recipe.objective, Drawing):
         return data
     channels = build.trained_config(own).shape[0]
     if data.channels not in (None, channels):
