@@ -1,6 +1,6 @@
 """Is a model of few steps as good as its teacher, and how much faster?
 
-    python benchmarks/fewstep.py TEACHER STUDENT [--samples 1000] [--steps 50]
+    python benchmarks/fewstep.py TEACHER STUDENT [--samples 1000] [--pictures 4000] [--steps 50]
 
 STUDENT is what `carrara distill TEACHER --steps 4` made. Both draw for the same wishes (captions of held-out pictures,
 or each class in turn) from the same seeds, in the same batches; decoding counts. The teacher draws as its run says, in
@@ -27,7 +27,7 @@ from carrara.recipe.subject import How, Subject
 from carrara.sample import SampleSettings
 from carrara.task import generate
 
-BATCH, REAL = 64, 4000
+BATCH = 64
 
 
 def sampled(model: DiffusionModel, wishes: list[str | None], settings: SampleSettings) -> tuple[Tensor, float]:
@@ -46,7 +46,7 @@ def opened(run: Path) -> DiffusionModel:
     return model
 
 
-def main(teacher_run: Path, student_run: Path, samples: int, steps: int) -> None:
+def main(teacher_run: Path, student_run: Path, samples: int, pictures: int, steps: int) -> None:
     """Prints the table."""
     teacher, student = opened(teacher_run), opened(student_run)
     subject = Subject(teacher_run, teacher, How(samples=samples))
@@ -57,7 +57,7 @@ def main(teacher_run: Path, student_run: Path, samples: int, steps: int) -> None
         return torch.cat(list(evaluate.extract(network, x.split(BATCH))))
 
     whole = build.dataset(subject.recipe)
-    chosen = spread(REAL, len(whole))
+    chosen = spread(pictures, len(whole))
     parts = (chosen[first : first + BATCH] for first in range(0, len(chosen), BATCH))
     real = torch.cat([features(batch_of(whole, subject.transform, part).x) for part in parts])
     few, own = student.settings(), teacher.settings(steps=steps)
@@ -86,6 +86,7 @@ if __name__ == "__main__":
     parser.add_argument("teacher", type=Path)
     parser.add_argument("student", type=Path)
     parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--pictures", type=int, default=4000)
     parser.add_argument("--steps", type=int, default=50)
     given = parser.parse_args()
-    main(given.teacher, given.student, given.samples, given.steps)
+    main(given.teacher, given.student, given.samples, given.pictures, given.steps)

@@ -43,8 +43,7 @@ TOLD = "told"
 class FewStepDistillation(Objective):
     """Equation (2), on batches whose ``x`` are solutions (B, N + 1, *S) of model latents, from noise to data.
 
-    The k of a sample is its position modulo N, so that a batch has as many of each. Dropout is off: through a point goes one
-    solution.
+    The k of a sample is its position modulo N, so that a batch has as many of each. Dropout is off.
 
     Args:
         first_stage: frozen; a part of the model, which the loss does not ask.
@@ -75,7 +74,7 @@ class FewStepDistillation(Objective):
 
     @torch.no_grad()
     def validate(self, batch: Batch, draws: Draws) -> Mapping[str, Tensor]:
-        """``loss@t=...`` of each step, and ``distance``: the root mean square between the samples of student and teacher
+        """``loss@t=...`` of each step; and ``distance``, the root mean square between student's and teacher's samples
         from the same noise, where the student goes all N steps on its own."""
         cond, x = self._told(batch), batch.x[:, 0]
         losses: dict[str, Tensor] = {}

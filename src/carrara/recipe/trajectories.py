@@ -67,8 +67,8 @@ class Teacher:
         settings, schedule, model = self.settings, self.model.config.schedule, self.model
         batch = batch.to(model.device)
         told = batch.columns[TOLD][:, 0] > 0
-        conds = model.conditioner(batch.columns, told), model.conditioner.null(len(batch))
-        denoise = settings.wrap(*(model.denoiser.bind(cond) for cond in conds), schedule)
+        cond, null = model.conditioner(batch.columns, told), model.conditioner.null(len(batch))
+        denoise = settings.wrap(model.denoiser.bind(cond), model.denoiser.bind(null), schedule)
         times, every = settings.grid(settings.steps, schedule), settings.steps // self.distilled.steps
         none = noise_for(Draws(0, batch.position), batch.x.shape[1:])
         states = [step.x for step in settings.sampler.steps(denoise, batch.x, times, schedule, none)]
