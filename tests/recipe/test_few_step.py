@@ -112,7 +112,7 @@ def test_a_student_is_a_run_of_the_same_form(teacher: Path, student: Path) -> No
     assert (student / "samples" / "step-000002.png").is_file()
     lines = list(read_log(student / "held_out.jsonl"))
     assert {"loss@t=1.000", "loss@t=0.500", "distance"} < lines[-1].keys()
-    drawn = [at for at in generate(model, ["red"], [0], settings)]
+    drawn = list(generate(model, ["red"], [0], settings))
     assert len(drawn) == 2
     assert drawn[-1].pixels is not None
 

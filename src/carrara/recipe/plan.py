@@ -152,27 +152,30 @@ def plan_few_step(run: Path, steps: int, folder: Path | None, overrides: Sequenc
         return _resumed(folder, load(folder / "recipe.yaml", changes))
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"'{folder}' is not empty and holds no run: choose another folder with --run")
-    chosen = load(FEW_STEP, changes)
-    assert isinstance(chosen.objective, FewStepSettings)
     open_model(run)
     if not (run / "recipe.yaml").is_file():
         raise UserError(f"'{run}' has no recipe.yaml, which says what its data are: name the run, not a folder in it")
-    teacher, source = build.few_step_teacher(chosen.objective), load(run / "recipe.yaml")
+    return Plan(recipe=_student(run, load(run / "recipe.yaml"), load(FEW_STEP, changes)), folder=folder)
+
+
+def _student(run: Path, source: Recipe, chosen: Recipe) -> Recipe:
+    """The recipe of a model of few steps: its teacher's data and model, and what was ``chosen`` about the rest."""
     if isinstance(source.objective, FewStepSettings):
         raise UserError(f"'{run}' takes {source.objective.steps} steps already: name its teacher's run")
-    own = teacher.config.sample.guidance if chosen.objective.guidance is None else chosen.objective.guidance
-    teacher.settings(guidance=own)
-    diffused = isinstance(source.model.first_stage, IdentityConfig) and source.autoencoder is None
-    stage = source.model.first_stage if diffused else TrainedConfig(run=str(run.resolve()))
-    recipe = chosen.model_copy(
+    objective = chosen.objective
+    assert isinstance(objective, FewStepSettings)
+    guidance = build.few_step_teacher(objective).settings(guidance=objective.guidance).guidance
+    stage = source.model.first_stage
+    if source.autoencoder is not None or not isinstance(stage, IdentityConfig):
+        stage = TrainedConfig(run=objective.teacher)
+    return chosen.model_copy(
         update={
             "data": replace(source.data, buckets=()),
             "model": replace(source.model, first_stage=stage),
-            "objective": replace(chosen.objective, guidance=own),
-            "sample": replace(chosen.sample, steps=steps),
+            "objective": replace(objective, guidance=guidance),
+            "sample": replace(chosen.sample, steps=objective.steps),
         }
     )
-    return Plan(recipe=recipe, folder=folder)
 
 
 def _absolute(source: str) -> str:
