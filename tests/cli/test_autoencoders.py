@@ -177,6 +177,7 @@ def test_variational_autoencoders_sample_reconstruct_interpolate_and_traverse(ca
         (["evaluate", "RUN", "--metrics", "nll"], ["without a prior"]),
         (["distill", "RUN"], ["--decoder"]),
         (["distill", "nowhere", "--decoder"], ["no run 'nowhere'"]),
+        (["distill", "RUN", "--steps", "4"], ["takes no steps", "--decoder"]),
         (["train", "PHOTOS", "model.first_stage.kind=trained", "model.first_stage.run=nowhere"], ["no run 'nowhere'"]),
         (["train", "PHOTOS", "--preset", "autoencoder-kl-f4", "objective.critc.start=3"], ["objective.critic"]),
         (["train", "PHOTOS", "--preset", "autoencoder-kl-f4", "data.channels=5"], ["the pictures have 3 channels"]),

@@ -72,10 +72,22 @@ def train(source: str | None, overrides: Sequence[str], preset: str | None, fold
             console.print(f"{purpose} with:  [bold]carrara {command}[/]")
 
 
-def distill(folder: Path, overrides: Sequence[str], decoder: bool) -> None:
+def distill(
+    folder: Path, overrides: Sequence[str], decoder: bool, steps: int | None = None, run: Path | None = None
+) -> None:
     """Makes a faster model."""
-    if not decoder:
-        raise UserError("what shall be distilled? Only the decoder can be, so far: carrara distill RUN --decoder")
+    if decoder == (steps is not None):
+        raise UserError(
+            "what shall be distilled? Say one of them: 'carrara distill RUN --steps 4' makes a model that draws in 4 "
+            "steps, 'carrara distill RUN --decoder' a small decoder"
+        )
+    if steps is not None:
+        plan = recipe.plan_few_step(folder, steps, run, overrides)
+        if _train(plan):
+            console.print(f"Sample it with:  [bold]carrara sample {plan.folder}[/]")
+        return
+    if run is not None:
+        raise UserError("a decoder is kept in the run that it belongs to: leave --run out")
     plan = recipe.plan_distillation(folder, overrides)
     if _train(plan):
         console.print(f"Previews of [bold]{folder}[/], and of what is trained on it, are drawn by it from now on.")

@@ -60,10 +60,10 @@ class TrainingProgress:
     def encoding(self, event: Encoding) -> None:
         """Shows how much of the data is encoded, before training begins."""
         part = event.done / max(1, event.total)
-        self._bar.update(self._task, completed=0, text=f"encoding {event.what}: {event.done} of {event.total}")
+        self._bar.update(self._task, completed=0, text=f"{event.what}: {event.done} of {event.total}")
         if not self._console.is_terminal and (monotonic() - self._line > LINE_EVERY or part >= 1):
             self._line = monotonic()
-            self._console.print(f"{part:4.0%}  {event.done} of {event.total} encoded")
+            self._console.print(f"{part:4.0%}  {event.what}: {event.done} of {event.total}")
 
     def note(self, text: str) -> None:
         """Prints a line above the bar."""

@@ -6,6 +6,7 @@ from carrara.objective.classification import ClassificationObjective
 from carrara.objective.diffusion import DiffusionObjective
 from carrara.objective.distillation import DecoderDistillation
 from carrara.objective.elbo import ElboObjective
+from carrara.objective.fewstep import FewStepDistillation
 
 __all__ = [
     "AutoencodingObjective",
@@ -13,6 +14,7 @@ __all__ = [
     "DecoderDistillation",
     "DiffusionObjective",
     "ElboObjective",
+    "FewStepDistillation",
     "LossReport",
     "Objective",
 ]

@@ -5,7 +5,7 @@ from carrara.recipe.editing import Edit, edit
 from carrara.recipe.folder import open_model, shipped
 from carrara.recipe.latents import Encoding
 from carrara.recipe.loading import dump, load, parse, presets
-from carrara.recipe.plan import Plan, plan, plan_distillation
+from carrara.recipe.plan import Plan, plan, plan_distillation, plan_few_step
 from carrara.recipe.rehearsal import Rehearsal, rehearse
 from carrara.recipe.resolve import Resolved, resolve
 from carrara.recipe.run import Diagnosis, HeldOut, Preview, Saved, Session
@@ -39,6 +39,7 @@ __all__ = [
     "parse",
     "plan",
     "plan_distillation",
+    "plan_few_step",
     "presets",
     "read_variation",
     "record",

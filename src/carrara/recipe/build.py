@@ -51,16 +51,19 @@ from carrara.objective import (
     DecoderDistillation,
     DiffusionObjective,
     ElboObjective,
+    FewStepDistillation,
     Objective,
 )
 from carrara.recipe.classifying import classifier_config, frozen_first_stage
 from carrara.recipe.folder import attach_decoder, configured, first_stage_digest, open_model
 from carrara.recipe.schema import (
+    GRID,
     AutoencodingSettings,
     ClassificationSettings,
     DiffusionSettings,
     DistillationSettings,
     ElboSettings,
+    FewStepSettings,
     Recipe,
     TrainedConfig,
 )
@@ -117,7 +120,7 @@ def loader(recipe: Recipe, training: Dataset, rank: int = 0, world: int = 1) -> 
     if recipe.train.batch % world:
         raise UserError(f"train.batch={recipe.train.batch} cannot be shared equally by {world} processes")
     inner = training.dataset if isinstance(training, Captioned) else training
-    pictures = transform(recipe)
+    pictures = None if isinstance(recipe.objective, FewStepSettings) else transform(recipe)
     how = inner.transform if isinstance(inner, CachedLatents) else pictures
     batch, turns = recipe.train.batch // world, recipe.data.turns
     buckets = bucket_of_each(training, pictures.buckets) if pictures and pictures.buckets else None
@@ -207,6 +210,23 @@ def teacher(recipe: Recipe) -> AnyModel:
     return trained
 
 
+def few_step_teacher(settings: FewStepSettings) -> DiffusionModel:
+    """The trained model that one of few steps learns from.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not settings.teacher:
+        raise UserError("a few-step model learns from a trained run: 'carrara distill RUN --steps 4' names it")
+    trained = open_model(Path(settings.teacher))
+    if not isinstance(trained, DiffusionModel):
+        raise UserError(
+            f"'{settings.teacher}' is an autoencoder, which takes no steps: name a run that diffuses, or distil its "
+            "decoder with --decoder"
+        )
+    return trained
+
+
 def _decoder_config(settings: DistillationSettings, trained: AnyModel) -> DecoderConfig:
     whole = decoded_shape(trained.first_stage, trained.shape)
     large = sum(p.numel() for p in trained.first_stage.parameters()) > LARGE
@@ -225,6 +245,8 @@ def model_config(recipe: Recipe) -> AnyModelConfig:
         return _decoder_config(recipe.objective, teacher(recipe))
     if isinstance(recipe.objective, ClassificationSettings):
         return classifier_config(recipe, shape(recipe))
+    if isinstance(recipe.objective, FewStepSettings):
+        return replace(few_step_teacher(recipe.objective).config, sample=recipe.sample)
     settings, stage = recipe.model, first_stage_config(recipe)
     if not isinstance(recipe.objective, DiffusionSettings):
         return AutoencoderConfig(shape=shape(recipe), first_stage=stage)
@@ -244,18 +266,21 @@ def model_config(recipe: Recipe) -> AnyModelConfig:
 
 
 def model(recipe: Recipe) -> AnySaved:
-    """The untrained model; its initial weights are a function of the seed.
+    """The untrained model; its initial weights are a function of the seed, or its teacher's.
 
     Raises:
         UserError: the parts do not fit together.
     """
     with seeds.torch_generator(recipe.seed, "initial weights"):
         try:
-            return build_model(model_config(recipe))
+            built = build_model(model_config(recipe))
         except UserError:
             raise
         except ValueError as error:
             raise UserError(f"this model cannot be built: {error}") from None
+    if isinstance(recipe.objective, FewStepSettings):
+        built.load_state_dict(few_step_teacher(recipe.objective).state_dict())
+    return built
 
 
 def adopt_first_stage(untrained: AnyModel, recipe: Recipe, folder: Path) -> None:
@@ -311,6 +336,13 @@ def objective(recipe: Recipe, untrained: AnySaved, *, encoded: bool = False) -> 
                 drop=settings.drop,
                 loss=settings.loss,
                 encoded=encoded,
+            )
+        case FewStepSettings() as settings, DiffusionModel():
+            return FewStepDistillation(
+                first_stage=untrained.first_stage,
+                conditioner=untrained.conditioner,
+                denoiser=untrained.denoiser,
+                times=GRID(settings.steps, untrained.config.schedule),
             )
         case AutoencodingSettings() as settings, Autoencoder(first_stage=ConvolutionalStage() as stage):
             return _autoencoding(settings, stage, untrained.shape)

@@ -20,7 +20,7 @@ from carrara.model import DiffusionModel
 from carrara.noise import bits_per_dim
 from carrara.objective.elbo import active_units, bound, elbo
 from carrara.recipe import build
-from carrara.recipe.schema import DiffusionSettings
+from carrara.recipe.schema import DiffusionSettings, FewStepSettings
 from carrara.recipe.subject import BATCH, Measured, Subject
 from carrara.seeds import Draws
 from carrara.task import CodeLength, decoder_scale, diffusion_bound, flow_bound, of_levels, reconstruct
@@ -54,6 +54,7 @@ def reconstruction(subject: Subject) -> Measured:
 
 def likelihood(subject: Subject) -> Measured:
     """What a model knows about held-out data: a bound of its log-likelihood."""
+    _check_denoises(subject)
     stage = subject.model.first_stage
     if isinstance(subject.model, DiffusionModel):
         return _variational(subject, subject.model)
@@ -108,6 +109,7 @@ def _variational(subject: Subject, model: DiffusionModel) -> Measured:
 
 def flow(subject: Subject) -> Measured:
     """The likelihood that the probability flow gives to held-out data."""
+    _check_denoises(subject)
     if not isinstance(subject.model, DiffusionModel):
         raise UserError(
             f"'{subject.folder}' does not diffuse, so it has no probability flow: --metrics nll measures it"
@@ -119,6 +121,16 @@ def flow(subject: Subject) -> Measured:
         for batch in subject.batches(what="probability flow")
     ]
     return _code_length(f"probability flow, trace {'exact' if probes is None else 'estimated'}", subject, costs)
+
+
+def _check_denoises(subject: Subject) -> None:
+    """Refuses a model that says where a step leads, which tells no likelihood."""
+    settings = subject.recipe.objective
+    if isinstance(settings, FewStepSettings):
+        raise UserError(
+            f"'{subject.folder}' draws in {settings.steps} steps and knows no likelihood: measure its samples, with "
+            "--metrics kid, or its teacher"
+        )
 
 
 def _scale(subject: Subject, model: DiffusionModel) -> float | None:
@@ -264,6 +276,8 @@ def memorised(subject: Subject) -> Measured:
 
 def _gap(subject: Subject, model: DiffusionModel) -> tuple[Mapping[str, Mapping[str, float]], list[str]]:
     """The loss at each noise level on either part of the data, and the same for a terminal."""
+    if isinstance(subject.recipe.objective, FewStepSettings):
+        return {}, []  # it learned from no picture
     objective = build.objective(subject.recipe, model).to(model.device).eval()
     assert isinstance(subject.recipe.objective, DiffusionSettings)
     losses = {
@@ -290,6 +304,8 @@ METRICS: Mapping[str, Callable[[Subject], Measured]] = {
 
 def usual(subject: Subject) -> str:
     """The metric of a run when none is named."""
+    if isinstance(subject.recipe.objective, FewStepSettings):
+        return "kid"
     diffuses = isinstance(subject.model.first_stage, Identity | LayeredVae)
     return "nll" if diffuses else "reconstruction"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from carrara import pixels
+from carrara.autoencoder import IdentityConfig
 from carrara.backbone import DiTConfig, UNetConfig
 from carrara.conditioning import LayoutMap
 from carrara.data import BUILTIN, looks_captioned, maps_of
@@ -15,10 +16,12 @@ from carrara.recipe import build
 from carrara.recipe.folder import TINY, open_model
 from carrara.recipe.loading import DEFAULT, dump, load, presets
 from carrara.recipe.resolve import RUN_CHANGES, differences, resolve
-from carrara.recipe.schema import Recipe, TrainedConfig
+from carrara.recipe.schema import FewStepSettings, Recipe, TrainedConfig
 
 CAPTIONED = "latent"
 """The preset for a folder with captions."""
+FEW_STEP = "few-step"
+"""The preset for a model that learns to take few steps."""
 AUTOENCODER = "autoencoder"
 """The folder, in a run's, of the autoencoder that is trained first."""
 
@@ -130,6 +133,50 @@ def plan_distillation(run: Path, overrides: Sequence[str]) -> Plan:
     recipe = chosen.model_copy(update={"data": source.data, "model": model})
     build.teacher(recipe)
     return Plan(recipe=recipe, folder=folder)
+
+
+def plan_few_step(run: Path, steps: int, folder: Path | None, overrides: Sequence[str]) -> Plan:
+    """Decides how a model of few steps learns from a run's, or goes on with it.
+
+    Args:
+        run: the teacher's.
+        steps: how many.
+        folder: the new run's; None = the teacher's name and the steps, beside it.
+        overrides: ``key=value``.
+
+    Raises:
+        UserError: the run draws nothing in steps or takes few already, or anything is wrong with the overrides.
+    """
+    folder = folder or run.resolve().with_name(f"{run.resolve().name}-{steps}-steps")
+    changes = [f"objective.steps={steps}", f"objective.teacher={json.dumps(str(run.resolve()))}", *overrides]
+    if (folder / "recipe.yaml").is_file():
+        return _resumed(folder, load(folder / "recipe.yaml", changes))
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"'{folder}' is not empty and holds no run: choose another folder with --run")
+    open_model(run)
+    if not (run / "recipe.yaml").is_file():
+        raise UserError(f"'{run}' has no recipe.yaml, which says what its data are: name the run, not a folder in it")
+    return Plan(recipe=_student(run, load(run / "recipe.yaml"), load(FEW_STEP, changes)), folder=folder)
+
+
+def _student(run: Path, source: Recipe, chosen: Recipe) -> Recipe:
+    """The recipe of a model of few steps: its teacher's data and model, and what was ``chosen`` about the rest."""
+    if isinstance(source.objective, FewStepSettings):
+        raise UserError(f"'{run}' takes {source.objective.steps} steps already: name its teacher's run")
+    objective = chosen.objective
+    assert isinstance(objective, FewStepSettings)
+    guidance = build.few_step_teacher(objective).settings(guidance=objective.guidance).guidance
+    stage = source.model.first_stage
+    if source.autoencoder is not None or not isinstance(stage, IdentityConfig):
+        stage = TrainedConfig(run=objective.teacher)
+    return chosen.model_copy(
+        update={
+            "data": replace(source.data, buckets=()),
+            "model": replace(source.model, first_stage=stage),
+            "objective": replace(objective, guidance=guidance),
+            "sample": replace(chosen.sample, steps=objective.steps),
+        }
+    )
 
 
 def _absolute(source: str) -> str:

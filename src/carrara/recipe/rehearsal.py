@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from carrara.errors import UserError
 from carrara.recipe import build
 from carrara.recipe.latents import captioned, captions_for
 from carrara.recipe.plan import Plan
+from carrara.recipe.schema import FewStepSettings
 from carrara.train import TrainState, train
 
 STEPS = 2
@@ -64,6 +66,8 @@ def rehearse(plan: Plan) -> Rehearsal:
         UserError: whatever training would run into.
     """
     recipe, device = plan.recipe, build.device()
+    if isinstance(recipe.objective, FewStepSettings):
+        raise UserError("a few-step model learns from its teacher's samples, which come first: run 'carrara distill'")
     training, held_out = build.parts(recipe, build.dataset(recipe))
     model = build.model(recipe).to(device)
     settings = replace(recipe.train, steps=STEPS, minutes=None)

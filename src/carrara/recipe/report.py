@@ -45,6 +45,7 @@ _USUAL: Mapping[str, Sequence[str]] = {
     "autoencoding": ("reconstruction",),
     "elbo": ("nll", "reconstruction"),
     "distillation": (),
+    "few_step": ("kid",),
 }
 _SHOWS = {
     "nll": "what each step of the variational bound costs",

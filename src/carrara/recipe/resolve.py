@@ -19,16 +19,9 @@ from carrara.data import DataInfo, bucket_sizes, suggested_size
 from carrara.errors import UserError
 from carrara.recipe import build
 from carrara.recipe.beside import Maps, completed
-from carrara.recipe.schema import (
-    ClassificationSettings,
-    DataSettings,
-    DiffusionSettings,
-    ElboSettings,
-    Recipe,
-    TrainedConfig,
-)
+from carrara.recipe.schema import ClassificationSettings, DataSettings, Drawing, ElboSettings, Recipe, TrainedConfig
 
-NETWORKS = DiffusionSettings | ClassificationSettings
+NETWORKS = Drawing | ClassificationSettings
 """The objectives of networks that look at latents, and need to know what else the data has."""
 TextConfigs = EncodedTextConfig | LearnedTextConfig
 LARGEST = {"cpu": 32, "cuda": 64}
@@ -88,7 +81,7 @@ def resolve(
             model = replace(model, backbone=backbone)
             reasons.append(f"network: {why}")
         model = replace(model, conditioner=conditioner, backbone=_looking(model.backbone, width))
-    if recipe.preview.best == "kid" and not isinstance(recipe.objective, DiffusionSettings):
+    if recipe.preview.best == "kid" and not isinstance(recipe.objective, Drawing):
         raise UserError("preview.best=kid measures samples, and this recipe trains no model that draws: take best=loss")
     image, why = completed(recipe, data, info, model.backbone, maps)
     model = replace(model, image=image)

@@ -8,6 +8,7 @@ log.jsonl             a line for every step
 held_out.jsonl        a line for every measurement on held-out data
 best/                 the model that was best on held-out data, if ``preview.best`` asks for it
 latents/              the training data as latents, if they diffuse: see ``data.latents``
+trajectories/         a teacher's samples from noise to data, if a model of few steps learns from it
 captions/             what a frozen text encoder makes of the captions: see ``data.captions``
 autoencoder/          the same again for the autoencoder that was trained first
 """
@@ -32,11 +33,13 @@ from carrara.evaluate import Features
 from carrara.model import AnyModel, Autoencoder, DiffusionModel, DistilledDecoder
 from carrara.recipe import build
 from carrara.recipe.best import is_better, kept, waited
-from carrara.recipe.latents import Encoding, cache_for, captioned, captions_for
+from carrara.recipe.latents import Encoding, LatentCache, cache_for, captioned, captions_for
 from carrara.recipe.plan import Plan
 from carrara.recipe.resolve import resolve
 from carrara.recipe.sampling import Request, collect, cycled, draw, record
+from carrara.recipe.schema import FewStepSettings
 from carrara.recipe.seeing import said
+from carrara.recipe.trajectories import Teacher, TrajectoryCache
 from carrara.saved import config_json
 from carrara.task import compared, seen, shown
 from carrara.train import Line, Log, StepReport, Training, autocast, distributed, held_out, read_log
@@ -119,7 +122,7 @@ class Session:
             build.adopt_first_stage(self.model, self.recipe, self.folder)
         self._features = self._judges(device)
         self._captions = captions_for(self.model, self.folder)
-        self._cache = cache_for(self.folder, self.recipe, self.model, self.training_data)
+        self._cache = self._cached(device)
         self.objective = build.objective(self.recipe, self.model, encoded=self._cache is not None)
         self._about: dict[str, Any] = {"preset": self.recipe.preset, "data": whole.info.name}
         self._about |= {"examples": len(whole), "fingerprint": fingerprint(whole)}
@@ -137,6 +140,14 @@ class Session:
         )
         self.warnings = self.training.warnings
         self._said = set[str]()
+
+    def _cached(self, device: torch.device) -> LatentCache | TrajectoryCache | None:
+        """What is made of the training data once, before training."""
+        wanted, seed = self.recipe.objective, self.recipe.seed
+        if not isinstance(wanted, FewStepSettings):
+            return cache_for(self.folder, self.recipe, self.model, self.training_data)
+        teacher = Teacher(model=build.few_step_teacher(wanted).to(device), distilled=wanted)
+        return TrajectoryCache(self.folder, teacher, self.training_data, self._captions, seed)
 
     def _judges(self, device: torch.device) -> Features | None:
         """What ``preview.best=kid`` looks at.
@@ -181,8 +192,6 @@ class Session:
 
     def __iter__(self) -> Iterator[Event]:
         report, every = None, self.recipe.preview.every
-        if self._cache is not None and not self.finished:
-            yield from self._cache.complete()
         if self._captions is not None and not self.finished:
             shared = distributed.rank(), distributed.world()
             for done, total in self._captions.complete(self.training_data, *shared):
@@ -190,6 +199,8 @@ class Session:
             distributed.wait()
             for _ in self._captions.complete(self.training_data):
                 pass  # what the others have read
+        if self._cache is not None and not self.finished:
+            yield from self._cache.complete()
         with self._log() as log:
             for report in self.training if not self.ended else ():
                 yield report
