@@ -163,6 +163,10 @@ def _student(run: Path, source: Recipe, chosen: Recipe) -> Recipe:
     """The recipe of a model of few steps: its teacher's data and model, and what was ``chosen`` about the rest."""
     if isinstance(source.objective, FewStepSettings):
         raise UserError(f"'{run}' takes {source.objective.steps} steps already: name its teacher's run")
+    if source.model.image is not None:
+        raise UserError(
+            f"'{run}' sees pictures beside its noise, and few steps are learned without: sample it as it is"
+        )
     objective = chosen.objective
     assert isinstance(objective, FewStepSettings)
     guidance = build.few_step_teacher(objective).settings(guidance=objective.guidance).guidance

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from carrara.data import Captioned, CaptionTable, Dataset, batch_of, fingerprint
-from carrara.data.base import Row, Texts
+from carrara.data.base import Map, Row, Texts
 from carrara.errors import UserError
 from carrara.model import DiffusionModel
 from carrara.objective.fewstep import TOLD
@@ -97,7 +97,7 @@ class Beginnings(Dataset):
     def key(self, index: int) -> str:
         return str(index)
 
-    def columns(self, index: int) -> Mapping[str, Row | Texts]:
+    def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
         own = self._data.columns(self._examples[index])
         return {**own, TOLD: np.array([self._told[index]], np.float32)}
 
@@ -124,7 +124,7 @@ class Trajectories(Dataset):
     def key(self, index: int) -> str:
         return self._beginnings.key(index)
 
-    def columns(self, index: int) -> Mapping[str, Row | Texts]:
+    def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
         return self._beginnings.columns(index)
 
     def captions(self, index: int) -> tuple[str, ...]:
