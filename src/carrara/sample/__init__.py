@@ -5,6 +5,8 @@ from carrara.sample.catalogue import GRIDS, METHODS, SAMPLERS, AnySampler, grid,
 from carrara.sample.generate import draws_for, generate, initial, noise_for
 from carrara.sample.grids import AnyGrid, Karras, Leading, Quadratic, TimeGrid, Trailing, Uniform
 from carrara.sample.guidance import AnyMethod, Apg, Cfg, CfgZero, Method, clip, dynamic_threshold, guide
+from carrara.sample.interpolation import blend, compose, slerp
+from carrara.sample.inversion import invert
 from carrara.sample.likelihood import Flowed, dequantized, first_level, log_density, rademacher
 from carrara.sample.multistep import DpmPp, DpmPpSde, Lms, UniPC
 from carrara.sample.samplers import Ddim, Ddpm, Euler, EulerAncestral, Heun
@@ -43,7 +45,9 @@ __all__ = [
     "Trailing",
     "UniPC",
     "Uniform",
+    "blend",
     "clip",
+    "compose",
     "dequantized",
     "draws_for",
     "dynamic_threshold",
@@ -52,12 +56,14 @@ __all__ = [
     "grid",
     "guide",
     "initial",
+    "invert",
     "last",
     "log_density",
     "method",
     "noise_for",
     "rademacher",
     "sampler",
+    "slerp",
     "tiled",
     "walk",
 ]
