@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 import carrara
+from carrara.cli.edits import Run, edits, verb_first
 from carrara.errors import UserError
 
 app = App(
@@ -20,10 +21,8 @@ app = App(
 )
 inspect = App(name="inspect", help="Look into a run, a noise schedule, or data.")
 app.command(inspect)
+app.command(edits)
 
-Run = Annotated[
-    Path, Parameter(help="A run's folder, its best/, a checkpoint in it, or the name of a model that ships.")
-]
 Count = Annotated[int | None, Parameter(name=["--count", "-n"])]
 
 
@@ -31,7 +30,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command and exits: 0 if all went well, 2 for a mistake of the user's, 130 after Ctrl-C."""
     console = Console(stderr=True, soft_wrap=True)
     try:
-        result = app(sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False)
+        given = verb_first(sys.argv[1:] if arguments is None else arguments)
+        result = app(given, exit_on_error=False, print_error=False)
         sys.exit(result if isinstance(result, int) else 0)
     except CycloptsError as error:
         lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
@@ -186,42 +186,6 @@ def sample(
     changes = {"sampler": sampler, "grid": grid, "steps": steps}
     changes |= {"guidance": guidance, "method": method, "interval": interval, "rescale": rescale}
     commands.sample(run, wishes, count, seed, out, strip, changes, fast, size, tile, negative, weak, vary)
-
-
-@app.command
-def edit(
-    run: Run,
-    what: Literal["reconstruct", "interpolate", "traverse"],
-    /,
-    *images: Path,
-    out: Path | None = None,
-    steps: int = 9,
-    layer: int = 0,
-) -> None:
-    """Sends pictures through a trained autoencoder: all again, from one to another, or along single latents.
-
-    Examples:
-        carrara edit runs/photos reconstruct
-        carrara edit runs/photos reconstruct a.png b.png
-        carrara edit runs/photos interpolate a.png b.png --steps 12
-        carrara edit runs/vae traverse
-
-    Parameters
-    ----------
-    what
-        reconstruct, interpolate, or (a vae only) traverse.
-    images
-        Pictures; held-out ones of the run's own data, if not given.
-    out
-        The folder for the pictures; a new one in the run's samples/, if not given.
-    steps
-        Pictures from one end to the other.
-    layer
-        Whose latents to traverse, from 1 next to the pixels; 0 = the last.
-    """
-    from carrara.cli import commands
-
-    commands.edit(run, what, images, out, steps, layer)
 
 
 @app.command

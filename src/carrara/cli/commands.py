@@ -1,6 +1,6 @@
 """What the commands do."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,11 @@ import torch
 from rich.console import Console
 
 from carrara import pixels, recipe
+from carrara.cli.edits import Drawing
 from carrara.cli.progress import TrainingProgress, counted, tracked
 from carrara.errors import UserError
-from carrara.recipe import Diagnosis, Edit, Encoding, HeldOut, Plan, Preview, Saved, Session, build
+from carrara.recipe import Diagnosis, Edit, Encoding, HeldOut, Plan, Preview, Saved, Session, build, edits
+from carrara.recipe.edits import Edited, Job
 from carrara.train import StepReport, launched
 from carrara.train.distributed import is_main
 
@@ -164,12 +166,38 @@ def sample(
     return out
 
 
-def edit(folder: Path, what: Edit, images: Sequence[Path], out: Path | None, steps: int, layer: int) -> None:
+def edit(folder: Path, what: Edit, images: Sequence[Path], out: Path | None, *, steps: int = 9, layer: int = 0) -> None:
     """Sends pictures through an autoencoder."""
     model = recipe.open_model(folder).to(build.device())
     out = pixels.fresh(recipe.working_folder(folder) / "samples" / what) if out is None else out
     paths = recipe.edit(model, folder, what, images, out, steps=steps, layer=layer)
     console.print(f"{len(paths)} {'picture' if len(paths) == 1 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
+
+
+def draw_over(folder: Path, drawing: Drawing, verb: Callable[[Job], Edited]) -> None:
+    """Edits pictures by a diffusion model.
+
+    Args:
+        verb: one of ``recipe.edits``, with its pictures and options.
+    """
+    changes = {name: getattr(drawing, name) for name in ("sampler", "grid", "steps", "guidance")}
+    options = {name: getattr(drawing, name) for name in ("size", "tile", "negative", "weak", "fast")}
+    job = edits.job(
+        folder,
+        build.device(),
+        drawing.prompt,
+        drawing.count,
+        drawing.seed,
+        changes,
+        lambda at, total: tracked(at, total, console),
+        **options,
+    )
+    edited = verb(job)
+    for note in edited.notes:
+        console.print(note, style="yellow", markup=False)
+    out = drawing.out or pixels.fresh(recipe.working_folder(folder) / "samples" / edited.verb)
+    paths = edits.save_edit(job, edited, out)
+    console.print(f"{len(paths) - 1} {'picture' if len(paths) == 2 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
 
 
 def evaluate(folder: Path, metrics: str | None, samples: int, features: str, exact: bool) -> None:

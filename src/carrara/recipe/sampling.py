@@ -1,6 +1,6 @@
 """Samples that know how they were made, and can be made again."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,8 @@ from carrara.task.generate import Progress, generate
 
 PictureKind = Literal["grid", "strip", "sample"]
 """All samples; a few samples on their way from noise; a sample alone."""
+Watch = Callable[[Iterable[Progress], int], Iterable[Progress]]
+"""Passes on what a sampler says, of so many samples in all."""
 Asked = Size | str | int | None
 """A size as a user says it: (height, width), "96x64", or one number for a square."""
 STRIP_SAMPLES, STRIP_STATES = 6, 9
@@ -157,10 +159,7 @@ def cycled(model: AnyModel, count: int) -> list[str | None]:
 def draw(model: AnyModel, wanted: Request) -> Iterator[Progress]:
     """Makes the samples of a request, step by step; see ``task.generate``."""
     dtype = torch.bfloat16 if wanted.precision == "bfloat16" else torch.float32
-    if wanted.fast and model.fast is None:
-        raise UserError(
-            "this model has no distilled decoder to be fast with: 'carrara distill RUN --decoder' makes one"
-        )
+    check_fast(model, wanted)
     return generate(
         model,
         wanted.wishes,
@@ -173,6 +172,14 @@ def draw(model: AnyModel, wanted: Request) -> Iterator[Progress]:
         negative=wanted.negative,
         weak=None if wanted.weak is None else open_weaker(wanted.weak, model),
     )
+
+
+def check_fast(model: AnyModel, wanted: Request) -> None:
+    """Refuses a distilled decoder that is not there."""
+    if wanted.fast and model.fast is None:
+        raise UserError(
+            "this model has no distilled decoder to be fast with: 'carrara distill RUN --decoder' makes one"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +243,9 @@ def _visible(x: Tensor, t: float, model: AnyModel, wanted: Request) -> Tensor:
         return model.pixels(x / torch.hypot(alpha, sigma).item(), fast=wanted.fast, size=wanted.size)
 
 
-def record(folder: Path, model: AnyModel, wanted: Request, kind: PictureKind = "grid") -> dict[str, Any]:
+def record(
+    folder: Path, model: AnyModel, wanted: Request, kind: PictureKind | Literal["edit"] = "grid"
+) -> dict[str, Any]:
     """What a PNG carries: enough to make it again, and to know whether the weights are still the same."""
     return {
         "carrara": carrara.__version__,
@@ -291,7 +300,8 @@ def replay(image: Path, folder: Path | None = None, out: Path | None = None) -> 
     about = pixels.read_recipe(image)
     try:
         wanted = TypeAdapter(Request).validate_python(about["request"])
-        source, digest, kind = folder or Path(about["run"]), str(about["weights"]), about["picture"]
+        source, digest = folder or Path(about["run"]), str(about["weights"])
+        kind: PictureKind = TypeAdapter(PictureKind).validate_python(about["picture"])
     except (KeyError, TypeError, ValidationError):
         raise UserError(f"the recipe in '{image}' is of another kind: only samples can be replayed") from None
     model = open_model(source)

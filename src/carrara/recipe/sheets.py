@@ -1,6 +1,6 @@
 """One labelled picture of what a setting does: a row for each wish, a column for each value."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -11,12 +11,8 @@ from PIL import Image
 from carrara import pixels
 from carrara.errors import UserError, unknown
 from carrara.model import AnyModel
-from carrara.recipe.sampling import Request, collect, draw, settings
+from carrara.recipe.sampling import Request, Watch, collect, draw, settings
 from carrara.sample import SampleSettings
-from carrara.task.generate import Progress
-
-Watch = Callable[[Iterable[Progress], int], Iterable[Progress]]
-"""Passes on what a sampler says, of so many samples in all."""
 
 
 def read_variation(text: str) -> tuple[str, list[Any]]:

@@ -1,8 +1,12 @@
-"""Samples from a model: the same pictures for the same seeds, however they are batched."""
+"""Samples from a model: the same pictures for the same seeds, however they are batched.
+
+``Told`` is what each sample shall show and how it is drawn; ``denoiser`` makes of it the one function that samplers and
+edits call.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,6 +33,48 @@ class Progress:
     first: int
     step: SampleStep
     pixels: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What is asked of a diffusion model besides sizes; attributes as the arguments of ``generate``."""
+
+    wishes: Sequence[str | None]
+    seeds: Sequence[int]
+    settings: SampleSettings
+    autocast: torch.dtype = torch.float32
+    fast: bool = False
+    tile: Size | None = None
+    negative: str | None = None
+    weak: DiffusionModel | None = None
+
+    def __post_init__(self) -> None:
+        assert len(self.wishes) == len(self.seeds)
+
+    def only(self, part: slice) -> "Told":
+        """The same for some of the samples, which come out as they do among all."""
+        return replace(self, wishes=self.wishes[part], seeds=self.seeds[part])
+
+
+def denoiser(model: DiffusionModel, told: Told) -> DenoiseFn:
+    """The model's estimate for the samples of ``told``, with its guidance, its windows and its precision.
+
+    Raises:
+        UserError: a wish that the model does not understand, or guidance that cannot be.
+    """
+    _check_guidance(model, told.settings.guidance, told.negative, told.weak)
+    window = () if told.tile is None else model.latents_of(told.tile)[1:]
+    with torch.no_grad():
+        sides = [(model, model.conditions(told.wishes)), _other_side(model, told)]
+    cond, null = (_lowered(whose, said, told.autocast, window) for whose, said in sides)
+    return told.settings.wrap(cond, null, model.config.schedule)
+
+
+def batches(model: DiffusionModel, count: int, shape: Sequence[int], batch: int = 64) -> Iterator[slice]:
+    """Cuts ``count`` samples of a latent shape into parts: ``batch`` of the model's own size, fewer of a larger one."""
+    own = math.prod(model.latent_shape)
+    size = max(1, batch * own // max(math.prod(shape), own))
+    yield from (slice(first, first + size) for first in range(0, count, size))
 
 
 def generate(
@@ -62,23 +108,25 @@ def generate(
         UserError: a wish that the model does not understand, guidance for an unconditional model, something to lead
             away from without guidance, a size that it cannot make, or an autoencoder.
     """
-    assert len(wishes) == len(seeds)
-    _check_guidance(model, settings.guidance, negative, weak)
     if isinstance(model, Autoencoder):
+        _check_guidance(model, settings.guidance, negative, weak)
         if size is not None or tile is not None:
             raise UserError("this model makes samples of one size, the one that it learned: leave size and tile out")
         yield from _from_prior(model, seeds, batch)
         return
-    shape, window = model.latents_of(size), () if tile is None else model.latents_of(tile)[1:]
-    batch = max(1, batch * math.prod(model.latent_shape) // max(math.prod(shape), math.prod(model.latent_shape)))
-    for first in range(0, len(seeds), batch):
-        part = slice(first, first + batch)
-        with torch.no_grad():
-            sides = [(model, model.conditions(wishes[part])), _other_side(model, wishes[part], negative, weak)]
-        cond, null = (_lowered(whose, told, autocast, window) for whose, told in sides)
-        denoise = settings.wrap(cond, null, model.config.schedule)
+    told = Told(
+        wishes=wishes,
+        seeds=seeds,
+        settings=settings,
+        autocast=autocast,
+        tile=tile,
+        negative=negative,
+        weak=weak,
+    )
+    shape = model.latents_of(size)
+    for part in batches(model, len(seeds), shape, batch):
         steps = run(
-            denoise,
+            denoiser(model, told.only(part)),
             shape,
             seeds[part],
             sampler=settings.sampler,
@@ -91,7 +139,7 @@ def generate(
             done = step.index == step.total - 1
             with torch.no_grad():
                 pixels = model.pixels(step.x, fast=fast, size=size) if done else None
-            yield Progress(first=first, step=step, pixels=pixels)
+            yield Progress(first=part.start, step=step, pixels=pixels)
 
 
 def _check_guidance(model: AnyModel, scale: float, negative: str | None, weak: DiffusionModel | None) -> None:
@@ -109,13 +157,11 @@ def _check_guidance(model: AnyModel, scale: float, negative: str | None, weak: D
         raise UserError(f"{what} does nothing at guidance 1, which is off: ask for more guidance, or leave it out")
 
 
-def _other_side(
-    model: DiffusionModel, wishes: Sequence[str | None], negative: str | None, weak: DiffusionModel | None
-) -> tuple[DiffusionModel, Conditioning]:
+def _other_side(model: DiffusionModel, told: Told) -> tuple[DiffusionModel, Conditioning]:
     """Who is asked for the estimate that guidance leads away from, and what it is told."""
-    if weak is not None:
-        return weak, weak.conditions(wishes)
-    return model, model.conditions([negative] * len(wishes))
+    if told.weak is not None:
+        return told.weak, told.weak.conditions(told.wishes)
+    return model, model.conditions([told.negative] * len(told.wishes))
 
 
 def _from_prior(model: Autoencoder, seeds: Sequence[int], batch: int) -> Iterator[Progress]:

@@ -1,0 +1,180 @@
+"""What all edits have in common: a job, its pictures, and files that say how they were made.
+
+An edit is a function ``(job, pictures and options) -> Edited``. To add a verb to ``carrara edit``: write its function
+beside these, and its signature in ``cli.edits``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from carrara import pixels
+from carrara.data import Transform, Unreadable
+from carrara.data.files import decode, read_header
+from carrara.errors import UserError
+from carrara.model import DiffusionModel, Size
+from carrara.pixels import Pictures, Pixels
+from carrara.recipe.folder import open_model
+from carrara.recipe.sampling import Request, Watch, check_fast, record, request
+from carrara.recipe.weaker import open_weaker
+from carrara.task import Told, editable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A model, and how it shall draw.
+
+    Attributes:
+        folder: the run that the model is from.
+        wanted: what is drawn for each picture: a result per seed.
+        watch: for a caller who wants to watch it.
+    """
+
+    model: DiffusionModel
+    folder: Path
+    wanted: Request
+    watch: Watch = lambda at, _: at
+
+    def told(self) -> Told:
+        """The request as tasks take it; seeds and wishes are one picture's."""
+        check_fast(self.model, self.wanted)
+        return Told(
+            wishes=self.wanted.wishes,
+            seeds=self.wanted.seeds,
+            settings=self.wanted.settings,
+            autocast=torch.bfloat16 if self.wanted.precision == "bfloat16" else torch.float32,
+            fast=self.wanted.fast,
+            tile=self.wanted.tile,
+            negative=self.wanted.negative,
+            weak=None if self.wanted.weak is None else open_weaker(self.wanted.weak, self.model),
+        )
+
+    def own_size(self) -> Size:
+        """(height, width) of the pictures that are asked for: the model's own, unless another one is."""
+        return self.wanted.size or (self.model.shape[1], self.model.shape[2])
+
+
+def job(
+    folder: Path,
+    device: torch.device,
+    wish: str | None,
+    count: int,
+    seed: int,
+    changes: Mapping[str, Any],
+    watch: Watch,
+    **options: Any,
+) -> Job:
+    """Opens a run for edits.
+
+    Args:
+        wish: what to draw, as a user types it; None says nothing.
+        count: results for each picture.
+        changes, options: as ``recipe.request`` takes them.
+
+    Raises:
+        UserError: the run has no model that draws pictures, or it does not understand what is asked.
+    """
+    model = editable(open_model(folder).to(device))
+    wanted = request(model, () if wish is None else (wish,), count, seed, changes, **options)
+    wanted = replace(wanted, wishes=(wish,) * count, seeds=tuple(range(seed, seed + count)))
+    return Job(model=model, folder=folder, wanted=wanted, watch=watch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What came of one picture.
+
+    Attributes:
+        name: of the picture, from which its results' names are made.
+        before: (K, C, H, W) in [-1, 1], what the sheet shows left of the results: the picture, its mask, ...
+        results: (N, C, H, W) in [-1, 1].
+    """
+
+    name: str
+    before: Pictures
+    results: Pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edited:
+    """What came of an edit; all pictures are of one size.
+
+    Attributes:
+        verb: its name.
+        before: what each of the pictures left of the results is.
+        labels: of the results; their seeds, if there are none.
+        about: its options, which the files carry; plain JSON.
+        notes: what the user should know.
+    """
+
+    verb: str
+    rows: tuple[Row, ...]
+    before: tuple[str, ...] = ("input",)
+    labels: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    notes: tuple[str, ...] = ()
+
+    def sheet(self, seeds: Sequence[int]) -> Image.Image:
+        """Side by side: a row per picture, with what was there before, and the results."""
+        labels = [*self.before, *(self.labels or (f"seed {seed}" for seed in seeds))]
+        x = torch.cat([torch.cat([row.before.cpu(), row.results.cpu()]) for row in self.rows])
+        return pixels.grid(x, len(labels), row_labels=[row.name for row in self.rows], column_labels=labels)
+
+
+def save_edit(job: Job, edited: Edited, out: Path) -> list[Path]:
+    """Writes the sheet, and each result by itself, as files that say how they were made. Nothing is overwritten."""
+    about = record(job.folder, job.model, job.wanted, "edit") | {"edit": {"verb": edited.verb, **edited.about}}
+    paths = [pixels.save_png(edited.sheet(job.wanted.seeds), out / "sheet.png", about)]
+    for row in edited.rows:
+        for k, result in enumerate(row.results):
+            paths.append(_written(result, out / f"{row.name}-{k + 1}.png", {**about, "result": [row.name, k]}))
+    return paths
+
+
+def _written(x: Tensor, path: Path, about: Mapping[str, Any]) -> Path:
+    """One picture; as numbers where PNG cannot hold its channels."""
+    if len(x) in (1, 3, 4):
+        return pixels.save_png(pixels.to_image(pixels.to_pixels(x)), path, about)
+    path = pixels.fresh(path.with_suffix(".npy"))
+    np.save(path, x.numpy())
+    return path
+
+
+def opened(path: Path) -> Pixels:
+    """A picture file, (H, W, C), its size known to be sane before it is decoded.
+
+    Raises:
+        UserError: it is missing, broken or too large.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no picture '{path}'")
+    try:
+        if problem := read_header(path).problem:
+            raise problem
+        return decode(path)
+    except Unreadable as error:
+        raise UserError(f"'{path}' cannot be used: {error}") from None
+
+
+def picture(model: DiffusionModel, path: Path, size: Size | None) -> Pictures:
+    """A picture as the model takes it, (1, C, H, W) in [-1, 1].
+
+    Args:
+        size: it is scaled to cover this, and its middle is taken; None leaves it as it is.
+
+    Raises:
+        UserError: it cannot be read, or has other channels.
+    """
+    array, channels = opened(path), model.shape[0]
+    try:
+        if size is not None:
+            array = Transform(size=size, channels=channels).prepare(array)
+        return pixels.to_tensor(pixels.with_channels(array, channels))[None]
+    except ValueError as error:
+        raise UserError(f"'{path}' cannot be used: {error}") from None
