@@ -48,7 +48,10 @@ def test_weights_belong_to_samples() -> None:
     weights = torch.tensor([[1.0, 0.5], [0.0, 0.5]])
     made = compose([constant(2.0), constant(6.0)], weights, never)(x, T)
     torch.testing.assert_close(made, torch.tensor([[2.0] * 3, [4.0] * 3]))
-    torch.testing.assert_close(blend(constant(2.0), constant(6.0), torch.tensor([0.0, 0.75]))(x, T)[:, 0], made[:, 0] + torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(
+        blend(constant(2.0), constant(6.0), torch.tensor([0.0, 0.75]))(x, T)[:, 0],
+        made[:, 0] + torch.tensor([0.0, 1.0]),
+    )
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (0.3, 0.7), (1.5, -0.5), (2.0, 0.5)])

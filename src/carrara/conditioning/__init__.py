@@ -1,6 +1,7 @@
 """What a network is told: labels, vectors, text, nothing."""
 
 from carrara.conditioning.base import Conditioner, Unconditional
+from carrara.conditioning.joined import Part, joined
 from carrara.conditioning.text import EncodedText, EncodedTextConfig, LearnedText, LearnedTextConfig, TextConditioner
 from carrara.conditioning.vectors import (
     Labels,
@@ -22,9 +23,11 @@ __all__ = [
     "LabelsConfig",
     "LearnedText",
     "LearnedTextConfig",
+    "Part",
     "TextConditioner",
     "Unconditional",
     "UnconditionalConfig",
     "Vectors",
     "VectorsConfig",
+    "joined",
 ]

@@ -57,14 +57,14 @@ def invert(
         raise ValueError(f"an inversion has 0 refinements or more, got {refinements}")
     x0 = x
     for step in walk(times, schedule):
+        if step.index == 0 and step.t.sigma > 0:
+            x0 = denoise(x, step.now(x))
         down = Step(index=step.index, total=step.total, t=step.s, s=step.t)
         x, x0 = _solved(denoise, x, step.mean(x, x0), down, refinements)
         yield step.done(x, x0)
 
 
-def _solved(
-    denoise: DenoiseFn, below: Tensor, guess: Tensor, down: Step, refinements: int
-) -> tuple[Samples, Samples]:
+def _solved(denoise: DenoiseFn, below: Tensor, guess: Tensor, down: Step, refinements: int) -> tuple[Samples, Samples]:
     """The state from which the step ``down`` leads to ``below``, by equation (2), and its estimate."""
     x, x0 = guess, denoise(guess, down.now(guess))
     missing = below - down.mean(x, x0)
@@ -74,10 +74,9 @@ def _solved(
         tried_x0 = denoise(tried, down.now(tried))
         still = below - down.mean(tried, tried_x0)
         better = _size(still) < _size(missing)
-        x, x0, missing = (
-            torch.where(expand(better, x), new, old)
-            for new, old in ((tried, x), (tried_x0, x0), (still, missing))
-        )
+        kept = better.reshape(-1, *[1] * (x.ndim - 1))
+        x, x0 = torch.where(kept, tried, x), torch.where(kept, tried_x0, x0)
+        missing = torch.where(kept, still, missing)
         gamma = torch.where(better, gamma, gamma / 2)
     return x, x0
 

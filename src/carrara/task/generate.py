@@ -17,6 +17,7 @@ from carrara.model import AnyModel, Autoencoder, DiffusionModel, Size
 from carrara.sample import SampleSettings, SampleStep, tiled
 from carrara.sample import generate as run
 from carrara.seeds import Draws
+from carrara.task.wishes import spoken
 from carrara.types import Conditioning, DenoiseFn
 
 
@@ -65,8 +66,11 @@ def denoiser(model: DiffusionModel, told: Told) -> DenoiseFn:
     _check_guidance(model, told.settings.guidance, told.negative, told.weak)
     window = () if told.tile is None else model.latents_of(told.tile)[1:]
     with torch.no_grad():
-        sides = [(model, model.conditions(told.wishes)), _other_side(model, told)]
-    cond, null = (_lowered(whose, said, told.autocast, window) for whose, said in sides)
+        sides = [
+            spoken(whose, wishes, lambda said, whose=whose: _lowered(whose, said, told.autocast, window))
+            for whose, wishes in ((model, told.wishes), _other_side(model, told))
+        ]
+    cond, null = sides
     return told.settings.wrap(cond, null, model.config.schedule)
 
 
@@ -157,11 +161,11 @@ def _check_guidance(model: AnyModel, scale: float, negative: str | None, weak: D
         raise UserError(f"{what} does nothing at guidance 1, which is off: ask for more guidance, or leave it out")
 
 
-def _other_side(model: DiffusionModel, told: Told) -> tuple[DiffusionModel, Conditioning]:
+def _other_side(model: DiffusionModel, told: Told) -> tuple[DiffusionModel, Sequence[str | None]]:
     """Who is asked for the estimate that guidance leads away from, and what it is told."""
     if told.weak is not None:
-        return told.weak, told.weak.conditions(told.wishes)
-    return model, model.conditions([told.negative] * len(told.wishes))
+        return told.weak, told.wishes
+    return model, [told.negative] * len(told.wishes)
 
 
 def _from_prior(model: Autoencoder, seeds: Sequence[int], batch: int) -> Iterator[Progress]:
