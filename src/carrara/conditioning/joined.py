@@ -54,7 +54,7 @@ def _part(text: str, typed: str) -> tuple[str, float | None]:
     words = (words if mark else number).strip().replace(r"\|", "|")
     if not words:
         raise UserError(
-            f"a part of '{typed}' says nothing: bars stand between wishes, as in 'a heart | a star'; type \\| for a bar "
+            f"a part of '{typed}' says nothing: bars stand between wishes, as in 'heart | star'; type \\| for a bar "
             "in a text"
         )
     return words, _weight(number, typed) if mark else None
