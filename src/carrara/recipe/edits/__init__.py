@@ -1,6 +1,20 @@
 """The verbs of ``carrara edit`` for diffusion models: pictures in, pictures and a sheet out."""
 
 from carrara.recipe.edits.base import Edited, Job, Row, job, opened, picture, save_edit
+from carrara.recipe.edits.painting import inpaint, outpaint, repaint
 from carrara.recipe.edits.redrawing import img2img, variation
 
-__all__ = ["Edited", "Job", "Row", "img2img", "job", "opened", "picture", "save_edit", "variation"]
+__all__ = [
+    "Edited",
+    "Job",
+    "Row",
+    "img2img",
+    "inpaint",
+    "job",
+    "opened",
+    "outpaint",
+    "picture",
+    "repaint",
+    "save_edit",
+    "variation",
+]
