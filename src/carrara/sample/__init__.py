@@ -7,6 +7,7 @@ from carrara.sample.grids import AnyGrid, Karras, Leading, Quadratic, TimeGrid, 
 from carrara.sample.guidance import AnyMethod, Apg, Cfg, CfgZero, Method, clip, dynamic_threshold, guide
 from carrara.sample.interpolation import blend, compose, slerp
 from carrara.sample.inversion import invert
+from carrara.sample.inpainting import Repaint
 from carrara.sample.likelihood import Flowed, dequantized, first_level, log_density, rademacher
 from carrara.sample.multistep import DpmPp, DpmPpSde, Lms, UniPC
 from carrara.sample.samplers import Ddim, Ddpm, Euler, EulerAncestral, Heun
@@ -37,6 +38,7 @@ __all__ = [
     "Lms",
     "Method",
     "Quadratic",
+    "Repaint",
     "SampleSettings",
     "SampleStep",
     "Sampler",

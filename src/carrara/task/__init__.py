@@ -1,6 +1,6 @@
 """What a user asks of a model, as functions."""
 
-from carrara.task.edit import editable, encode, finished, img2img
+from carrara.task.edit import check_mask, editable, encode, finished, img2img, inpaint, outpaint, placed
 from carrara.task.generate import Progress, Told, batches, denoiser, generate
 from carrara.task.invert import between_pictures, between_wishes, inverted, rewrite
 from carrara.task.likelihood import CodeLength, decoder_scale, diffusion_bound, flow_bound, of_levels
@@ -13,6 +13,7 @@ __all__ = [
     "batches",
     "between_pictures",
     "between_wishes",
+    "check_mask",
     "compared",
     "decoder_scale",
     "denoiser",
@@ -23,9 +24,12 @@ __all__ = [
     "finished",
     "generate",
     "img2img",
+    "inpaint",
     "interpolate",
     "inverted",
     "of_levels",
+    "outpaint",
+    "placed",
     "reconstruct",
     "rewrite",
     "traverse",

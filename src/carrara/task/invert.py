@@ -158,7 +158,7 @@ def _no_noise(index: int) -> Tensor:
     raise AssertionError(f"step {index} of DDIM is deterministic")
 
 
-def _grid(model: DiffusionModel, told: Told, strength: float) -> Times:
+def _grid(model: DiffusionModel, told: Told, strength: float) -> Tensor:
     """The times from the strength down to the data."""
     times = rest(told.settings.grid(told.settings.steps, model.config.schedule), strength)
     if len(times) < 2:

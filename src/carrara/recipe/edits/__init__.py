@@ -2,6 +2,7 @@
 
 from carrara.recipe.edits.base import Edited, Job, Row, job, opened, picture, save_edit
 from carrara.recipe.edits.inverting import interpolate, invert, rewrite
+from carrara.recipe.edits.painting import inpaint, outpaint, repaint
 from carrara.recipe.edits.redrawing import img2img, variation
 
 __all__ = [
@@ -9,11 +10,14 @@ __all__ = [
     "Job",
     "Row",
     "img2img",
+    "inpaint",
     "interpolate",
     "invert",
     "job",
     "opened",
+    "outpaint",
     "picture",
+    "repaint",
     "rewrite",
     "save_edit",
     "variation",
