@@ -90,7 +90,7 @@ def test_held_out_pictures_stand_in(carrara: Command, autoencoder: Path) -> None
 def test_interpolation_ends_at_the_reconstructions(carrara: Command, autoencoder: Path, tmp_path: Path) -> None:
     a, b = picture(tmp_path / "a.png", 16, 16), tmp_path / "b.png"
     Image.new("RGB", (40, 40), (200, 30, 30)).save(b)
-    assert carrara("edit", autoencoder, "interpolate", a, b, "--steps", 3, "--out", tmp_path / "out")[0] == 0
+    assert carrara("edit", autoencoder, "interpolate", a, b, "--frames", 3, "--out", tmp_path / "out")[0] == 0
     assert carrara("edit", autoencoder, "reconstruct", a, "--out", tmp_path / "again")[0] == 0
     with Image.open(tmp_path / "out" / "interpolation.png") as strip, Image.open(tmp_path / "again" / "a.png") as end:
         scale = (strip.height - 4) // 16

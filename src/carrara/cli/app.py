@@ -138,6 +138,7 @@ def sample(
         carrara sample runs/digits 3 7 --guidance 2
         carrara sample runs/digits 3:0.5+8:0.5 --sampler ddim --steps 50
         carrara sample openmoji "a red heart" "dog face" -n 6
+        carrara sample openmoji "a red heart | a star" "a red heart::0.7 | a star::0.3"
         carrara sample openmoji "a (purple:1.4) cat face" --vary guidance=1,2,4,8
         carrara sample runs/digits 7 --guidance 3 --negative 1 --method apg
         carrara sample runs/photos --guidance 2 --weak runs/photos/checkpoints/step-1000
@@ -148,7 +149,7 @@ def sample(
     ----------
     wishes
         What to draw: prompts, in which (words:1.3) count more; or labels, several at once (a+b), mixtures
-        (a:0.5+b:0.5), or vectors (0.2,-1).
+        (a:0.5+b:0.5), or vectors (0.2,-1). Bars join several, "a | b", which may have weights, "a::0.7 | b::0.3".
     count
         How many: in all (16), or of each wish (4).
     sampler

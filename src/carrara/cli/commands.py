@@ -1,6 +1,7 @@
 """What the commands do."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import torch
 from rich.console import Console
 
 from carrara import pixels, recipe
-from carrara.cli.edits import Drawing
+from carrara.cli.edits import Asking
 from carrara.cli.progress import TrainingProgress, counted, tracked
 from carrara.errors import UserError
+from carrara.model import ModelConfig
 from carrara.recipe import Diagnosis, Edit, Encoding, HeldOut, Plan, Preview, Saved, Session, build, edits
 from carrara.recipe.edits import Edited, Job
+from carrara.recipe.folder import configured
 from carrara.train import StepReport, launched
 from carrara.train.distributed import is_main
 
@@ -198,20 +201,20 @@ def edit(folder: Path, what: Edit, images: Sequence[Path], out: Path | None, *, 
     console.print(f"{len(paths)} {'picture' if len(paths) == 1 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
 
 
-def draw_over(folder: Path, drawing: Drawing, verb: Callable[[Job], Edited]) -> None:
+def draw_over(folder: Path, drawing: Asking, verb: Callable[[Job], Edited]) -> None:
     """Edits pictures by a diffusion model.
 
     Args:
         verb: one of ``recipe.edits``, with its pictures and options.
     """
-    changes = {name: getattr(drawing, name) for name in ("sampler", "grid", "steps", "guidance")}
+    changes = {name: getattr(drawing, name, None) for name in ("sampler", "grid", "steps", "guidance")}
     options = {name: getattr(drawing, name) for name in ("size", "tile", "negative", "weak", "fast")}
     job = edits.job(
         folder,
         build.device(),
         drawing.prompt,
-        drawing.count,
-        drawing.seed,
+        getattr(drawing, "count", 1),
+        getattr(drawing, "seed", 0),
         changes,
         lambda at, total: tracked(at, total, console),
         **options,
@@ -222,6 +225,18 @@ def draw_over(folder: Path, drawing: Drawing, verb: Callable[[Job], Edited]) -> 
     out = drawing.out or pixels.fresh(recipe.working_folder(folder) / "samples" / edited.verb)
     paths = edits.save_edit(job, edited, out)
     console.print(f"{len(paths) - 1} {'picture' if len(paths) == 2 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
+
+
+def interpolate(
+    folder: Path, images: Sequence[Path], frames: int, drawing: Asking, verb: Callable[[Job], Edited]
+) -> None:
+    """Goes from one end to another: by a diffusion model's noise, or in an autoencoder's latents."""
+    if isinstance(configured(folder), ModelConfig):
+        draw_over(folder, drawing, verb)
+        return
+    if replace(drawing, out=None) != Asking():
+        raise UserError("an autoencoder draws nothing: besides two pictures, it takes --frames and --out")
+    edit(folder, "interpolate", images, drawing.out, steps=frames)
 
 
 def evaluate(folder: Path, metrics: str | None, samples: int, features: str, exact: bool) -> None:

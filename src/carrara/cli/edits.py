@@ -5,7 +5,7 @@ all share.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,8 +54,8 @@ def _verbs() -> list[str]:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Drawing:
-    """How a diffusion model draws over pictures: the options that its verbs share."""
+class Asking:
+    """What a diffusion model shall draw: the options that all of its verbs share."""
 
     prompt: Annotated[str | None, Parameter(name=["--prompt", "--wish"])] = None
     "What to draw, as 'carrara sample' takes it: words, or a label; nothing in particular, if not given."
@@ -65,16 +65,10 @@ class Drawing:
     "A weaker model of the same data that guidance leads away from instead."
     guidance: float | None = None
     "Guidance scale: 1 = off, larger = more of what was asked for."
-    sampler: str | None = None
-    "As of 'carrara sample'."
     grid: str | None = None
     "As of 'carrara sample'."
     steps: int | None = None
     "How many steps lead from noise to data; an edit that begins later makes the rest of them."
-    seed: int = 0
-    "The first result's seed; the others count up."
-    count: Annotated[int, Parameter(name=["--count", "-n"])] = 4
-    "How many results for each picture."
     size: str | None = None
     "Height x width that pictures are brought to first, as in 96x64, or one number for a square."
     tile: str | None = None
@@ -84,7 +78,25 @@ class Drawing:
     out: Path | None = None
     "The folder for the pictures; a new one in the run's samples/, if not given."
 
+    def unless(self, **usual: Any) -> "Asking":
+        """The same with ``usual`` in the place of what was not given."""
+        return replace(self, **{name: value for name, value in usual.items() if getattr(self, name) is None})
 
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Drawing(Asking):
+    """How it draws over pictures with fresh noise."""
+
+    sampler: str | None = None
+    "As of 'carrara sample'."
+    seed: int = 0
+    "The first result's seed; the others count up."
+    count: Annotated[int, Parameter(name=["--count", "-n"])] = 4
+    "How many results for each picture."
+
+
+ASKING = Asking()
 DRAWING = Drawing()
 """Nothing is asked for."""
 
@@ -211,6 +223,89 @@ def restore(
     commands.draw_over(run, drawing, lambda job: edits.restore(job, images, spoilt))
 
 
+@verb("PICTURE --mask PICTURE")
+def inpaint(
+    run: Run,
+    image: Path,
+    /,
+    *,
+    mask: Path | None = None,
+    box: str | None = None,
+    feather: int | None = None,
+    resamplings: int = 10,
+    jump: int = 1,
+    drawing: Drawing = DRAWING,
+) -> None:
+    """Makes a part of a picture new, and keeps the rest of it (RePaint).
+
+    Examples:
+        carrara edit openmoji inpaint face.png --mask mask.png --prompt "face with sunglasses"
+        carrara edit runs/photos inpaint a.png --box 10,20,30,16 --size 64 --resamplings 20
+
+    Parameters
+    ----------
+    image
+        The picture; it keeps its size, unless --size brings it to another.
+    mask
+        A picture of the same size: white where something new is made. One of a single colour counts where it is opaque.
+    box
+        The part that is made new as x,y,w,h, in the place of a mask: left, top, width and height in pixels.
+    feather
+        Over how many pixels beside the mask the new part fades into the picture; beyond, every pixel is kept. Without
+        it 0, and 2 if the model works in latents.
+    resamplings
+        How often each step is gone over, so that the new part fits the rest: 1 is fast, and fits badly.
+    jump
+        How many steps are gone over at a time.
+    """
+    from carrara.cli import commands
+    from carrara.recipe import edits
+
+    how = edits.repaint(resamplings, jump, drawing.sampler)
+    commands.draw_over(run, drawing, lambda job: edits.inpaint(job, image, mask, box, how, feather))
+
+
+@verb("PICTURE --canvas HEIGHTxWIDTH")
+def outpaint(
+    run: Run,
+    image: Path,
+    /,
+    *,
+    canvas: str | None = None,
+    margins: str | None = None,
+    feather: int | None = None,
+    resamplings: int = 10,
+    jump: int = 1,
+    drawing: Drawing = DRAWING,
+) -> None:
+    """Draws what is around a picture.
+
+    Examples:
+        carrara edit runs/photos outpaint a.png --canvas 64x128 --tile 64
+        carrara edit openmoji outpaint rocket.png --size 64 --margins 0,32,0,0 --prompt "rocket"
+
+    Parameters
+    ----------
+    image
+        The picture; it keeps its size, unless --size brings it to another.
+    canvas
+        Height x width of the result, with the picture in its middle.
+    margins
+        How many pixels to add, as top,right,bottom,left, in the place of a canvas.
+    feather
+        See inpaint.
+    resamplings
+        See inpaint.
+    jump
+        See inpaint.
+    """
+    from carrara.cli import commands
+    from carrara.recipe import edits, size_of
+
+    how = edits.repaint(resamplings, jump, drawing.sampler)
+    commands.draw_over(run, drawing, lambda job: edits.outpaint(job, image, size_of(canvas), margins, how, feather))
+
+
 @verb("[PICTURE ...]")
 def reconstruct(run: Run, /, *images: Path, out: Path | None = None) -> None:
     """Sends pictures through a trained autoencoder.
@@ -231,25 +326,109 @@ def reconstruct(run: Run, /, *images: Path, out: Path | None = None) -> None:
     commands.edit(run, "reconstruct", images, out)
 
 
-@verb("[PICTURE PICTURE]")
-def interpolate(run: Run, /, *images: Path, out: Path | None = None, steps: int = 9) -> None:
-    """Goes from one picture to another in an autoencoder's latents.
+@verb("PICTURE ...")
+def invert(run: Run, /, *images: Path, strength: float = 1.0, refinements: int = 5, asking: Asking = ASKING) -> None:
+    """Finds the noise that becomes each picture, makes the picture of it again, and says how well.
 
     Examples:
-        carrara edit runs/photos interpolate a.png b.png --steps 12
+        carrara edit openmoji invert heart.png --prompt "red heart"
+        carrara edit runs/photos invert a.png b.png --steps 100
 
     Parameters
     ----------
     images
-        Two pictures; held-out ones of the run's own data, if not given.
-    out
-        The folder for the pictures; a new one in the run's samples/, if not given.
-    steps
-        Pictures from one end to the other.
+        Pictures; they are brought to the model's own size, or to --size.
+    strength
+        How far into noise, 0 to 1.
+    refinements
+        Of each step; 0 is plain DDIM inversion, and sooner done. There are 50 steps without guidance, if not given.
     """
     from carrara.cli import commands
+    from carrara.recipe import edits
 
-    commands.edit(run, "interpolate", images, out, steps=steps)
+    asked = asking.unless(steps=50, guidance=1.0)
+    commands.draw_over(run, asked, lambda job: edits.invert(job, images, strength, refinements))
+
+
+@verb("PICTURE ... --prompt PROMPT")
+def rewrite(
+    run: Run,
+    /,
+    *images: Path,
+    source: str | None = None,
+    strength: float = 1.0,
+    refinements: int = 5,
+    asking: Asking = ASKING,
+) -> None:
+    """Makes something else of pictures: inverts them as what they are and draws what is asked for from their noise.
+
+    Examples:
+        carrara edit openmoji rewrite heart.png --source "red heart" --prompt "blue heart" --strength 0.8
+        carrara edit runs/digits rewrite three.png --source 3 --prompt 8
+
+    Parameters
+    ----------
+    images
+        Pictures; they are brought to the model's own size, or to --size.
+    source
+        What they show, as --prompt; nothing in particular, if not given.
+    strength
+        How far into noise, 0 to 1: less keeps more of the picture.
+    refinements
+        Of each step of the inversion; there are 50, if --steps is not given.
+    """
+    from carrara.cli import commands
+    from carrara.recipe import edits
+
+    asked = asking.unless(steps=50)
+    commands.draw_over(run, asked, lambda job: edits.rewrite(job, images, source, strength, refinements))
+
+
+@verb("[PICTURE PICTURE]")
+def interpolate(
+    run: Run,
+    /,
+    *images: Path,
+    to: str | None = None,
+    seed: int = 0,
+    to_seed: int | None = None,
+    frames: int = 9,
+    refinements: int = 5,
+    asking: Asking = ASKING,
+) -> None:
+    """Goes from one picture, prompt or seed to another, as a strip and as an animation.
+
+    An autoencoder's run goes from picture to picture in its latents, with --frames and --out alone.
+
+    Examples:
+        carrara edit openmoji interpolate --prompt "red heart" --to "red apple" --frames 24
+        carrara edit runs/digits interpolate a.png b.png
+        carrara edit runs/digits interpolate --prompt 3 --seed 1 --to-seed 2
+        carrara edit runs/autoencoder interpolate a.png b.png
+
+    Parameters
+    ----------
+    images
+        Two pictures, by way of the noise that becomes them, in 50 steps and without guidance, if not given. Without
+        them, from prompt to prompt or from seed to seed.
+    to
+        The prompt at the other end; the same, if not given.
+    seed
+        The noise at the first end.
+    to_seed
+        The noise at the other end; the same, if not given.
+    frames
+        Pictures from one end to the other.
+    refinements
+        Of each step of an inversion; see invert.
+    """
+    from carrara.cli import commands
+    from carrara.recipe import edits
+
+    asked = asking.unless(steps=50, guidance=1.0) if images else asking
+    commands.interpolate(
+        run, images, frames, asked, lambda job: edits.interpolate(job, images, to, seed, to_seed, frames, refinements)
+    )
 
 
 @verb("")

@@ -2,6 +2,7 @@
 
 from carrara.conditioning.base import Conditioner, Unconditional
 from carrara.conditioning.images import AnyImageCondition, ImageCondition, LayoutMap, Lowres, Masked
+from carrara.conditioning.joined import Part, joined
 from carrara.conditioning.text import EncodedText, EncodedTextConfig, LearnedText, LearnedTextConfig, TextConditioner
 from carrara.conditioning.vectors import (
     Labels,
@@ -28,9 +29,11 @@ __all__ = [
     "LearnedTextConfig",
     "Lowres",
     "Masked",
+    "Part",
     "TextConditioner",
     "Unconditional",
     "UnconditionalConfig",
     "Vectors",
     "VectorsConfig",
+    "joined",
 ]

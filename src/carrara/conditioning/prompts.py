@@ -45,12 +45,12 @@ def read_prompt(typed: str) -> Prompt:
 
 
 def as_prompt(caption: str) -> str:
-    """A text as one would have to type it, so that its parentheses mean nothing."""
-    return caption.replace("(", r"\(").replace(")", r"\)")
+    """A text as one would have to type it, so that its parentheses and bars mean nothing."""
+    return caption.replace("(", r"\(").replace(")", r"\)").replace("|", r"\|")
 
 
 def _plain(text: str) -> str:
-    return text.replace(r"\(", "(").replace(r"\)", ")")
+    return text.replace(r"\(", "(").replace(r"\)", ")").replace(r"\|", "|")
 
 
 def _weight(match: re.Match[str]) -> float:

@@ -20,6 +20,7 @@ from carrara.recipe.folder import open_model
 from carrara.recipe.weaker import Weaker, open_weaker, weaker
 from carrara.sample import SampleSettings, SampleStep, grid, method, sampler
 from carrara.task.generate import Progress, generate
+from carrara.task.wishes import parts_of
 
 PictureKind = Literal["grid", "strip", "sample"]
 """All samples; a few samples on their way from noise; a sample alone."""
@@ -106,7 +107,8 @@ def request(
         raise UserError(f"{count} samples are none: ask for at least 1")
     asked = [wish for wish in wishes for _ in range(count)] or cycled(model, count)
     for wish in wishes:
-        model.conditioner.parse(wish)
+        for part in parts_of(model.conditioner, wish):
+            model.conditioner.parse(part.text)
     return Request(
         wishes=tuple(asked),
         seeds=tuple(seed + k % count for k in range(len(asked))),

@@ -5,7 +5,10 @@ from carrara.sample.catalogue import GRIDS, METHODS, SAMPLERS, AnySampler, grid,
 from carrara.sample.generate import draws_for, generate, initial, noise_for
 from carrara.sample.grids import AnyGrid, Karras, Leading, Quadratic, TimeGrid, Trailing, Uniform
 from carrara.sample.guidance import AnyMethod, Apg, Cfg, CfgZero, Method, clip, dynamic_threshold, guide
+from carrara.sample.inpainting import Repaint
+from carrara.sample.interpolation import blend, compose, slerp
 from carrara.sample.inverse import AnyLikelihood, Dps, Likelihood, PiGdm, measured
+from carrara.sample.inversion import invert
 from carrara.sample.likelihood import Flowed, dequantized, first_level, log_density, rademacher
 from carrara.sample.multistep import DpmPp, DpmPpSde, Lms, UniPC
 from carrara.sample.operators import Masked, Measurement, blurred, downscaled, greyed
@@ -45,6 +48,7 @@ __all__ = [
     "Method",
     "PiGdm",
     "Quadratic",
+    "Repaint",
     "SampleSettings",
     "SampleStep",
     "Sampler",
@@ -53,9 +57,11 @@ __all__ = [
     "Trailing",
     "UniPC",
     "Uniform",
+    "blend",
     "blurred",
     "classifier_guided",
     "clip",
+    "compose",
     "dequantized",
     "downscaled",
     "draws_for",
@@ -66,6 +72,7 @@ __all__ = [
     "grid",
     "guide",
     "initial",
+    "invert",
     "last",
     "log_density",
     "measured",
@@ -73,6 +80,7 @@ __all__ = [
     "noise_for",
     "rademacher",
     "sampler",
+    "slerp",
     "tiled",
     "tweedie",
     "walk",

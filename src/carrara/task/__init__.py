@@ -1,7 +1,8 @@
 """What a user asks of a model, as functions."""
 
-from carrara.task.edit import editable, encode, finished, img2img
+from carrara.task.edit import check_mask, editable, encode, finished, img2img, inpaint, outpaint, placed
 from carrara.task.generate import Progress, Told, batches, denoiser, generate
+from carrara.task.invert import between_pictures, between_wishes, inverted, rewrite
 from carrara.task.likelihood import CodeLength, decoder_scale, diffusion_bound, flow_bound, of_levels
 from carrara.task.reconstruct import compared, interpolate, reconstruct, traverse
 from carrara.task.restore import restore
@@ -12,6 +13,9 @@ __all__ = [
     "Progress",
     "Told",
     "batches",
+    "between_pictures",
+    "between_wishes",
+    "check_mask",
     "compared",
     "decoder_scale",
     "denoiser",
@@ -23,11 +27,16 @@ __all__ = [
     "finished",
     "generate",
     "img2img",
+    "inpaint",
     "interpolate",
+    "inverted",
     "of_levels",
+    "outpaint",
     "paint",
+    "placed",
     "reconstruct",
     "restore",
+    "rewrite",
     "seen",
     "shown",
     "traverse",

@@ -17,10 +17,11 @@ from carrara.model import AnyModel, Autoencoder, DiffusionModel, Size
 from carrara.sample import SampleSettings, SampleStep, tiled
 from carrara.sample import generate as run
 from carrara.seeds import Draws
+from carrara.task.wishes import spoken
 from carrara.types import Conditioning, DenoiseFn, Wrapper
 
-Side = tuple[DiffusionModel, Conditioning]
-"""Who is asked, and what it is told."""
+Side = tuple[DiffusionModel, Sequence[str | None], Tensor | None]
+"""Who is asked, what it is told, and what it sees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +74,8 @@ def denoiser(model: DiffusionModel, told: Told) -> DenoiseFn:
     _check_image(model, told.image)
     window = () if told.tile is None else model.latents_of(told.tile)[1:]
     with torch.no_grad():
-        sides = _seeing((model, model.conditions(told.wishes)), _other_side(model, told), told.image)
-    cond, null = (_lowered(whose, said, told.autocast, window) for whose, said in sides)
+        sides = (model, told.wishes, told.image), _other_side(model, told)
+        cond, null = (_estimate(side, told.autocast, window) for side in sides)
     return told.settings.wrap(cond, null, model.config.schedule, told.within)
 
 
@@ -179,21 +180,20 @@ def _check_image(model: DiffusionModel, image: Tensor | None) -> None:
         raise UserError("this model sees no picture beside its input: train one that does, with model.image")
 
 
-def _seeing(side: Side, other: Side, image: Tensor | None) -> tuple[Side, Side]:
-    """Both sides with the image; where guidance has neither words nor another model to lead away from, with none."""
-    if image is None:
-        return side, other
-    image = image.to(side[0].device)
-    blank = other[0] is side[0] and side[0].conditioner.column is None
-    null = torch.zeros_like(image) if blank else image
-    return (side[0], replace(side[1], image=image)), (other[0], replace(other[1], image=null))
-
-
 def _other_side(model: DiffusionModel, told: Told) -> Side:
-    """Who is asked for the estimate that guidance leads away from, and what it is told."""
+    """Who is asked for the estimate that guidance leads away from; without words or a weaker model it sees nothing."""
     if told.weak is not None:
-        return told.weak, told.weak.conditions(told.wishes)
-    return model, model.conditions([told.negative] * len(told.wishes))
+        return told.weak, told.wishes, told.image
+    seen = told.image
+    if seen is not None and model.conditioner.column is None:
+        seen = torch.zeros_like(seen)
+    return model, [told.negative] * len(told.wishes), seen
+
+
+def _estimate(side: Side, dtype: torch.dtype, window: Sequence[int]) -> DenoiseFn:
+    model, wishes, image = side
+    image = None if image is None else image.to(model.device)
+    return spoken(model, wishes, lambda said: _lowered(model, replace(said, image=image), dtype, window))
 
 
 def _from_prior(model: Autoencoder, seeds: Sequence[int], batch: int) -> Iterator[Progress]:

@@ -1,6 +1,8 @@
 """The verbs of ``carrara edit`` for diffusion models: pictures in, pictures and a sheet out."""
 
 from carrara.recipe.edits.base import Edited, Job, Row, job, opened, picture, save_edit
+from carrara.recipe.edits.inverting import interpolate, invert, rewrite
+from carrara.recipe.edits.painting import inpaint, outpaint, repaint
 from carrara.recipe.edits.redrawing import img2img, variation
 from carrara.recipe.edits.restoring import Spoilt, restore
 from carrara.recipe.edits.seeing import paint_map, upscale
@@ -11,11 +13,17 @@ __all__ = [
     "Row",
     "Spoilt",
     "img2img",
+    "inpaint",
+    "interpolate",
+    "invert",
     "job",
     "opened",
+    "outpaint",
     "paint_map",
     "picture",
+    "repaint",
     "restore",
+    "rewrite",
     "save_edit",
     "upscale",
     "variation",

@@ -20,6 +20,7 @@ from carrara.data.files import decode, read_header
 from carrara.errors import UserError
 from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures, Pixels
+from carrara.recipe.edits.motion import save_animation
 from carrara.recipe.folder import open_model
 from carrara.recipe.sampling import Request, Watch, check_fast, record, request
 from carrara.recipe.weaker import open_weaker
@@ -111,6 +112,7 @@ class Edited:
         labels: of the results; their seeds, if there are none.
         about: its options, which the files carry; plain JSON.
         notes: what the user should know.
+        animated: whether the results of a row are the pictures of an animation, too.
     """
 
     verb: str
@@ -119,6 +121,7 @@ class Edited:
     labels: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
     notes: tuple[str, ...] = ()
+    animated: bool = False
 
     def sheet(self, seeds: Sequence[int]) -> Image.Image:
         """Side by side: a row per picture, with what was there before, and the results."""
@@ -132,6 +135,8 @@ def save_edit(job: Job, edited: Edited, out: Path) -> list[Path]:
     about = record(job.folder, job.model, job.wanted, "edit") | {"edit": {"verb": edited.verb, **edited.about}}
     paths = [pixels.save_png(edited.sheet(job.wanted.seeds), out / "sheet.png", about)]
     for row in edited.rows:
+        if edited.animated:
+            paths += [save_animation(row.results, out / f"{row.name}.{kind}") for kind in ("gif", "webp")]
         for k, result in enumerate(row.results):
             paths.append(_written(result, out / f"{row.name}-{k + 1}.png", {**about, "result": [row.name, k]}))
     return paths
