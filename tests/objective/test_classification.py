@@ -38,7 +38,7 @@ def test_a_sample_without_a_label_costs_nothing_and_others_are_not_touched() -> 
     some, draws = batch(), Draws(0, torch.arange(4))
     some.columns["label"][2] = 0  # type: ignore[index]
     loss = objective()(some, "main", draws).per_sample
-    assert loss[2] == 0 and loss[0] == pytest.approx(math.log(3))
+    assert loss[2].item() == 0 and loss[0].item() == pytest.approx(math.log(3))
 
 
 def test_only_the_network_learns_and_is_a_part() -> None:

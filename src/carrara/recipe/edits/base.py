@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
@@ -99,7 +100,7 @@ class Row:
 
     name: str
     before: Pictures
-    results: Pictures
+    results: Float[Tensor, "N C H W"]
 
 
 @dataclass(frozen=True, kw_only=True)
