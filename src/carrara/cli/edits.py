@@ -130,6 +130,89 @@ def variation(run: Run, image: Path, /, *, strength: float = 0.5, drawing: Drawi
     commands.draw_over(run, drawing, lambda job: edits.variation(job, image, strength))
 
 
+@verb("PICTURE --mask PICTURE")
+def inpaint(
+    run: Run,
+    image: Path,
+    /,
+    *,
+    mask: Path | None = None,
+    box: str | None = None,
+    feather: int | None = None,
+    resamplings: int = 10,
+    jump: int = 1,
+    drawing: Drawing = DRAWING,
+) -> None:
+    """Makes a part of a picture new, and keeps the rest of it (RePaint).
+
+    Examples:
+        carrara edit openmoji inpaint face.png --mask mask.png --prompt "face with sunglasses"
+        carrara edit runs/photos inpaint a.png --box 10,20,30,16 --size 64 --resamplings 20
+
+    Parameters
+    ----------
+    image
+        The picture; it keeps its size, unless --size brings it to another.
+    mask
+        A picture of the same size: white where something new is made. One of a single colour counts where it is opaque.
+    box
+        The part that is made new as x,y,w,h, in the place of a mask: left, top, width and height in pixels.
+    feather
+        Over how many pixels beside the mask the new part fades into the picture; beyond, every pixel is kept. Without
+        it 0, and 2 if the model works in latents.
+    resamplings
+        How often each step is gone over, so that the new part fits the rest: 1 is fast, and fits badly.
+    jump
+        How many steps are gone over at a time.
+    """
+    from carrara.cli import commands
+    from carrara.recipe import edits
+
+    how = edits.repaint(resamplings, jump, drawing.sampler)
+    commands.draw_over(run, drawing, lambda job: edits.inpaint(job, image, mask, box, how, feather))
+
+
+@verb("PICTURE --canvas HEIGHTxWIDTH")
+def outpaint(
+    run: Run,
+    image: Path,
+    /,
+    *,
+    canvas: str | None = None,
+    margins: str | None = None,
+    feather: int | None = None,
+    resamplings: int = 10,
+    jump: int = 1,
+    drawing: Drawing = DRAWING,
+) -> None:
+    """Draws what is around a picture.
+
+    Examples:
+        carrara edit runs/photos outpaint a.png --canvas 64x128 --tile 64
+        carrara edit openmoji outpaint rocket.png --size 64 --margins 0,32,0,0 --prompt "rocket"
+
+    Parameters
+    ----------
+    image
+        The picture; it keeps its size, unless --size brings it to another.
+    canvas
+        Height x width of the result, with the picture in its middle.
+    margins
+        How many pixels to add, as top,right,bottom,left, in the place of a canvas.
+    feather
+        See inpaint.
+    resamplings
+        See inpaint.
+    jump
+        See inpaint.
+    """
+    from carrara.cli import commands
+    from carrara.recipe import edits, size_of
+
+    how = edits.repaint(resamplings, jump, drawing.sampler)
+    commands.draw_over(run, drawing, lambda job: edits.outpaint(job, image, size_of(canvas), margins, how, feather))
+
+
 @verb("PICTURE ...")
 def upscale(run: Run, /, *images: Path, noise: float = 0.0, drawing: Drawing = DRAWING) -> None:
     """Enlarges pictures, by a model that was trained to: 'carrara train DATA --preset upscale-x4'.

@@ -9,7 +9,7 @@ from carrara.recipe.plan import Plan, plan, plan_distillation
 from carrara.recipe.rehearsal import Rehearsal, rehearse
 from carrara.recipe.resolve import Resolved, resolve
 from carrara.recipe.run import Diagnosis, HeldOut, Preview, Saved, Session
-from carrara.recipe.sampling import Drawn, Pipeline, Request, collect, draw, record, replay, request, save
+from carrara.recipe.sampling import Drawn, Pipeline, Request, collect, draw, record, replay, request, save, size_of
 from carrara.recipe.schema import Recipe
 from carrara.recipe.sheets import read_variation, sheet
 from carrara.recipe.shipping import ship, working_folder
@@ -50,5 +50,6 @@ __all__ = [
     "sheet",
     "ship",
     "shipped",
+    "size_of",
     "working_folder",
 ]

@@ -5,6 +5,7 @@ from carrara.sample.catalogue import GRIDS, METHODS, SAMPLERS, AnySampler, grid,
 from carrara.sample.generate import draws_for, generate, initial, noise_for
 from carrara.sample.grids import AnyGrid, Karras, Leading, Quadratic, TimeGrid, Trailing, Uniform
 from carrara.sample.guidance import AnyMethod, Apg, Cfg, CfgZero, Method, clip, dynamic_threshold, guide
+from carrara.sample.inpainting import Repaint
 from carrara.sample.likelihood import Flowed, dequantized, first_level, log_density, rademacher
 from carrara.sample.multistep import DpmPp, DpmPpSde, Lms, UniPC
 from carrara.sample.samplers import Ddim, Ddpm, Euler, EulerAncestral, Heun
@@ -35,6 +36,7 @@ __all__ = [
     "Lms",
     "Method",
     "Quadratic",
+    "Repaint",
     "SampleSettings",
     "SampleStep",
     "Sampler",

@@ -1,6 +1,6 @@
 """What a user asks of a model, as functions."""
 
-from carrara.task.edit import editable, encode, finished, img2img
+from carrara.task.edit import check_mask, editable, encode, finished, img2img, inpaint, outpaint, placed
 from carrara.task.generate import Progress, Told, batches, denoiser, generate
 from carrara.task.likelihood import CodeLength, decoder_scale, diffusion_bound, flow_bound, of_levels
 from carrara.task.reconstruct import compared, interpolate, reconstruct, traverse
@@ -11,6 +11,7 @@ __all__ = [
     "Progress",
     "Told",
     "batches",
+    "check_mask",
     "compared",
     "decoder_scale",
     "denoiser",
@@ -22,9 +23,12 @@ __all__ = [
     "finished",
     "generate",
     "img2img",
+    "inpaint",
     "interpolate",
     "of_levels",
     "paint",
+    "outpaint",
+    "placed",
     "reconstruct",
     "seen",
     "shown",

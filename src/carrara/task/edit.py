@@ -6,21 +6,35 @@ A picture x whose latents are z = E(x) is noised to a time t and drawn again fro
 
 so that what is coarser than the noise stays and the rest is new (Meng et al., "SDEdit", 2022). The time t is the
 strength: 0 keeps the picture, 1 keeps next to nothing.
+
+Where only a part is to be new, ``sample.inpainting`` draws it beside what is known. A latent is new if any of its
+pixels is, and a decoder changes even the pixels of known latents, so what comes out is blended with the picture,
+
+.. math:: \hat x = w \, D(z) + (1 - w) \, x,                                                                     (2)
+
+where w is 1 in the mask, falls to 0 over some pixels beside it, the feather, and is 0 beyond: what is there is kept.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from carrara.autoencoder import ConvolutionalStage, Identity
 from carrara.errors import UserError
 from carrara.model import AnyModel, Autoencoder, DiffusionModel, Size
 from carrara.noise import add_noise
 from carrara.pixels import Pictures
-from carrara.sample import SampleStep, draws_for, noise_for
+from carrara.sample import Repaint, SampleStep, draws_for, initial, noise_for
 from carrara.sample.base import Times
 from carrara.sample.generate import without_gradients
 from carrara.task.generate import Progress, Told, batches, denoiser
+
+Mask = Bool[Tensor, "H W"]
+"""True where something new is made."""
 
 
 def editable(model: AnyModel) -> DiffusionModel:
@@ -104,6 +118,130 @@ def _redrawn(model: DiffusionModel, z: Tensor, times: Times, told: Told) -> Iter
     x = add_noise(z, eps, *(value.float() for value in schedule(times[0])))
     noise = noise_for(draws, z.shape[1:])
     return without_gradients(told.settings.sampler.steps(denoiser(model, told), x, times, schedule, noise))
+
+
+def inpaint(
+    model: DiffusionModel,
+    picture: Pictures,
+    mask: Mask,
+    told: Told,
+    how: Repaint | None = None,
+    *,
+    feather: int = 0,
+    batch: int = 64,
+) -> Iterator[Progress]:
+    """Makes a part of a picture new, once for each seed of ``told``, whose sampler ``how`` takes the place of.
+
+    Args:
+        picture: (1, C, H, W) in [-1, 1], of any size. What it shows in the mask has no influence in pixels; in latents
+            it has a little on those beside it.
+        mask: True where something new is made.
+        how: None is 10 resamplings of each step.
+        feather: w's width in pixels in equation (2).
+        batch: results of the model's own size at a time.
+
+    Raises:
+        UserError: the mask has another size than the picture, or is all or nothing, or see ``denoiser``.
+    """
+    size, how = size_of(picture), how or Repaint()
+    check_mask(mask, size)
+    new, z, w = latents_in(model, mask), encode(model, picture), feathered(mask, feather)
+    schedule = model.config.schedule
+    times = told.settings.grid(told.settings.steps, schedule)
+    for part in batches(model, len(told.seeds), z.shape[1:], batch):
+        draws = draws_for(told.seeds[part], model.device)
+        x = initial(draws, z.shape[1:], schedule, times[0].item())
+        noise = noise_for(draws, z.shape[1:])
+        steps = how.steps(
+            denoiser(model, told.only(part)), x, times, schedule, noise, known=z.expand_as(x), new=new.to(x.device)
+        )
+        for at in shown(model, told, part, size, without_gradients(steps)):
+            yield at if at.pixels is None else replace(at, pixels=blended(at.pixels, picture.to(x.device), w))
+
+
+def outpaint(
+    model: DiffusionModel,
+    picture: Pictures,
+    size: Size,
+    corner: tuple[int, int],
+    told: Told,
+    how: Repaint | None = None,
+    *,
+    feather: int = 0,
+    batch: int = 64,
+) -> Iterator[Progress]:
+    """Draws what is around a picture, by ``inpaint``.
+
+    Args:
+        picture: (1, C, H, W) in [-1, 1].
+        size: (height, width) of the canvas.
+        corner: (row, column) of the picture's upper left corner on it.
+
+    Raises:
+        UserError: the picture is not within the canvas, or as ``inpaint``.
+    """
+    canvas, mask = placed(picture, size, corner)
+    yield from inpaint(model, canvas, mask, told, how, feather=feather, batch=batch)
+
+
+def placed(picture: Pictures, size: Size, corner: tuple[int, int]) -> tuple[Pictures, Mask]:
+    """A picture on a larger canvas, where its edges go on, and the mask of what is around it."""
+    (top, left), (height, width) = corner, size_of(picture)
+    below, right = size[0] - height - top, size[1] - width - left
+    if min(top, left, below, right) < 0:
+        raise UserError(f"a canvas of {size[0]}x{size[1]} does not hold a picture of {height}x{width}: enlarge it")
+    mask = torch.ones(size, dtype=torch.bool)
+    mask[top : top + height, left : left + width] = False
+    return F.pad(picture, (left, right, top, below), mode="replicate"), mask
+
+
+def check_mask(mask: Mask, size: Size) -> None:
+    """Refuses masks that do not fit a picture of ``size``, or leave nothing to do or to keep."""
+    if tuple(mask.shape) != size:
+        raise UserError(
+            f"the mask is {mask.shape[0]}x{mask.shape[1]} and the picture {size[0]}x{size[1]} (height x width): "
+            "a mask has the size of its picture"
+        )
+    if not mask.any():
+        raise UserError("the mask is black everywhere, so nothing is to be made new: paint that white")
+    if mask.all():
+        raise UserError("the mask is white everywhere, so nothing of the picture is kept: draw without it instead")
+
+
+def latents_in(model: DiffusionModel, mask: Mask) -> Bool[Tensor, "1 1 h w"]:
+    """The latents of which any pixel is in the mask.
+
+    Raises:
+        UserError: the model's latents have no places.
+    """
+    stage = model.first_stage
+    if not isinstance(stage, Identity | ConvolutionalStage):
+        raise UserError("this model's latents are vectors without places, so no part of a picture can be kept")
+    factor = 1 if isinstance(stage, Identity) else stage.factor
+    cells = F.max_pool2d(mask[None, None].float(), factor, ceil_mode=True)
+    _, height, width = model.latents_of((mask.shape[0], mask.shape[1]))
+    return F.pad(cells, (0, width - cells.shape[3], 0, height - cells.shape[2])) > 0
+
+
+def feathered(mask: Mask, width: int) -> Float[Tensor, "H W"]:
+    """Equation (2)'s w: 1 in the mask, 0 more than ``width`` pixels from it, and between them in equal steps.
+
+    Raises:
+        UserError: ``width`` is negative.
+    """
+    if width < 0:
+        raise UserError(f"a feather of {width} pixels is none: take 0 or more")
+    w = total = mask[None].float()
+    for _ in range(width):
+        w = F.max_pool2d(w, 3, stride=1, padding=1)
+        total = total + w
+    return total[0] / (width + 1)
+
+
+def blended(x: Pictures, picture: Pictures, w: Tensor) -> Pictures:
+    """Equation (2); where w is 0, the picture's own numbers."""
+    w = w.to(x.device)
+    return torch.where(w > 0, w * x.clamp(-1, 1) + (1 - w) * picture, picture)
 
 
 def shown(

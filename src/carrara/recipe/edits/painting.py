@@ -1,0 +1,210 @@
+"""``inpaint`` and ``outpaint``: a part of a picture made new, or what is around it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from carrara import pixels
+from carrara.conditioning import Masked
+from carrara.data import Transform
+from carrara.errors import UserError, unknown
+from carrara.model import DiffusionModel, Size
+from carrara.pixels import Pictures, Pixels
+from carrara.recipe.edits.base import Edited, Job, Row, opened, picture
+from carrara.sample import Repaint
+from carrara.task import Progress, check_mask, fill, finished, placed
+from carrara.task import inpaint as paint
+from carrara.task.edit import Mask, size_of
+
+ETA = {"ddpm": 1.0, "euler_a": 1.0, "ddim": 0.0, "euler": 0.0}
+"""The samplers that resampling works with: those that look at one step, once."""
+
+
+def repaint(resamplings: int, jump: int, sampler: str | None) -> Repaint:
+    """How to make a part new, from what a user says.
+
+    Raises:
+        UserError: a number below 1, or a sampler that cannot go back up.
+    """
+    if sampler is not None and sampler not in ETA:
+        raise unknown("sampler of inpainting", sampler, ETA)
+    try:
+        return Repaint(resamplings=resamplings, jump=jump, eta=ETA[sampler or "ddpm"])
+    except ValueError as error:
+        raise UserError(f"this cannot be inpainted with: {error}") from None
+
+
+def inpaint(job: Job, image: Path, mask: Path | None, box: str | None, how: Repaint, feather: int | None) -> Edited:
+    """Makes a part of a picture new. The picture keeps its size, unless one is asked for.
+
+    Args:
+        mask: a picture of the same size, white where something new is made; see ``read_mask``.
+        box: the part as ``x,y,w,h`` in the place of a mask, in the picture's own pixels.
+        feather: how far beside the mask the picture is blended; None is 0 in pixels, and 2 in latents.
+
+    Raises:
+        UserError: the picture or its mask cannot be used.
+    """
+    before = picture(job.model, image, job.wanted.size)
+    new = _mask(image, mask, box, job.wanted.size)
+    check_mask(new, size_of(before))
+    results = _made_new(job, before, new, how, feather)
+    return _edited(
+        job,
+        "inpaint",
+        Row(name=image.stem, before=torch.cat([before, _as_picture(new, before)]), results=_watched(job, results)),
+        ("input", "mask"),
+        {"mask": None if mask is None else str(mask), "box": box, "feather": feather, "picture": str(image)},
+        how,
+    )
+
+
+def outpaint(
+    job: Job, image: Path, canvas: Size | None, margins: str | None, how: Repaint, feather: int | None
+) -> Edited:
+    """Draws what is around a picture.
+
+    Args:
+        canvas: (height, width), the picture in its middle.
+        margins: how much to add, ``top,right,bottom,left``, in the place of a canvas.
+
+    Raises:
+        UserError: the picture cannot be used, or the canvas is not larger than it.
+    """
+    known = picture(job.model, image, job.wanted.size)
+    size, corner = _canvas(size_of(known), canvas, margins)
+    before, new = placed(known, size, corner)
+    if not new.any():
+        raise UserError(f"the canvas of {size[0]}x{size[1]} is the picture itself: ask for a larger one")
+    results = _made_new(job, before, new, how, feather)
+    return _edited(
+        job,
+        "outpaint",
+        Row(name=image.stem, before=before.masked_fill(new, 0.8), results=_watched(job, results)),
+        ("input",),
+        {"canvas": size, "corner": corner, "feather": feather, "picture": str(image)},
+        how,
+    )
+
+
+def _made_new(job: Job, before: Pictures, new: Mask, how: Repaint, feather: int | None) -> Iterable[Progress]:
+    """By resampling, or by what the model was trained for, if that is to fill holes."""
+    model, width = job.model, _feather(job.model, feather)
+    if isinstance(model.image, Masked):
+        return fill(model, model.image, before, new, job.told(), feather=width)
+    return paint(model, before, new, job.told(), how, feather=width)
+
+
+def read_mask(path: Path) -> Pixels:
+    """A mask from a file: (H, W, 1) uint8, 255 where something new is made.
+
+    White counts, as far as it is opaque. If all of the file is of one colour, its transparency is the mask: what is
+    opaque is made new.
+
+    Raises:
+        UserError: it cannot be read, or is no picture.
+    """
+    array = opened(path)
+    opacity = array[..., 3:].astype(np.float64) if array.shape[-1] == 4 else None
+    try:
+        bright = pixels.with_channels(array[..., :3] if opacity is not None else array, 1)
+    except ValueError as error:
+        raise UserError(f"'{path}' cannot be a mask: {error}") from None
+    top = pixels.largest(array.dtype)
+    white = bright / top if opacity is None else _opaque(array, bright, opacity, top)
+    return np.where(white >= 0.5, 255, 0).astype(np.uint8)
+
+
+def _opaque(array: Pixels, bright: Pixels, opacity: Pixels, top: float) -> Pixels:
+    plain = bool((array[..., :3] == array[0, 0, :3]).all())
+    return opacity / top if plain else bright / top * opacity / top
+
+
+def _mask(image: Path, mask: Path | None, box: str | None, size: Size | None) -> Mask:
+    """The mask at the picture's own size, or brought to ``size`` as the picture is."""
+    if (mask is None) == (box is None):
+        raise UserError("what shall be made new? say it by --mask PICTURE or by --box x,y,w,h, and by one of them only")
+    height, width = opened(image).shape[:2]
+    values = read_mask(mask) if mask is not None else _boxed(str(box), (height, width))
+    check_mask(torch.from_numpy(values[..., 0] > 127), (height, width))
+    if size is not None:
+        values = Transform(size=size, channels=1).prepare(values)
+    return torch.from_numpy(values[..., 0] > 127)
+
+
+def _boxed(box: str, size: Size) -> Pixels:
+    x, y, w, h = whole_numbers(box, "box", "x,y,w,h")
+    if min(w, h) < 1 or min(x, y) < 0 or x + w > size[1] or y + h > size[0]:
+        raise UserError(
+            f"the box {box} (x,y,w,h) is not within the picture, which is {size[1]} wide and {size[0]} high"
+        )
+    values = np.zeros((*size, 1), np.uint8)
+    values[y : y + h, x : x + w] = 255
+    return values
+
+
+def whole_numbers(text: str, what: str, form: str) -> tuple[int, ...]:
+    """As many whole numbers as ``form`` names, with commas between.
+
+    Raises:
+        UserError: it is not of this form.
+    """
+    parts = text.split(",")
+    try:
+        numbers = tuple(int(part) for part in parts)
+    except ValueError:
+        numbers = ()
+    if len(numbers) != len(form.split(",")):
+        raise UserError(f"'{text}' is no {what}: say {form} in whole pixels")
+    return numbers
+
+
+def _canvas(size: Size, canvas: Size | None, margins: str | None) -> tuple[Size, tuple[int, int]]:
+    """The canvas, and the picture's corner on it."""
+    if (canvas is None) == (margins is None):
+        raise UserError(
+            "how large shall it become? say it by --canvas HEIGHTxWIDTH or by --margins top,right,bottom,left, and by "
+            "one of them only"
+        )
+    if canvas is not None:
+        return canvas, ((canvas[0] - size[0]) // 2, (canvas[1] - size[1]) // 2)
+    top, right, bottom, left = whole_numbers(str(margins), "margins", "top,right,bottom,left")
+    if min(top, right, bottom, left) < 0:
+        raise UserError(f"margins are added, and {margins} has one below 0: take 0 or more")
+    return (top + size[0] + bottom, left + size[1] + right), (top, left)
+
+
+def _feather(model: DiffusionModel, width: int | None) -> int:
+    in_latents = tuple(model.shape) != tuple(model.latent_shape)
+    return 2 * in_latents if width is None else width
+
+
+def _as_picture(mask: Mask, like: Pictures) -> Pictures:
+    """The mask in black and white, opaque."""
+    shown = (2.0 * mask - 1).expand_as(like).clone()
+    if shown.shape[1] == 4:
+        shown[:, 3] = 1
+    return shown
+
+
+def _watched(job: Job, results: Iterable[Progress]) -> Tensor:
+    return finished(job.watch(results, len(job.wanted.seeds)))
+
+
+def _edited(job: Job, verb: str, row: Row, before: tuple[str, ...], about: dict[str, object], how: Repaint) -> Edited:
+    height, width = row.results.shape[-2:]
+    own = job.model.shape[1:]
+    notes = () if (height, width) == own or job.wanted.tile is not None else (_larger((height, width), own),)
+    if not isinstance(job.model.image, Masked):
+        about |= {"resamplings": how.resamplings, "jump": how.jump, "eta": how.eta}
+    return Edited(verb=verb, rows=(row,), before=before, about=about, notes=notes)
+
+
+def _larger(size: Size, own: tuple[int, ...]) -> str:
+    return (
+        f"The picture is {size[0]}x{size[1]}, and the model has learned {own[0]}x{own[1]}: --size {own[0]} brings "
+        f"pictures to that, and --tile {own[0]} shows the network windows of what it knows."
+    )
