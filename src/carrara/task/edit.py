@@ -92,7 +92,7 @@ def img2img(
         yield from shown(model, told, part, size, _redrawn(model, z[part], times, told.only(part)))
 
 
-def rest(times: Times, strength: float) -> Times:
+def rest(times: Times, strength: float) -> Tensor:
     """The part of a grid that begins at the strength, or at the first time below it.
 
     Raises:

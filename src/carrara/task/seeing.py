@@ -6,7 +6,7 @@ from functools import partial
 from math import prod
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Integer
 from PIL import Image
 from torch import Tensor
 
@@ -61,7 +61,9 @@ def upscale(model: DiffusionModel, lowres: Lowres, low: Pictures, told: Told, no
     return _made(model, image, size, told)
 
 
-def paint(model: DiffusionModel, layout: LayoutMap, numbers: Int[Tensor, "1 H W"], told: Told) -> Iterator[Progress]:
+def paint(
+    model: DiffusionModel, layout: LayoutMap, numbers: Integer[Tensor, "1 H W"], told: Told
+) -> Iterator[Progress]:
     """Paints over a map of its colours' numbers, once for each seed of ``told``; ``layout`` is the model's ``image``.
 
     Raises:
