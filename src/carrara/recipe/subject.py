@@ -186,7 +186,7 @@ class Subject:
 
     def wishes(self, part: Part) -> list[str | None]:
         """What samples are asked to show: captions from all over a part of the data, or each class in turn."""
-        if self.sees:
+        if isinstance(self.model, DiffusionModel) and self.sees:
             return list(said_of(self.model, self.held_out, self._seen_examples(self.how.samples)))
         if not self.reads:
             return cycled(self.model, self.how.samples)
