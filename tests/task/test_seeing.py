@@ -85,11 +85,12 @@ def test_a_map_and_a_hole_are_seen_as_they_are() -> None:
     x = finished(paint(layout, layout.image, numbers, told(layout)))
     assert torch.allclose(x[0], (numbers == torch.arange(3)[:, None, None]).float(), atol=1e-5)
 
-    masked, picture, m = model(Masked()), pictures(3, 8, 8), torch.zeros(1, 1, 8, 8)
-    m[..., 2:5, 3:] = 1
+    masked, picture, new = model(Masked()), pictures(3, 8, 8), torch.zeros(8, 8, dtype=torch.bool)
+    new[2:5, 3:] = True
     assert isinstance(masked.image, Masked)
-    x = finished(fill(masked, masked.image, picture, m, told(masked)))
-    assert torch.allclose(x, ((1 - m) * picture).expand_as(x), atol=1e-5)
+    x = finished(fill(masked, masked.image, picture, new, told(masked)))
+    assert torch.equal(x[:, :, ~new], picture[:, :, ~new].expand(2, -1, -1)), "what is known is kept bit by bit"
+    assert torch.allclose(x[:, :, new], torch.zeros(()), atol=1e-5), "of the hole nothing is seen"
 
 
 def test_guidance_leads_away_from_nothing_seen_or_from_no_words() -> None:

@@ -25,7 +25,7 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int
+from jaxtyping import Integer
 from torch import Tensor
 
 from carrara.conditioning.masks import Masks, holes
@@ -169,12 +169,12 @@ class LayoutMap(ImageCondition):
     def visible(self, batch: Batch, draws: Draws) -> Pictures:
         return self.painted(batch.columns[MAP], batch.x.shape[1])
 
-    def given(self, numbers: Int[Tensor, "B H W"], size: Size) -> Tensor:
+    def given(self, numbers: Integer[Tensor, "B H W"], size: Size) -> Tensor:
         """Equation (3); a latent is told the parts of its pixels."""
         k = torch.arange(len(self.colours), device=numbers.device)[:, None, None]
         return F.interpolate((numbers[:, None] == k).float(), size, mode="area")
 
-    def painted(self, numbers: Int[Tensor, "B H W"], channels: int = 3) -> Pictures:
+    def painted(self, numbers: Integer[Tensor, "B H W"], channels: int = 3) -> Pictures:
         """A map in its colours, white where there is none; grey if pictures have other than 3 channels."""
         colours = torch.tensor(self.colours + (WHITE,) * (1 + UNKNOWN - len(self.colours)), device=numbers.device)
         x = colours[numbers.long()].movedim(-1, 1) / 127.5 - 1

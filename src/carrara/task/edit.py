@@ -33,7 +33,7 @@ from carrara.sample.base import Times
 from carrara.sample.generate import without_gradients
 from carrara.task.generate import Progress, Told, batches, denoiser
 
-Mask = Bool[Tensor, "H W"]
+Mask = Bool[Tensor, "rows columns"]
 """True where something new is made."""
 
 
@@ -156,7 +156,7 @@ def inpaint(
             denoiser(model, told.only(part)), x, times, schedule, noise, known=z.expand_as(x), new=new.to(x.device)
         )
         for at in shown(model, told, part, size, without_gradients(steps)):
-            yield at if at.pixels is None else replace(at, pixels=_blended(at.pixels, picture.to(x.device), w))
+            yield at if at.pixels is None else replace(at, pixels=blended(at.pixels, picture.to(x.device), w))
 
 
 def outpaint(
@@ -238,7 +238,7 @@ def feathered(mask: Mask, width: int) -> Float[Tensor, "H W"]:
     return total[0] / (width + 1)
 
 
-def _blended(x: Pictures, picture: Pictures, w: Tensor) -> Pictures:
+def blended(x: Pictures, picture: Tensor, w: Tensor) -> Pictures:
     """Equation (2); where w is 0, the picture's own numbers."""
     w = w.to(x.device)
     return torch.where(w > 0, w * x.clamp(-1, 1) + (1 - w) * picture, picture)

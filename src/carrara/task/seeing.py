@@ -1,21 +1,21 @@
 """Models that see something beside their input: larger pictures from small ones, pictures from maps, holes filled."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from math import prod
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Integer
 from PIL import Image
 from torch import Tensor
 
 from carrara import pixels
 from carrara.conditioning import LayoutMap, Lowres, Masked
-from carrara.conditioning.masks import Masks
 from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures
 from carrara.seeds import Draws
-from carrara.task.edit import encode, size_of
+from carrara.task.edit import Mask, blended, check_mask, encode, feathered, size_of
 from carrara.task.generate import Progress, Told, generate
 from carrara.types import Batch
 
@@ -61,7 +61,9 @@ def upscale(model: DiffusionModel, lowres: Lowres, low: Pictures, told: Told, no
     return _made(model, image, size, told)
 
 
-def paint(model: DiffusionModel, layout: LayoutMap, numbers: Int[Tensor, "1 H W"], told: Told) -> Iterator[Progress]:
+def paint(
+    model: DiffusionModel, layout: LayoutMap, numbers: Integer[Tensor, "1 H W"], told: Told
+) -> Iterator[Progress]:
     """Paints over a map of its colours' numbers, once for each seed of ``told``; ``layout`` is the model's ``image``.
 
     Raises:
@@ -71,17 +73,25 @@ def paint(model: DiffusionModel, layout: LayoutMap, numbers: Int[Tensor, "1 H W"
     return _made(model, layout.given(numbers, _latent(model, size)), size, told)
 
 
-def fill(model: DiffusionModel, masked: Masked, x: Pictures, m: Masks, told: Told) -> Iterator[Progress]:
-    """Makes a picture (1, C, H, W) new where ``m`` is 1, and about the same elsewhere, once for each seed of ``told``.
+def fill(
+    model: DiffusionModel, masked: Masked, x: Pictures, new: Mask, told: Told, *, feather: int = 0
+) -> Iterator[Progress]:
+    """Makes a picture new where it is to be, once for each seed of ``told``; ``masked`` is the model's ``image``.
 
-    ``masked`` is the model's ``image``.
+    Args:
+        x: (1, C, H, W), of any size.
+        new: (H, W), True where something new is made.
+        feather: over how many pixels beside it the new part fades into the picture, as ``task.inpaint`` does.
 
     Raises:
-        UserError: the picture is too large.
+        UserError: the mask has another size than the picture, or is all or nothing, or the picture is too large.
     """
     size = size_of(x)
-    image = masked.given(x.to(model.device), m.to(model.device), _latent(model, size), partial(encode, model))
-    return _made(model, image, size, told)
+    check_mask(new, size)
+    m, w = new[None, None].float().to(model.device), feathered(new, feather)
+    image = masked.given(x.to(model.device), m, _latent(model, size), partial(encode, model))
+    for at in _made(model, image, size, told):
+        yield at if at.pixels is None else replace(at, pixels=blended(at.pixels, x.to(at.pixels.device), w))
 
 
 def _latent(model: DiffusionModel, size: Size) -> Size:

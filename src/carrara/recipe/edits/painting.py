@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from carrara import pixels
+from carrara.conditioning import Masked
 from carrara.data import Transform
 from carrara.errors import UserError, unknown
 from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures, Pixels
 from carrara.recipe.edits.base import Edited, Job, Row, opened, picture
 from carrara.sample import Repaint
-from carrara.task import Progress, check_mask, finished, placed
+from carrara.task import Progress, check_mask, fill, finished, placed
 from carrara.task import inpaint as paint
 from carrara.task.edit import Mask, size_of
 
@@ -50,7 +51,7 @@ def inpaint(job: Job, image: Path, mask: Path | None, box: str | None, how: Repa
     before = picture(job.model, image, job.wanted.size)
     new = _mask(image, mask, box, job.wanted.size)
     check_mask(new, size_of(before))
-    results = paint(job.model, before, new, job.told(), how, feather=_feather(job.model, feather))
+    results = _made_new(job, before, new, how, feather)
     return _edited(
         job,
         "inpaint",
@@ -78,7 +79,7 @@ def outpaint(
     before, new = placed(known, size, corner)
     if not new.any():
         raise UserError(f"the canvas of {size[0]}x{size[1]} is the picture itself: ask for a larger one")
-    results = paint(job.model, before, new, job.told(), how, feather=_feather(job.model, feather))
+    results = _made_new(job, before, new, how, feather)
     return _edited(
         job,
         "outpaint",
@@ -87,6 +88,14 @@ def outpaint(
         {"canvas": size, "corner": corner, "feather": feather, "picture": str(image)},
         how,
     )
+
+
+def _made_new(job: Job, before: Pictures, new: Mask, how: Repaint, feather: int | None) -> Iterable[Progress]:
+    """By resampling, or by what the model was trained for, if that is to fill holes."""
+    model, width = job.model, _feather(job.model, feather)
+    if isinstance(model.image, Masked):
+        return fill(model, model.image, before, new, job.told(), feather=width)
+    return paint(model, before, new, job.told(), how, feather=width)
 
 
 def read_mask(path: Path) -> Pixels:
@@ -189,7 +198,8 @@ def _edited(job: Job, verb: str, row: Row, before: tuple[str, ...], about: dict[
     height, width = row.results.shape[-2:]
     own = job.model.shape[1:]
     notes = () if (height, width) == own or job.wanted.tile is not None else (_larger((height, width), own),)
-    about |= {"resamplings": how.resamplings, "jump": how.jump, "eta": how.eta}
+    if not isinstance(job.model.image, Masked):
+        about |= {"resamplings": how.resamplings, "jump": how.jump, "eta": how.eta}
     return Edited(verb=verb, rows=(row,), before=before, about=about, notes=notes)
 
 
