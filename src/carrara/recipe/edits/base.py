@@ -97,8 +97,8 @@ class Row:
     """
 
     name: str
-    before: Pictures
-    results: Pictures
+    before: Tensor
+    results: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from carrara import pixels
 from carrara.data import Transform
 from carrara.errors import UserError, unknown
 from carrara.model import DiffusionModel, Size
-from carrara.pixels import Pictures, Pixels
+from carrara.pixels import Pixels
 from carrara.recipe.edits.base import Edited, Job, Row, opened, picture
 from carrara.sample import Repaint
 from carrara.task import Progress, check_mask, finished, placed
@@ -20,6 +20,9 @@ from carrara.task.edit import Mask, size_of
 
 ETA = {"ddpm": 1.0, "euler_a": 1.0, "ddim": 0.0, "euler": 0.0}
 """The samplers that resampling works with: those that look at one step, once."""
+
+GREY = 0.4
+"""What the sheet shows where something new is made."""
 
 
 def repaint(resamplings: int, jump: int, sampler: str | None) -> Repaint:
@@ -54,8 +57,8 @@ def inpaint(job: Job, image: Path, mask: Path | None, box: str | None, how: Repa
     return _edited(
         job,
         "inpaint",
-        Row(name=image.stem, before=torch.cat([before, _as_picture(new, before)]), results=_watched(job, results)),
-        ("input", "mask"),
+        Row(name=image.stem, before=torch.cat([before, before.masked_fill(new, GREY)]), results=_watched(job, results)),
+        ("input", "kept"),
         {"mask": None if mask is None else str(mask), "box": box, "feather": feather, "picture": str(image)},
         how,
     )
@@ -82,7 +85,7 @@ def outpaint(
     return _edited(
         job,
         "outpaint",
-        Row(name=image.stem, before=before.masked_fill(new, 0.8), results=_watched(job, results)),
+        Row(name=image.stem, before=before.masked_fill(new, GREY), results=_watched(job, results)),
         ("input",),
         {"canvas": size, "corner": corner, "feather": feather, "picture": str(image)},
         how,
@@ -171,14 +174,6 @@ def _canvas(size: Size, canvas: Size | None, margins: str | None) -> tuple[Size,
 def _feather(model: DiffusionModel, width: int | None) -> int:
     in_latents = tuple(model.shape) != tuple(model.latent_shape)
     return 2 * in_latents if width is None else width
-
-
-def _as_picture(mask: Mask, like: Pictures) -> Pictures:
-    """The mask in black and white, opaque."""
-    shown = (2.0 * mask - 1).expand_as(like).clone()
-    if shown.shape[1] == 4:
-        shown[:, 3] = 1
-    return shown
 
 
 def _watched(job: Job, results: Iterable[Progress]) -> Tensor:
