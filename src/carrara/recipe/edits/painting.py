@@ -12,7 +12,7 @@ from carrara.conditioning import Masked
 from carrara.data import Transform
 from carrara.errors import UserError, unknown
 from carrara.model import DiffusionModel, Size
-from carrara.pixels import Pixels
+from carrara.pixels import Pictures, Pixels
 from carrara.recipe.edits.base import Edited, Job, Row, opened, picture
 from carrara.sample import Repaint
 from carrara.task import Progress, check_mask, fill, finished, placed
