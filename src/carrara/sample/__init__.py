@@ -5,9 +5,9 @@ from carrara.sample.catalogue import GRIDS, METHODS, SAMPLERS, AnySampler, grid,
 from carrara.sample.generate import draws_for, generate, initial, noise_for
 from carrara.sample.grids import AnyGrid, Karras, Leading, Quadratic, TimeGrid, Trailing, Uniform
 from carrara.sample.guidance import AnyMethod, Apg, Cfg, CfgZero, Method, clip, dynamic_threshold, guide
+from carrara.sample.inpainting import Repaint
 from carrara.sample.interpolation import blend, compose, slerp
 from carrara.sample.inversion import invert
-from carrara.sample.inpainting import Repaint
 from carrara.sample.likelihood import Flowed, dequantized, first_level, log_density, rademacher
 from carrara.sample.multistep import DpmPp, DpmPpSde, Lms, UniPC
 from carrara.sample.samplers import Ddim, Ddpm, Euler, EulerAncestral, Heun

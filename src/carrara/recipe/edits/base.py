@@ -98,7 +98,7 @@ class Row:
     """
 
     name: str
-    before: Pictures
+    before: Tensor
     results: Pictures
 
 
