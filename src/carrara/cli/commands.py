@@ -193,6 +193,7 @@ def draw_over(folder: Path, drawing: Asking, verb: Callable[[Job], Edited]) -> N
         getattr(drawing, "seed", 0),
         changes,
         lambda at, total: tracked(at, total, console),
+        lambda text: console.print(text, style="yellow", markup=False),
         **options,
     )
     edited = verb(job)
