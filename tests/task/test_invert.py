@@ -80,7 +80,7 @@ def test_a_way_begins_and_ends_where_it_shall(model: DiffusionModel) -> None:
     way = finished(between_wishes(model, (one, two), SHARES, batch=3))
     assert way.shape == (4, 1, 8, 8)
     torch.testing.assert_close(way[[0, -1]], samples, rtol=1e-4, atol=1e-4)
-    between = finished(between_pictures(model, samples, (one, two), SHARES, refinements=30))
+    between = finished(between_pictures(model, samples, (one, two), SHARES, refinements=10))
     torch.testing.assert_close(between[[0, -1]], samples, rtol=0, atol=0.02)
     torch.testing.assert_close(between[1:3], way[1:3], rtol=0, atol=0.02)
 

@@ -363,7 +363,7 @@ def rewrite(
     """Makes something else of pictures: inverts them as what they are and draws what is asked for from their noise.
 
     Examples:
-        carrara edit openmoji rewrite heart.png --source "red heart" --prompt "blue heart" --strength 0.8
+        carrara edit openmoji rewrite heart.png --source "red heart" --prompt "blue heart"
         carrara edit runs/digits rewrite three.png --source 3 --prompt 8
 
     Parameters
