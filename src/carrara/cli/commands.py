@@ -233,7 +233,7 @@ def interpolate(
 ) -> None:
     """Goes from one end to another: by a diffusion model's noise, or in an autoencoder's latents."""
     if isinstance(configured(folder), ModelConfig):
-        draw_over(folder, drawing, verb)
+        draw_over(folder, drawing.unless(steps=50, guidance=1.0) if images else drawing, verb)
         return
     if replace(drawing, out=None) != Asking():
         raise UserError("an autoencoder draws nothing: besides two pictures, it takes --frames and --out")

@@ -425,9 +425,8 @@ def interpolate(
     from carrara.cli import commands
     from carrara.recipe import edits
 
-    asked = asking.unless(steps=50, guidance=1.0) if images else asking
     commands.interpolate(
-        run, images, frames, asked, lambda job: edits.interpolate(job, images, to, seed, to_seed, frames, refinements)
+        run, images, frames, asking, lambda job: edits.interpolate(job, images, to, seed, to_seed, frames, refinements)
     )
 
 
