@@ -17,7 +17,10 @@ for n dimensions. What is noise at the end, N(0, I), gives the density of y = x_
 .. math:: \ln p(y) = \ln N(z_1; 0, I) + \int \operatorname{div} dw + n \ln c.                                      (3)
 
 That is the law of data with noise of standard deviation ``sigma_min`` added, a density whatever the denoiser: it
-integrates to 1. The trace is estimated with random signs v (Hutchinson, 1990; Grathwohl et al., "FFJORD", 2019),
+integrates to 1. A network that predicts the noise says x_0 ever less certainly towards pure noise: its error there is
+divided by alpha. So where a schedule ends before pure noise, the last part of the way is divided in equal parts of
+u = ln -w, with dw/du = w, in which equation (2) stays bounded. The trace is estimated with random signs v (Hutchinson,
+1990; Grathwohl et al., "FFJORD", 2019),
 
 .. math:: \operatorname{tr} J = E[v^T J v],                                                                        (4)
 
@@ -41,6 +44,8 @@ from carrara.types import DenoiseFn
 
 SMALLEST = 0.002
 """The least noise-to-signal ratio that networks are asked about."""
+TAIL = 0.1
+"""-w where the last part of the way begins, on schedules that end before pure noise."""
 
 Probes = Float[Tensor, "P B *S"]
 """Random signs, P for each sample."""
@@ -70,6 +75,8 @@ def log_density(
 ) -> Flowed:
     """Equation (3) for each sample, by ``steps`` steps of the classical Runge-Kutta method, 4 evaluations each.
 
+    The last part of the way, where there is one, takes a quarter more.
+
     Args:
         x: (B, *S) data. Arithmetic is in its type.
         sigma_min: the noise-to-signal ratio to begin at; None is ``first_level``.
@@ -78,11 +85,11 @@ def log_density(
     Raises:
         ValueError: the schedule has no level as clean as ``sigma_min``, or there is no step.
     """
-    nodes = _nodes(schedule, first_level(schedule) if sigma_min is None else sigma_min, steps)
-    n, begin = x[0].numel(), nodes[0]
+    way = _way(schedule, first_level(schedule) if sigma_min is None else sigma_min, steps)
+    n, begin = x[0].numel(), way[0][0]
     z, integral = begin.c * x, x.new_zeros(len(x), dtype=torch.float64)
-    for first, middle, last in zip(nodes[:-1:2], nodes[1::2], nodes[2::2], strict=True):
-        h = last.w - first.w
+    for first, middle, last in way:
+        h = last.u - first.u
         k1, d1 = _slope(denoise, z, first, probes)
         k2, d2 = _slope(denoise, z + h / 2 * k1, middle, probes)
         k3, d3 = _slope(denoise, z + h / 2 * k2, middle, probes)
@@ -117,17 +124,20 @@ class _Node:
 
     Attributes:
         t: (), float64.
+        u: w, or ln -w in the last part of the way.
+        speed: dw/du.
         scale: of x_t in units of z.
     """
 
     t: Tensor
-    w: float
+    u: float
+    speed: float
     c: float
     scale: float
 
 
-def _nodes(schedule: Schedule, sigma_min: float, steps: int) -> list[_Node]:
-    """The ends and the middles of steps of equal length in w, from ``sigma_min`` to t = 1."""
+def _way(schedule: Schedule, sigma_min: float, steps: int) -> list[tuple[_Node, _Node, _Node]]:
+    """Beginning, middle and end of each step, from ``sigma_min`` to t = 1."""
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     clean = torch.exp(-schedule.half_logsnr(ends))[0].item()
     if steps < 1 or sigma_min <= 0 or sigma_min < clean * (1 - 1e-9):
@@ -136,21 +146,30 @@ def _nodes(schedule: Schedule, sigma_min: float, steps: int) -> list[_Node]:
             f"steps={steps} and sigma_min={sigma_min:g}"
         )
     alpha, sigma = schedule(ends)
-    last = -torch.asinh(alpha / sigma)[1].item()
-    w = torch.linspace(-math.asinh(1 / sigma_min), last, 2 * steps + 1, dtype=torch.float64)
+    first, last = -math.asinh(1 / sigma_min), -torch.asinh(alpha / sigma)[1].item()
+    tail = steps // 4 if first < -TAIL < last < 0 else 0
+    w = torch.linspace(first, -TAIL if tail else last, 2 * steps + 1, dtype=torch.float64)
+    way = _steps(schedule, w, w, torch.ones_like(w))
+    if tail:
+        u = torch.linspace(math.log(TAIL), math.log(-last), 2 * tail + 1, dtype=torch.float64)
+        way += _steps(schedule, -u.exp(), u, -u.exp())
+    return way
+
+
+def _steps(schedule: Schedule, w: Tensor, u: Tensor, speed: Tensor) -> list[tuple[_Node, _Node, _Node]]:
     t = schedule.time_of(torch.log(torch.sinh(-w)))
-    scale = torch.hypot(*schedule(t))
-    rows = zip(t, w.tolist(), torch.tanh(-w).tolist(), scale.tolist(), strict=True)
-    return [_Node(t=t, w=w, c=c, scale=scale) for t, w, c, scale in rows]
+    rows = zip(u.tolist(), speed.tolist(), torch.tanh(-w).tolist(), torch.hypot(*schedule(t)).tolist(), strict=True)
+    nodes = [_Node(t=at, u=u, speed=v, c=c, scale=scale) for at, (u, v, c, scale) in zip(t, rows, strict=True)]
+    return list(zip(nodes[:-1:2], nodes[1::2], nodes[2::2], strict=True))
 
 
 def _slope(denoise: DenoiseFn, z: Tensor, node: _Node, probes: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Equation (2): dz/dw, and div (B,)."""
+    """Equation (2), times dw/du: dz/du, and div (B,)."""
     with torch.enable_grad():
         z = z.detach().requires_grad_()
         x0 = denoise(node.scale * z, node.t.to(z.device))
         trace = _trace(x0, z, probes)
-    return (node.c * z - x0).detach(), z[0].numel() * node.c - trace
+    return node.speed * (node.c * z - x0).detach(), node.speed * (z[0].numel() * node.c - trace)
 
 
 def _trace(x0: Tensor, z: Tensor, probes: Tensor | None) -> Tensor:
