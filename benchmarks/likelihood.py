@@ -3,8 +3,8 @@
     python benchmarks/likelihood.py OUT [MODEL ...] [--minutes 10]
 
 All models are trained for the same time at most, without labels, on the same 80 % of the handwritten digits (16 x 16
-pixels, enlarged from 8 x 8), and measured on the other 20 % as probabilities of 256 levels. Diffusion is measured by the
-variational bound of the 1000 steps (64 of them drawn for each picture, without bias), with the variance beta or the
+pixels, enlarged from 8 x 8), and measured on the other 20 % as probabilities of 256 levels. Diffusion is measured by
+the variational bound of the 1000 steps (64 of them drawn for each picture, without bias), with the variance beta or
 one that was learned, and by the probability flow. Variational autoencoders have a Gaussian likelihood with one learned
 scale, and are measured by their bound and by IWAE with 64 samples; they learn so few pictures by heart in a minute, and
 are stopped when the held-out bound has not improved at five previews, 200 steps each, and the best one is measured.

@@ -60,6 +60,7 @@ def test_a_page_about_a_student(carrara: Command, student: Path, tmp_path: Path)
         (["distill", "nowhere", "--steps", "4"], ["no run 'nowhere'"]),
         (["evaluate", "STUDENT", "--metrics", "nll"], ["knows no likelihood", "--metrics kid"]),
         (["evaluate", "STUDENT", "--metrics", "flow"], ["knows no likelihood"]),
+        (["edit", "STUDENT", "variation", "a.png"], ["in 2 steps", "teacher's run"]),
         (["train", "--run", "STUDENT", "--dry-run"], ["carrara distill"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -55,7 +55,7 @@ from carrara.objective import (
     Objective,
 )
 from carrara.recipe.classifying import classifier_config, frozen_first_stage
-from carrara.recipe.folder import attach_decoder, configured, first_stage_digest, open_model
+from carrara.recipe.folder import attach_decoder, first_stage_digest, open_model
 from carrara.recipe.schema import (
     GRID,
     AutoencodingSettings,
@@ -67,6 +67,7 @@ from carrara.recipe.schema import (
     Recipe,
     TrainedConfig,
 )
+from carrara.recipe.teachers import few_step_teacher, teacher, trained_config
 
 LARGE = 20_000_000
 """Parameters of a first stage from which on its tiny decoder is of the larger size."""
@@ -184,47 +185,6 @@ def first_stage_config(recipe: Recipe) -> AnyFirstStage:
     if recipe.autoencoder is not None:
         return recipe.autoencoder.first_stage
     return trained_config(own).first_stage if isinstance(own, TrainedConfig) else own
-
-
-def trained_config(settings: TrainedConfig) -> ModelConfig | AutoencoderConfig:
-    """How the model of the run that ``settings`` name is built.
-
-    Raises:
-        UserError: there is no such run.
-    """
-    return configured(Path(settings.run))
-
-
-def teacher(recipe: Recipe) -> AnyModel:
-    """The trained model whose decoder is distilled.
-
-    Raises:
-        UserError: the recipe names none, or it diffuses in pixels.
-    """
-    own = recipe.model.first_stage
-    if not isinstance(own, TrainedConfig):
-        raise UserError("a decoder is distilled from a trained run: name it in model.first_stage.run")
-    trained = open_model(Path(own.run))
-    if not isinstance(trained.first_stage, ConvolutionalStage):
-        raise UserError(f"'{own.run}' has no autoencoder of pictures, so there is no decoder to distil")
-    return trained
-
-
-def few_step_teacher(settings: FewStepSettings) -> DiffusionModel:
-    """The trained model that one of few steps learns from.
-
-    Raises:
-        UserError: there is none.
-    """
-    if not settings.teacher:
-        raise UserError("a few-step model learns from a trained run: 'carrara distill RUN --steps 4' names it")
-    trained = open_model(Path(settings.teacher))
-    if not isinstance(trained, DiffusionModel):
-        raise UserError(
-            f"'{settings.teacher}' is an autoencoder, which takes no steps: name a run that diffuses, or distil its "
-            "decoder with --decoder"
-        )
-    return trained
 
 
 def _decoder_config(settings: DistillationSettings, trained: AnyModel) -> DecoderConfig:

@@ -126,6 +126,8 @@ class Session:
         self.objective = build.objective(self.recipe, self.model, encoded=self._cache is not None)
         self._about: dict[str, Any] = {"preset": self.recipe.preset, "data": whole.info.name}
         self._about |= {"examples": len(whole), "fingerprint": fingerprint(whole)}
+        if isinstance(self.recipe.objective, FewStepSettings):
+            self._about |= {"few_steps": self.recipe.objective.steps}
         distributed.anywhere(False, device)  # nobody writes before all have looked into the folder
         if distributed.is_main():
             plan.write()

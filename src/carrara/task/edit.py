@@ -41,7 +41,7 @@ def editable(model: AnyModel) -> DiffusionModel:
     """The model, if it can draw over pictures.
 
     Raises:
-        UserError: it makes points, or is an autoencoder alone.
+        UserError: it makes points, is an autoencoder alone, or knows no other way than its own few steps.
     """
     if isinstance(model, Autoencoder):
         raise UserError(
@@ -50,6 +50,11 @@ def editable(model: AnyModel) -> DiffusionModel:
         )
     if len(model.shape) != 3:
         raise UserError("this model makes points, and pictures are edited: take a model that was trained on pictures")
+    if "few_steps" in model.about:
+        raise UserError(
+            f"this model goes from noise to a picture in {model.about['few_steps']} steps and no other way: edit with "
+            "its teacher's run"
+        )
     return model
 
 
