@@ -195,6 +195,7 @@ def draw_over(folder: Path, drawing: Drawing, verb: Callable[[Job], Edited]) -> 
         drawing.seed,
         changes,
         lambda at, total: tracked(at, total, console),
+        lambda text: console.print(text, style="yellow", markup=False),
         **options,
     )
     edited = verb(job)

@@ -158,8 +158,8 @@ def inpaint(
     box
         The part that is made new as x,y,w,h, in the place of a mask: left, top, width and height in pixels.
     feather
-        Over how many pixels beside the mask the new part fades into the picture; beyond, every pixel is kept. Without
-        it 0, and 2 if the model works in latents.
+        Of a model in latents: over how many pixels beside the mask the new part fades into the picture; beyond, every
+        pixel is kept. 2, if not given.
     resamplings
         How often each step is gone over, so that the new part fits the rest: 1 is fast, and fits badly.
     jump

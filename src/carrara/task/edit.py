@@ -137,7 +137,7 @@ def inpaint(
             it has a little on those beside it.
         mask: True where something new is made.
         how: None is 10 resamplings of each step.
-        feather: w's width in pixels in equation (2).
+        feather: w's width in pixels in equation (2); a model in pixels keeps the picture there anyway.
         batch: results of the model's own size at a time.
 
     Raises:
@@ -184,7 +184,7 @@ def outpaint(
     yield from inpaint(model, canvas, mask, told, how, feather=feather, batch=batch)
 
 
-def placed(picture: Pictures, size: Size, corner: tuple[int, int]) -> tuple[Pictures, Mask]:
+def placed(picture: Pictures, size: Size, corner: tuple[int, int]) -> tuple[Tensor, Mask]:
     """A picture on a larger canvas, where its edges go on, and the mask of what is around it."""
     (top, left), (height, width) = corner, size_of(picture)
     below, right = size[0] - height - top, size[1] - width - left
@@ -223,7 +223,7 @@ def latents_in(model: DiffusionModel, mask: Mask) -> Bool[Tensor, "1 1 h w"]:
     return F.pad(cells, (0, width - cells.shape[3], 0, height - cells.shape[2])) > 0
 
 
-def feathered(mask: Mask, width: int) -> Float[Tensor, "H W"]:
+def feathered(mask: Mask, width: int) -> Float[Tensor, "rows columns"]:
     """Equation (2)'s w: 1 in the mask, 0 more than ``width`` pixels from it, and between them in equal steps.
 
     Raises:
@@ -239,7 +239,7 @@ def feathered(mask: Mask, width: int) -> Float[Tensor, "H W"]:
 
 
 def blended(x: Pictures, picture: Tensor, w: Tensor) -> Pictures:
-    """Equation (2); where w is 0, the picture's own numbers."""
+    """Equation (2) for many results of one picture; where w is 0, the picture's own numbers."""
     w = w.to(x.device)
     return torch.where(w > 0, w * x.clamp(-1, 1) + (1 - w) * picture, picture)
 

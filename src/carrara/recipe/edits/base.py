@@ -4,7 +4,7 @@ An edit is a function ``(job, pictures and options) -> Edited``. To add a verb t
 beside these, and its signature in ``cli.edits``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,14 @@ class Job:
         folder: the run that the model is from.
         wanted: what is drawn for each picture: a result per seed.
         watch: for a caller who wants to watch it.
+        say: for what the user should know before it begins.
     """
 
     model: DiffusionModel
     folder: Path
     wanted: Request
     watch: Watch = lambda at, _: at
+    say: Callable[[str], None] = lambda _: None
 
     def told(self) -> Told:
         """The request as tasks take it; seeds and wishes are one picture's."""
@@ -68,6 +70,7 @@ def job(
     seed: int,
     changes: Mapping[str, Any],
     watch: Watch,
+    say: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> Job:
     """Opens a run for edits.
@@ -75,6 +78,7 @@ def job(
     Args:
         wish: what to draw, as a user types it; None says nothing.
         count: results for each picture.
+        say: see ``Job``.
         changes, options: as ``recipe.request`` takes them.
 
     Raises:
@@ -83,7 +87,7 @@ def job(
     model = editable(open_model(folder).to(device))
     wanted = request(model, () if wish is None else (wish,), count, seed, changes, **options)
     wanted = replace(wanted, wishes=(wish,) * count, seeds=tuple(range(seed, seed + count)))
-    return Job(model=model, folder=folder, wanted=wanted, watch=watch)
+    return Job(model=model, folder=folder, wanted=wanted, watch=watch, say=say)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +114,7 @@ class Edited:
         before: what each of the pictures left of the results is.
         labels: of the results; their seeds, if there are none.
         about: its options, which the files carry; plain JSON.
-        notes: what the user should know.
+        notes: what the user should know, now that it is done.
     """
 
     verb: str

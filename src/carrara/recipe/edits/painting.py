@@ -22,6 +22,9 @@ from carrara.task.edit import Mask, size_of
 ETA = {"ddpm": 1.0, "euler_a": 1.0, "ddim": 0.0, "euler": 0.0}
 """The samplers that resampling works with: those that look at one step, once."""
 
+GREY = 0.4
+"""What the sheet shows where something new is made."""
+
 
 def repaint(resamplings: int, jump: int, sampler: str | None) -> Repaint:
     """How to make a part new, from what a user says.
@@ -53,12 +56,15 @@ def inpaint(job: Job, image: Path, mask: Path | None, box: str | None, how: Repa
     check_mask(new, size_of(before))
     results = _made_new(job, before, new, how, feather)
     return _edited(
-        job,
         "inpaint",
-        Row(name=image.stem, before=torch.cat([before, _as_picture(new, before)]), results=_watched(job, results)),
-        ("input", "mask"),
+        Row(
+            name=image.stem,
+            before=torch.cat([before, before.masked_fill(new, GREY)]),
+            results=_watched(job, results, size_of(before)),
+        ),
+        ("input", "kept"),
         {"mask": None if mask is None else str(mask), "box": box, "feather": feather, "picture": str(image)},
-        how,
+        None if isinstance(job.model.image, Masked) else how,
     )
 
 
@@ -81,12 +87,11 @@ def outpaint(
         raise UserError(f"the canvas of {size[0]}x{size[1]} is the picture itself: ask for a larger one")
     results = _made_new(job, before, new, how, feather)
     return _edited(
-        job,
         "outpaint",
-        Row(name=image.stem, before=before.masked_fill(new, 0.8), results=_watched(job, results)),
+        Row(name=image.stem, before=before.masked_fill(new, GREY), results=_watched(job, results, size_of(before))),
         ("input",),
         {"canvas": size, "corner": corner, "feather": feather, "picture": str(image)},
-        how,
+        None if isinstance(job.model.image, Masked) else how,
     )
 
 
@@ -182,29 +187,18 @@ def _feather(model: DiffusionModel, width: int | None) -> int:
     return 2 * in_latents if width is None else width
 
 
-def _as_picture(mask: Mask, like: Pictures) -> Pictures:
-    """The mask in black and white, opaque."""
-    shown = (2.0 * mask - 1).expand_as(like).clone()
-    if shown.shape[1] == 4:
-        shown[:, 3] = 1
-    return shown
-
-
-def _watched(job: Job, results: Iterable[Progress]) -> Tensor:
+def _watched(job: Job, results: Iterable[Progress], size: Size) -> Tensor:
+    """The results, after a word about a size that the model has not learned."""
+    own = job.model.shape[1:]
+    if size != own and job.wanted.tile is None:
+        job.say(
+            f"The picture is {size[0]}x{size[1]}, and the model has learned {own[0]}x{own[1]}: --size {own[0]} brings "
+            f"pictures to that, and --tile {own[0]} shows the network windows of what it knows."
+        )
     return finished(job.watch(results, len(job.wanted.seeds)))
 
 
-def _edited(job: Job, verb: str, row: Row, before: tuple[str, ...], about: dict[str, object], how: Repaint) -> Edited:
-    height, width = row.results.shape[-2:]
-    own = job.model.shape[1:]
-    notes = () if (height, width) == own or job.wanted.tile is not None else (_larger((height, width), own),)
-    if not isinstance(job.model.image, Masked):
+def _edited(verb: str, row: Row, before: tuple[str, ...], about: dict[str, object], how: Repaint | None) -> Edited:
+    if how is not None:
         about |= {"resamplings": how.resamplings, "jump": how.jump, "eta": how.eta}
-    return Edited(verb=verb, rows=(row,), before=before, about=about, notes=notes)
-
-
-def _larger(size: Size, own: tuple[int, ...]) -> str:
-    return (
-        f"The picture is {size[0]}x{size[1]}, and the model has learned {own[0]}x{own[1]}: --size {own[0]} brings "
-        f"pictures to that, and --tile {own[0]} shows the network windows of what it knows."
-    )
+    return Edited(verb=verb, rows=(row,), before=before, about=about)
