@@ -25,7 +25,8 @@ from carrara.conditioning import Lowres
 from carrara.data import batch_of, spread
 from carrara.model import DiffusionModel
 from carrara.recipe import build, load, open_model
-from carrara.task import Told, finished, upscale
+from carrara.task import finished, generate, seen
+from carrara.types import Batch
 
 BATCH = 32
 KERNELS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
@@ -38,11 +39,13 @@ def enlarged(low: Tensor, factor: int, kernel: Image.Resampling) -> Tensor:
     return torch.stack([pixels.to_tensor(np.array(picture)) for picture in large])
 
 
-def made(model: DiffusionModel, lowres: Lowres, low: Tensor, steps: int) -> Iterator[Tensor]:
-    """The model's, a sample of each picture."""
-    for k, picture in enumerate(low.split(1)):
-        told = Told(wishes=[None], seeds=[k], settings=model.settings(steps=steps))
-        yield pixels.rounded(finished(upscale(model, lowres, picture, told)))
+def made(model: DiffusionModel, x: Tensor, steps: int) -> Iterator[Tensor]:
+    """The model's, a sample of each picture that it sees reduced; a picture's number is its seed."""
+    numbers = torch.arange(len(x))
+    for part, k in zip(x.split(BATCH), numbers.split(BATCH), strict=True):
+        image = seen(model, Batch(x=part, position=k))
+        drawn = generate(model, [None] * len(k), k.tolist(), model.settings(steps=steps), image=image)
+        yield pixels.rounded(finished(drawn))
 
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:
@@ -58,7 +61,7 @@ def main(run: Path, count: int, steps: int) -> None:
     x = batch_of(held_out, build.transform(recipe), spread(count, len(held_out))).x
     low = model.image.reduced(x)
     ways = {name: enlarged(low, model.image.factor, kernel) for name, kernel in KERNELS.items()}
-    ways["model"] = torch.cat(list(made(model, model.image, low, steps)))
+    ways["model"] = torch.cat(list(made(model, x, steps)))
     distance, network = PerceptualConfig().build(), evaluate.extractor()
     real = torch.cat(list(evaluate.extract(network, x.split(BATCH))))
     print(f"{described()}; {len(x)} held-out pictures, {steps} steps; {network.name}\n")

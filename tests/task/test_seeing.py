@@ -88,7 +88,7 @@ def test_a_map_and_a_hole_are_seen_as_they_are() -> None:
     masked, picture, new = model(Masked()), pictures(3, 8, 8), torch.zeros(8, 8, dtype=torch.bool)
     new[2:5, 3:] = True
     assert isinstance(masked.image, Masked)
-    x = finished(fill(masked, masked.image, picture, new, told(masked)))
+    x = finished(fill(masked, masked.image, picture, new, told(masked), feather=2))
     assert torch.equal(x[:, :, ~new], picture[:, :, ~new].expand(2, -1, -1)), "what is known is kept bit by bit"
     assert torch.allclose(x[:, :, new], torch.zeros(()), atol=1e-5), "of the hole nothing is seen"
 

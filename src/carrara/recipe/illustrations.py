@@ -1,4 +1,4 @@
-"""Pictures of what a run's model makes, for pages about it: the ones that it drew before, if its weights are the same."""
+"""Pictures of what a run's model makes, for pages about it: ones that it drew before, if its weights are the same."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from carrara import pixels
+from carrara.autoencoder import Identity
 from carrara.conditioning import LayoutMap, Lowres, Masked
 from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures
@@ -81,14 +82,17 @@ def fill(
     Args:
         x: (1, C, H, W), of any size.
         new: (H, W), True where something new is made.
-        feather: over how many pixels beside it the new part fades into the picture, as ``task.inpaint`` does.
+        feather: of a model in latents, over how many pixels beside it the new part fades into the picture.
 
     Raises:
         UserError: the mask has another size than the picture, or is all or nothing, or the picture is too large.
     """
     size = size_of(x)
     check_mask(new, size)
-    m, w = new[None, None].float().to(model.device), feathered(new, feather)
+    m, w = (
+        new[None, None].float().to(model.device),
+        feathered(new, 0 if isinstance(model.first_stage, Identity) else feather),
+    )
     image = masked.given(x.to(model.device), m, _latent(model, size), partial(encode, model))
     for at in _made(model, image, size, told):
         yield at if at.pixels is None else replace(at, pixels=blended(at.pixels, x.to(at.pixels.device), w))

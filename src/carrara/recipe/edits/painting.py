@@ -65,7 +65,7 @@ def inpaint(job: Job, image: Path, mask: Path | None, box: str | None, how: Repa
         ),
         ("input", "kept"),
         {"mask": None if mask is None else str(mask), "box": box, "feather": feather, "picture": str(image)},
-        how,
+        None if isinstance(job.model.image, Masked) else how,
     )
 
 
@@ -93,7 +93,7 @@ def outpaint(
         Row(name=image.stem, before=before.masked_fill(new, GREY), results=_watched(job, results, size_of(before))),
         ("input",),
         {"canvas": size, "corner": corner, "feather": feather, "picture": str(image)},
-        how,
+        None if isinstance(job.model.image, Masked) else how,
     )
 
 
