@@ -56,7 +56,6 @@ def inpaint(job: Job, image: Path, mask: Path | None, box: str | None, how: Repa
     check_mask(new, size_of(before))
     results = _made_new(job, before, new, how, feather)
     return _edited(
-        job,
         "inpaint",
         Row(
             name=image.stem,
@@ -88,7 +87,6 @@ def outpaint(
         raise UserError(f"the canvas of {size[0]}x{size[1]} is the picture itself: ask for a larger one")
     results = _made_new(job, before, new, how, feather)
     return _edited(
-        job,
         "outpaint",
         Row(name=image.stem, before=before.masked_fill(new, GREY), results=_watched(job, results, size_of(before))),
         ("input",),
@@ -200,7 +198,7 @@ def _watched(job: Job, results: Iterable[Progress], size: Size) -> Tensor:
     return finished(job.watch(results, len(job.wanted.seeds)))
 
 
-def _edited(job: Job, verb: str, row: Row, before: tuple[str, ...], about: dict[str, object], how: Repaint) -> Edited:
-    if not isinstance(job.model.image, Masked):
+def _edited(verb: str, row: Row, before: tuple[str, ...], about: dict[str, object], how: Repaint | None) -> Edited:
+    if how is not None:
         about |= {"resamplings": how.resamplings, "jump": how.jump, "eta": how.eta}
     return Edited(verb=verb, rows=(row,), before=before, about=about)
