@@ -29,7 +29,7 @@ class Encoding:
 
     done: int
     total: int
-    what: Literal["pictures", "captions", "solutions"] = "pictures"
+    what: Literal["encoded pictures", "captions", "solutions"] = "encoded pictures"
 
 
 def captions_for(model: AnySaved, folder: Path | None = None) -> CaptionTable | None:
