@@ -11,6 +11,14 @@ from carrara.train import interruptible
 from carrara.train.checkpoint import latest
 
 
+@pytest.fixture(autouse=True)
+def usual_ctrl_c():
+    """A shell ignores SIGINT in what it starts in the background, the tests among it."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_turns_the_answer_to_yes_and_the_second_reaches_the_former_handler(number):
     arrived = []
