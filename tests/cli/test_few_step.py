@@ -60,6 +60,8 @@ def test_a_page_about_a_student(carrara: Command, student: Path, tmp_path: Path)
         (["distill", "nowhere", "--steps", "4"], ["no run 'nowhere'"]),
         (["evaluate", "STUDENT", "--metrics", "nll"], ["knows no likelihood", "--metrics kid"]),
         (["evaluate", "STUDENT", "--metrics", "flow"], ["knows no likelihood"]),
+        (["sample", "STUDENT", "--steps", "20"], ["in 2 steps", "its teacher's run"]),
+        (["distill", "TEACHER", "--steps", "4", "data.held_out=0.3"], ["'data.held_out'", "leave it out"]),
         (["edit", "STUDENT", "variation", "a.png"], ["in 2 steps", "teacher's run"]),
         (["train", "--run", "STUDENT", "--dry-run"], ["carrara distill"]),
     ],

@@ -63,7 +63,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def test_every_preset_is_here() -> None:
-    needing_a_run = {"tiny-decoder", "few-step"}  # see recipe/test_stages.py and recipe/test_few_step.py
+    needing_a_run = {"tiny-decoder", "few-step"}  # see recipe/test_stages.py and recipe/test_few_step_runs.py
     assert set(OPTIONS) | needing_a_run == set(presets())
 
 

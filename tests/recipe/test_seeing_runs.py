@@ -62,16 +62,21 @@ def test_a_model_of_latents_sees_encoded_pictures_and_keeps_no_cache(photos: Pat
 
 
 def test_an_upscaler_from_the_command_line(carrara: Command, photos: Path, tmp_path: Path) -> None:
-    run, small = tmp_path / "run", tmp_path / "small.png"
+    run, small, other = tmp_path / "run", tmp_path / "small.png", tmp_path / "other.png"
     options = (*TINY, "train.minutes=null", "train.steps=2", "model.image.factor=2", "data.held_out=0.3")
     code, said = carrara("train", photos, "--preset", "upscale-x4", "--run", run, *options)
     assert code == 0, said
     assert f"edit {run} upscale" in said.replace("\n", "")
     Image.fromarray(np.full((6, 9, 3), 90, np.uint8)).save(small)
-    code, said = carrara("edit", run, "upscale", small, "-n", "2", "--out", tmp_path / "out")
+    Image.fromarray(np.full((8, 4, 3), 90, np.uint8)).save(other)
+    noise = ("--noise", "0.5", "--out")
+    code, said = carrara("edit", run, "upscale", small, other, "-n", "2", *noise, tmp_path / "out")
     assert code == 0, said
     with Image.open(tmp_path / "out" / "small-2.png") as picture:
         assert picture.size == (18, 12)
+        assert carrara("edit", run, "upscale", small, "-n", "1", "--seed", "1", *noise, tmp_path / "alone")[0] == 0
+        with Image.open(tmp_path / "alone" / "small-1.png") as alone:
+            assert np.abs(np.asarray(picture, int) - np.asarray(alone, int)).max() <= 1
     for arguments, word in (
         (("sample", run), "enlarges pictures"),
         (("edit", run, "map", small), "--preset segmentation"),

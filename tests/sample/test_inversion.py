@@ -87,6 +87,11 @@ def test_no_refinement_is_ddim_upwards() -> None:
     torch.testing.assert_close(noise_of(denoise, schedule, 0, steps=10), up)
 
 
+def test_one_step_from_pure_noise_forgets_it() -> None:
+    schedule = RectifiedFlow()
+    assert torch.isfinite(noise_of(gaussian(schedule), schedule, 3, steps=1)).all()
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_few_long_steps(steps: int) -> None:
     """Where the iteration with 1 / k would diverge."""

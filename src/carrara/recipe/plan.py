@@ -21,6 +21,8 @@ from carrara.recipe.schema import FewStepSettings, Recipe, TrainedConfig
 CAPTIONED = "latent"
 """The preset for a folder with captions."""
 FEW_STEP = "few-step"
+TAKEN_OVER = ("data.", "model.", "autoencoder.", "objective.steps", "objective.teacher", "sample.steps")
+"""What a model of few steps has from its teacher, or from ``--steps``."""
 """The preset for a model that learns to take few steps."""
 AUTOENCODER = "autoencoder"
 """The folder, in a run's, of the autoencoder that is trained first."""
@@ -147,6 +149,9 @@ def plan_few_step(run: Path, steps: int, folder: Path | None, overrides: Sequenc
     Raises:
         UserError: the run draws nothing in steps or takes few already, or anything is wrong with the overrides.
     """
+    for key in (override.partition("=")[0] for override in overrides):
+        if key.startswith(TAKEN_OVER):
+            raise UserError(f"'{key}' is the teacher's, or said by --steps: leave it out")
     folder = folder or run.resolve().with_name(f"{run.resolve().name}-{steps}-steps")
     changes = [f"objective.steps={steps}", f"objective.teacher={json.dumps(str(run.resolve()))}", *overrides]
     if (folder / "recipe.yaml").is_file():

@@ -27,7 +27,7 @@ from carrara import evaluate, pixels
 from carrara.autoencoder import LearnedStage, measure
 from carrara.classifier import Classifier
 from carrara.conditioning import TextConditioner
-from carrara.data import Dataset, batch_of, fingerprint, spread
+from carrara.data import Dataset, Mapped, batch_of, fingerprint, spread
 from carrara.errors import UserError
 from carrara.evaluate import Features
 from carrara.model import AnyModel, Autoencoder, DiffusionModel, DistilledDecoder
@@ -125,7 +125,8 @@ class Session:
         self._cache = self._cached(device)
         self.objective = build.objective(self.recipe, self.model, encoded=self._cache is not None)
         self._about: dict[str, Any] = {"preset": self.recipe.preset, "data": whole.info.name}
-        self._about |= {"examples": len(whole), "fingerprint": fingerprint(whole)}
+        bare = whole.dataset if isinstance(whole, Mapped) else whole
+        self._about |= {"examples": len(whole), "fingerprint": fingerprint(bare)}
         if isinstance(self.recipe.objective, FewStepSettings):
             self._about |= {"few_steps": self.recipe.objective.steps}
         distributed.anywhere(False, device)  # nobody writes before all have looked into the folder

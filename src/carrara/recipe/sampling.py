@@ -155,11 +155,17 @@ def settings(model: AnyModel, changes: Mapping[str, Any], guided: bool = False) 
     scale = named.pop("guidance", None) if guided else None
     try:
         own = model.settings(**named)
-        return own if scale is None else replace(own, guidance=scale)
+        chosen = own if scale is None else replace(own, guidance=scale)
     except UserError:
         raise
     except (TypeError, ValueError) as error:
         raise UserError(f"these sampling settings do not work: {error}") from None
+    if "few_steps" in model.about and isinstance(model, DiffusionModel) and chosen != model.config.sample:
+        raise UserError(
+            f"this model draws in {model.about['few_steps']} steps, and only as it was made to: leave sampler, steps, "
+            "guidance and the like out, or sample its teacher's run"
+        )
+    return chosen
 
 
 def cycled(model: AnyModel, count: int) -> list[str | None]:

@@ -71,7 +71,8 @@ class Teacher:
         denoise = settings.wrap(model.denoiser.bind(cond), model.denoiser.bind(null), schedule)
         times, every = settings.grid(settings.steps, schedule), settings.steps // self.distilled.steps
         none = noise_for(Draws(0, batch.position), batch.x.shape[1:])
-        states = [step.x for step in settings.sampler.steps(denoise, batch.x, times, schedule, none)]
+        with torch.autocast(model.device.type, enabled=False):
+            states = [step.x for step in settings.sampler.steps(denoise, batch.x, times, schedule, none)]
         return torch.stack([batch.x, *states[every - 1 :: every]], dim=1).cpu()
 
 

@@ -86,7 +86,9 @@ def _gamma(down: Step, n: int) -> float:
     t, k = down.t, down.s.sigma / down.t.sigma
     slope = t.alpha * n / (t.alpha**2 * n + t.sigma**2)
     u = k + (down.s.alpha - k * t.alpha) * slope
-    return 2 / (k + u) if k > 0 else 1 / u
+    if k > 0:
+        return 2 / (k + u)
+    return 1 / u if u > 0 else 1.0  # from pure noise to data in a single step, which says nothing of the noise
 
 
 def _size(missing: Tensor) -> PerSample:

@@ -57,8 +57,9 @@ def upscale(model: DiffusionModel, lowres: Lowres, low: Pictures, told: Told, no
     """
     height, width = size_of(low)
     size = lowres.factor * height, lowres.factor * width
-    draws = Draws(told.seeds[0], torch.zeros(1, dtype=torch.int64))
-    image = lowres.given(low.cpu(), _latent(model, size), torch.full((1,), noise), draws)
+    count, draws = len(told.seeds), Draws(0, torch.tensor(told.seeds))
+    low = low.cpu().expand(count, -1, -1, -1)
+    image = lowres.given(low, _latent(model, size), torch.full((count,), noise), draws)
     return _made(model, image, size, told)
 
 

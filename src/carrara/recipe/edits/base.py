@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -129,9 +130,11 @@ class Edited:
     animated: bool = False
 
     def sheet(self, seeds: Sequence[int]) -> Image.Image:
-        """Side by side: a row per picture, with what was there before, and the results."""
+        """Side by side: a row per picture, with what was there before, and the results; white beside smaller ones."""
         labels = [*self.before, *(self.labels or (f"seed {seed}" for seed in seeds))]
-        x = torch.cat([torch.cat([row.before.cpu(), row.results.cpu()]) for row in self.rows])
+        rows = [torch.cat([row.before.cpu(), row.results.cpu()]) for row in self.rows]
+        height, width = (max(x.shape[axis] for x in rows) for axis in (2, 3))
+        x = torch.cat([F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2]), value=1.0) for x in rows])
         return pixels.grid(x, len(labels), row_labels=[row.name for row in self.rows], column_labels=labels)
 
 
