@@ -116,6 +116,7 @@ def test_outpainting_keeps_the_picture(carrara: Command, run: Path, inputs: Path
         ("outpaint a.png", "--canvas HEIGHTxWIDTH"),
         ("outpaint a.png --canvas 9x16", "does not hold"),
         ("outpaint a.png --canvas 10x12", "ask for a larger one"),
+        ("outpaint a.png --canvas 100000x100000", "cannot be made"),
         ("outpaint a.png --margins 1,2,3", "top,right,bottom,left"),
         ("outpaint a.png --margins 1,-2,3,0", "below 0"),
     ],

@@ -52,6 +52,7 @@ def test_a_small_picture_becomes_large(carrara: Command, run: Path) -> None:
     [
         (("--task", "sharpen"), "unknown task 'sharpen'"),
         (("--task", "upscale", "--factor", "3"), "a factor of 3 does not divide pictures of 8x8"),
+        (("--task", "upscale", "--factor=-2"), "take 2 or more"),
         (("--task", "deblur", "--blur", "0"), "a blur has a positive width"),
         (("--task", "deblur", "--noise", "-1"), "noise -1 is none"),
         (("--task", "colour", "--by", "ddp"), "Did you mean 'dps'"),

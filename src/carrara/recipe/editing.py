@@ -38,6 +38,8 @@ def edit(
     """
     if isinstance(model.first_stage, Identity):
         raise UserError(f"'{folder}' diffuses in pixels: it has no autoencoder to {what} with")
+    if steps < 1:
+        raise UserError(f"{steps} pictures are none: take 1 or more")
     match what:
         case "traverse":
             return [pixels.save_png(_traversal(model, steps, layer), out / "traversal.png")]

@@ -82,6 +82,7 @@ def outpaint(
     """
     known = picture(job.model, image, job.wanted.size)
     size, corner = _canvas(size_of(known), canvas, margins)
+    job.model.latents_of(size)  # refuses what is too large before it is drawn
     before, new = placed(known, size, corner)
     if not new.any():
         raise UserError(f"the canvas of {size[0]}x{size[1]} is the picture itself: ask for a larger one")

@@ -55,6 +55,8 @@ class Spoilt:
             raise unknown("likelihood", self.by, LIKELIHOODS)
         if not 0 <= self.noise <= 255:
             raise UserError(f"noise {self.noise:g} is none: it is a standard deviation of values from 0 to 255")
+        if self.factor < 2:
+            raise UserError(f"factor {self.factor} makes nothing larger: take 2 or more")
 
     def measure(self, channels: int, size: Size) -> Measurement:
         """What was done to pictures of ``size``.
@@ -97,6 +99,7 @@ def _restored(job: Job, path: Path, spoilt: Spoilt) -> Row:
     y = _given(job.model, path, spoilt.task == "colour", job.wanted.size)
     times = spoilt.factor if spoilt.task == "upscale" else 1
     size = y.shape[-2] * times, y.shape[-1] * times
+    job.model.latents_of(size)  # refuses what is too large before it is drawn
     return Row(name=path.stem, before=_shown(y, job.model.shape[0], size), results=_drawn(job, y, spoilt, size))
 
 
@@ -105,7 +108,10 @@ def _given(model: DiffusionModel, path: Path, grey: bool, size: Size | None) -> 
     if not grey:
         return picture(model, path, size)
     array = opened(path) if size is None else pixels.to_pixels(picture(model, path, size)[0])
-    return pixels.to_tensor(pixels.with_channels(array, 1))[None]
+    try:
+        return pixels.to_tensor(pixels.with_channels(array, 1))[None]
+    except ValueError as error:
+        raise UserError(f"'{path}' cannot be used: {error}") from None
 
 
 def _of_examples(job: Job, spoilt: Spoilt) -> list[Row]:
