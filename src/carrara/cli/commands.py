@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from carrara import pixels, recipe
-from carrara.cli.edits import Asking
+from carrara.cli.options import Asking
 from carrara.cli.progress import TrainingProgress, counted, tracked
 from carrara.errors import UserError
 from carrara.model import ModelConfig

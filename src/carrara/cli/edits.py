@@ -5,12 +5,12 @@ all share.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from carrara.cli.options import ASKING, DRAWING, PAINTING, Asking, Drawing, Painting
 from carrara.errors import UserError, unknown
 
 edits = App(
@@ -50,55 +50,6 @@ def verb_first(arguments: list[str]) -> list[str]:
 
 def _verbs() -> list[str]:
     return [name for name in edits if not name.startswith("-")]
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Asking:
-    """What a diffusion model shall draw: the options that all of its verbs share."""
-
-    prompt: Annotated[str | None, Parameter(name=["--prompt", "--wish"])] = None
-    "What to draw, as 'carrara sample' takes it: words, or a label; nothing in particular, if not given."
-    negative: str | None = None
-    "What guidance leads away from, in the place of nothing in particular."
-    weak: Path | None = None
-    "A weaker model of the same data that guidance leads away from instead."
-    guidance: float | None = None
-    "Guidance scale: 1 = off, larger = more of what was asked for."
-    grid: str | None = None
-    "As of 'carrara sample'."
-    steps: int | None = None
-    "How many steps lead from noise to data; an edit that begins later makes the rest of them."
-    size: str | None = None
-    "Height x width that pictures are brought to first, as in 96x64, or one number for a square."
-    tile: str | None = None
-    "Show the network windows of this size, as it knows them, and make one large picture of its answers."
-    fast: bool = False
-    "Decode with the tiny decoder that 'carrara distill RUN --decoder' made."
-    out: Path | None = None
-    "The folder for the pictures; a new one in the run's samples/, if not given."
-
-    def unless(self, **usual: Any) -> "Asking":
-        """The same with ``usual`` in the place of what was not given."""
-        return replace(self, **{name: value for name, value in usual.items() if getattr(self, name) is None})
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Drawing(Asking):
-    """How it draws over pictures with fresh noise."""
-
-    sampler: str | None = None
-    "As of 'carrara sample'."
-    seed: int = 0
-    "The first result's seed; the others count up."
-    count: Annotated[int, Parameter(name=["--count", "-n"])] = 4
-    "How many results for each picture."
-
-
-ASKING = Asking()
-DRAWING = Drawing()
-"""Nothing is asked for."""
 
 
 @verb("PICTURE ...")
@@ -231,10 +182,7 @@ def inpaint(
     *,
     mask: Path | None = None,
     box: str | None = None,
-    feather: int | None = None,
-    resamplings: int = 10,
-    jump: int = 1,
-    drawing: Drawing = DRAWING,
+    painting: Painting = PAINTING,
 ) -> None:
     """Makes a part of a picture new, and keeps the rest of it (RePaint).
 
@@ -250,19 +198,12 @@ def inpaint(
         A picture of the same size: white where something new is made. One of a single colour counts where it is opaque.
     box
         The part that is made new as x,y,w,h, in the place of a mask: left, top, width and height in pixels.
-    feather
-        Of a model in latents: over how many pixels beside the mask the new part fades into the picture; beyond, every
-        pixel is kept. 2, if not given.
-    resamplings
-        How often each step is gone over, so that the new part fits the rest: 1 is fast, and fits badly.
-    jump
-        How many steps are gone over at a time.
     """
     from carrara.cli import commands
     from carrara.recipe import edits
 
-    how = edits.repaint(resamplings, jump, drawing.sampler)
-    commands.draw_over(run, drawing, lambda job: edits.inpaint(job, image, mask, box, how, feather))
+    how = edits.repaint(painting.resamplings, painting.jump, painting.sampler)
+    commands.draw_over(run, painting, lambda job: edits.inpaint(job, image, mask, box, how, painting.feather))
 
 
 @verb("PICTURE --canvas HEIGHTxWIDTH")
@@ -273,10 +214,7 @@ def outpaint(
     *,
     canvas: str | None = None,
     margins: str | None = None,
-    feather: int | None = None,
-    resamplings: int = 10,
-    jump: int = 1,
-    drawing: Drawing = DRAWING,
+    painting: Painting = PAINTING,
 ) -> None:
     """Draws what is around a picture.
 
@@ -292,18 +230,12 @@ def outpaint(
         Height x width of the result, with the picture in its middle.
     margins
         How many pixels to add, as top,right,bottom,left, in the place of a canvas.
-    feather
-        See inpaint.
-    resamplings
-        See inpaint.
-    jump
-        See inpaint.
     """
     from carrara.cli import commands
     from carrara.recipe import edits, size_of
 
-    how = edits.repaint(resamplings, jump, drawing.sampler)
-    commands.draw_over(run, drawing, lambda job: edits.outpaint(job, image, size_of(canvas), margins, how, feather))
+    how, size = edits.repaint(painting.resamplings, painting.jump, painting.sampler), size_of(canvas)
+    commands.draw_over(run, painting, lambda job: edits.outpaint(job, image, size, margins, how, painting.feather))
 
 
 @verb("[PICTURE ...]")
