@@ -1,6 +1,7 @@
 """Every test runs with the package's shape annotations executed."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,3 +27,17 @@ def photos(tmp_path: Path) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(path)
     return tmp_path / "photos"
+
+
+@pytest.fixture
+def carrara(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Runs the command in this process; returns its exit code and all that it printed."""
+    from carrara.cli import main
+
+    def run(*arguments: object) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as raised:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return int(raised.value.code or 0), printed.out + printed.err
+
+    return run

@@ -4,11 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 
-from carrara.cli import main
 from carrara.recipe import Saved, Session, open_model, plan
 from carrara.recipe.edits import job, paint_map
 from carrara.seeds import torch_generator
@@ -31,17 +29,6 @@ LATENT = (
     "model.conditioner=labels",
     "model.image=masked",
 )
-
-
-@pytest.fixture
-def carrara(capsys: pytest.CaptureFixture[str]) -> Command:
-    def run(*arguments: object) -> tuple[int, str]:
-        with pytest.raises(SystemExit) as raised:
-            main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return int(raised.value.code or 0), printed.out + printed.err
-
-    return run
 
 
 def trained(source: Path, preset: str, run: Path, *options: str) -> None:

@@ -144,6 +144,37 @@ class Dataset(ABC):
         return Example(pixels=self.pixels(index), columns=self.columns(index), captions=self.captions(index))
 
 
+class Extended(Dataset):
+    """Another data set with more columns. Abstract in which."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset, self.info = dataset, dataset.info
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def pixels(self, index: int) -> NDArray[Any]:
+        return self.dataset.pixels(index)
+
+    def key(self, index: int) -> str:
+        return self.dataset.key(index)
+
+    def native(self, index: int) -> tuple[int, int]:
+        return self.dataset.native(index)
+
+    @abstractmethod
+    def columns(self, index: int) -> Mapping[str, Row | Map | Texts]: ...
+
+    def captions(self, index: int) -> tuple[str, ...]:
+        return self.dataset.captions(index)
+
+    def map(self, index: int) -> Map | None:
+        return self.dataset.map(index)
+
+    def name(self, index: int) -> str:
+        return self.dataset.name(index)
+
+
 @final
 class Subset(Dataset):
     """Some examples of a data set, in a given order."""

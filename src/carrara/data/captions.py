@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from carrara.data.base import Dataset, Map, Row, Texts
+from carrara.data.base import Dataset, Extended, Map, Row, Texts
 from carrara.errors import UserError
 from carrara.pixels import replacing
 
@@ -112,29 +112,12 @@ def _opened(path: Path) -> Iterator[Callable[[], NDArray[Any]]]:
 
 
 @final
-class Captioned(Dataset):
+class Captioned(Extended):
     """A data set whose captions are a condition column, ``text``."""
 
     def __init__(self, dataset: Dataset, table: CaptionTable) -> None:
-        self.dataset, self.info, self._table = dataset, dataset.info, table
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def pixels(self, index: int) -> NDArray[Any]:
-        return self.dataset.pixels(index)
-
-    def key(self, index: int) -> str:
-        return self.dataset.key(index)
-
-    def native(self, index: int) -> tuple[int, int]:
-        return self.dataset.native(index)
+        super().__init__(dataset)
+        self._table = table
 
     def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
         return {**self.dataset.columns(index), COLUMN: self._table(self.dataset.captions(index))}
-
-    def captions(self, index: int) -> tuple[str, ...]:
-        return self.dataset.captions(index)
-
-    def name(self, index: int) -> str:
-        return self.dataset.name(index)

@@ -1,19 +1,18 @@
 """Maps that lie beside pictures, as a condition column: what is where, in flat colours, each of which has a number."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, final
+from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from carrara.data.base import MAP, Dataset, Map, Row, Texts, Unreadable
+from carrara.data.base import MAP, Dataset, Extended, Map, Row, Texts, Unreadable
 from carrara.errors import UserError
 
 Colour = tuple[int, int, int]
 
 
 @final
-class Mapped(Dataset):
+class Mapped(Extended):
     """A data set whose maps are the column ``map``, as numbers (H, W, 1) of their colours.
 
     Args:
@@ -21,34 +20,14 @@ class Mapped(Dataset):
     """
 
     def __init__(self, dataset: Dataset, colours: Sequence[Colour]) -> None:
-        self.dataset, self.info, self._colours = dataset, dataset.info, colours
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def pixels(self, index: int) -> NDArray[Any]:
-        return self.dataset.pixels(index)
-
-    def key(self, index: int) -> str:
-        return self.dataset.key(index)
-
-    def native(self, index: int) -> tuple[int, int]:
-        return self.dataset.native(index)
+        super().__init__(dataset)
+        self._colours = colours
 
     def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
         found = self.dataset.map(index)
         if found is None:
             raise Unreadable("it has no map")
         return {**self.dataset.columns(index), MAP: numbered(found, self._colours)}
-
-    def captions(self, index: int) -> tuple[str, ...]:
-        return self.dataset.captions(index)
-
-    def map(self, index: int) -> Map | None:
-        return self.dataset.map(index)
-
-    def name(self, index: int) -> str:
-        return self.dataset.name(index)
 
 
 def maps_of(dataset: Dataset) -> Iterator[Map]:

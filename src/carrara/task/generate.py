@@ -133,18 +133,24 @@ def generate(
         seeds=seeds,
         settings=settings,
         autocast=autocast,
+        fast=fast,
         tile=tile,
         negative=negative,
         weak=weak,
         within=within,
         image=image,
     )
-    shape = model.latents_of(size)
-    for part in batches(model, len(seeds), shape, batch):
+    yield from drawn(model, told, size=size, batch=batch)
+
+
+def drawn(model: DiffusionModel, told: Told, *, size: Size | None = None, batch: int = 64) -> Iterator[Progress]:
+    """The same for a model of diffusion, from all that it is told; see ``generate``."""
+    shape, settings = model.latents_of(size), told.settings
+    for part in batches(model, len(told.seeds), shape, batch):
         steps = run(
             denoiser(model, told.only(part)),
             shape,
-            seeds[part],
+            told.seeds[part],
             sampler=settings.sampler,
             grid=settings.grid,
             steps=settings.steps,
@@ -154,7 +160,7 @@ def generate(
         for step in steps:
             done = step.index == step.total - 1
             with torch.no_grad():
-                pixels = model.pixels(step.x, fast=fast, size=size) if done else None
+                pixels = model.pixels(step.x, fast=told.fast, size=size) if done else None
             yield Progress(first=part.start, step=step, pixels=pixels)
 
 

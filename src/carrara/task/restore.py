@@ -1,13 +1,14 @@
 """Pictures from measurements of them, by a model that was never trained for it: see ``sample.inverse``."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from torch import Tensor
 
 from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures
 from carrara.sample import Likelihood, Measurement, measured
-from carrara.task.generate import Progress, Told, generate
+from carrara.task.generate import Progress, Told, drawn
 from carrara.types import DenoiseFn
 
 
@@ -32,7 +33,7 @@ def restore(
         batch: at a time; fewer than without a measurement, because the network's steps are kept for the gradient.
 
     Raises:
-        UserError: see ``generate``.
+        UserError: see ``drawn``.
     """
     y = y.to(model.device)
 
@@ -43,17 +44,4 @@ def restore(
         schedule = model.config.schedule
         return measured(denoise, y, measure, schedule, likelihood=likelihood, noise=noise, decode=decode)
 
-    yield from generate(
-        model,
-        told.wishes,
-        told.seeds,
-        told.settings,
-        batch=batch,
-        autocast=told.autocast,
-        fast=told.fast,
-        size=size,
-        tile=told.tile,
-        negative=told.negative,
-        weak=told.weak,
-        within=given,
-    )
+    yield from drawn(model, replace(told, within=given), size=size, batch=batch)

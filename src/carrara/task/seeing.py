@@ -17,7 +17,7 @@ from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures
 from carrara.seeds import Draws
 from carrara.task.edit import Mask, blended, check_mask, encode, feathered, size_of
-from carrara.task.generate import Progress, Told, generate
+from carrara.task.generate import Progress, Told, drawn
 from carrara.types import Batch
 
 LABELS = ("given", "made", "original")
@@ -107,16 +107,6 @@ def _latent(model: DiffusionModel, size: Size) -> Size:
 def _made(model: DiffusionModel, image: Tensor, size: Size, told: Told) -> Iterator[Progress]:
     """What larger pictures than the model's own are made of is seen by windows of that size."""
     own = model.shape[1], model.shape[2]
-    return generate(
-        model,
-        told.wishes,
-        told.seeds,
-        told.settings,
-        autocast=told.autocast,
-        fast=told.fast,
-        size=size,
-        tile=told.tile or (own if prod(size) > prod(own) else None),
-        negative=told.negative,
-        weak=told.weak,
-        image=image.expand(len(told.seeds), *image.shape[1:]),
-    )
+    tile = told.tile or (own if prod(size) > prod(own) else None)
+    seen_by_all = image.expand(len(told.seeds), *image.shape[1:])
+    return drawn(model, replace(told, tile=tile, image=seen_by_all), size=size)
