@@ -82,7 +82,7 @@ def read(model: AnyModel, path: Path, *, resized: bool) -> Tensor:
             picture = Transform(size=(size[0], size[1]), channels=channels).prepare(picture)
         picture = pixels.with_channels(picture, channels)
     except (Unreadable, ValueError) as error:
-        raise UserError(f"'{path}' cannot be used: {error}") from None
+        raise UserError(f"'{path}' cannot be used ({error}): save it again as PNG, or name another picture") from None
     stage = model.first_stage
     if isinstance(stage, ConvolutionalStage) and min(picture.shape[:2]) < stage.factor:
         raise UserError(

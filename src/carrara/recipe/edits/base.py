@@ -172,7 +172,7 @@ def opened(path: Path) -> Pixels:
             raise problem
         return decode(path)
     except Unreadable as error:
-        raise UserError(f"'{path}' cannot be used: {error}") from None
+        raise UserError(f"'{path}' cannot be used ({error}): save it again as PNG, or name another picture") from None
 
 
 def picture(model: DiffusionModel, path: Path, size: Size | None) -> Pictures:
