@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "carrara"
 LAYERS = (
-    {"types", "shapes", "pixels", "seeds", "errors", "kinds", "plots"},
+    {"types", "shapes", "pixels", "seeds", "errors", "kinds", "memory", "plots"},
     {"noise", "nn", "data"},
     {"autoencoder", "conditioning", "backbone"},
     {"denoiser"},

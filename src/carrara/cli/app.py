@@ -10,6 +10,7 @@ from rich.console import Console
 import carrara
 from carrara.cli.edits import Run, edits, verb_first
 from carrara.errors import UserError
+from carrara.memory import keep_freed
 
 app = App(
     name="carrara",
@@ -29,6 +30,7 @@ Count = Annotated[int | None, Parameter(name=["--count", "-n"])]
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command and exits: 0 if all went well, 2 for a mistake of the user's, 130 after Ctrl-C."""
     console = Console(stderr=True, soft_wrap=True)
+    keep_freed()
     try:
         given = verb_first(sys.argv[1:] if arguments is None else arguments)
         result = app(given, exit_on_error=False, print_error=False)

@@ -1,9 +1,37 @@
-"""Self-attention over the pixels of a feature map."""
+r"""Attention between rows of queries, keys and values, and that of a feature map's pixels to each other.
 
+.. math:: A(Q, K, V) = \operatorname{softmax}(Q K^T / \sqrt d) V                                                (1)
+"""
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.nn.layers import group_norm, zeroed
+
+SCORES = 1 << 24
+"""Products of queries and keys that may exist at once: 32 MiB."""
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, *, attended: Tensor | None = None) -> Tensor:
+    """Equation (1): torch's own, but for bfloat16 on a CPU, where two matrix products and a softmax take half its time
+    as long as the scores fit into memory (``benchmarks/layers.py``).
+
+    Args:
+        q: (B, heads, L, d).
+        k, v: (B, heads, N, d).
+        attended: what broadcasts to (B, heads, L, N): which rows the softmax runs over, or what is added to the scores.
+
+    Returns:
+        (B, heads, L, d).
+    """
+    fits = q.shape[:-1].numel() * k.shape[-2] <= SCORES
+    if not fits or q.dtype is not torch.bfloat16 or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=attended)
+    scores = (q * q.shape[-1] ** -0.5) @ k.mT
+    if attended is not None:
+        scores = scores.masked_fill(~attended, -torch.inf) if attended.dtype is torch.bool else scores + attended
+    return scores.softmax(dim=-1) @ v
 
 
 class PixelAttention(nn.Module):
@@ -28,7 +56,11 @@ class PixelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        tokens = self.norm(x).flatten(2).transpose(1, 2)
-        q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        return x + self.out(mixed).transpose(1, 2).reshape(x.shape)
+        q, k, v = _each_pixel(self.qkv, self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1)).mT.unbind(1)
+        mixed = attend(q, k, v).mT.reshape(x.shape)
+        return x + _each_pixel(self.out, mixed)
+
+
+def _each_pixel(layer: nn.Linear, x: Tensor) -> Tensor:
+    """A linear layer on the channels of each pixel, without moving them to the end: a 1x1 convolution."""
+    return F.conv2d(x, layer.weight[:, :, None, None], layer.bias)

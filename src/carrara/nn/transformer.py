@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from carrara.nn.attention import attend
+
 _ADDED, _TURNED = 10_000.0, 100.0  # the bases of Vaswani et al., and of Heo et al. for the short axes of pictures
 
 
@@ -104,7 +106,7 @@ class Attention(nn.Module):
         if positions is not None:
             q, k = turned(q, positions), turned(k, positions)
         bias = attended if attended is None or attended.dtype == torch.bool else attended.to(v.dtype)
-        mixed = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, attn_mask=bias)
+        mixed = attend(q.to(v.dtype), k.to(v.dtype), v, attended=bias)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
