@@ -185,17 +185,16 @@ class Vq(ConvolutionalStage):
         return raw
 
     def render(self, z: Tensor) -> Pictures:
-        return self._decode(self.codebook.lookup(self.codebook.nearest(z)))
+        return self._decode(self.codebook.quantized(z, self.codebook.nearest(z)))
 
     def reconstruct(self, pixels: Pictures, draws: Draws) -> Reconstruction:
         z = self.encode_raw(pixels)
         indices = self.codebook.nearest(z)
-        codes = self.codebook.lookup(indices)
         size = len(self.codebook)
         return Reconstruction(
-            pixels=self._decode(z + (codes - z).detach(), pixels),
+            pixels=self._decode(self.codebook.quantized(z, indices), pixels),
             z=z,
-            penalty=(z - codes).square().flatten(1).mean(1),
+            penalty=(z - self.codebook.lookup(indices)).square().flatten(1).mean(1),
             logs={"perplexity": perplexity(indices, size), "usage": torch.tensor(usage(indices, size))},
         )
 
