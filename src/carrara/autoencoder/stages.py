@@ -58,11 +58,14 @@ class ConvolutionalStage(LearnedStage):
     def __init__(self, config: ConvolutionalConfig, shape: tuple[int, ...], features: int) -> None:
         super().__init__(config.latent_channels)
         channels = config.checked(shape)
-        self.factor = config.factor
         self.encoder = Encoder(config, channels, features)
         self.to_raw = nn.Conv2d(features, features, 1)
         self.from_latent = nn.Conv2d(config.latent_channels, config.latent_channels, 1)
         self.decoder = Decoder(config, channels, config.latent_channels)
+
+    @property
+    def factor(self) -> int:
+        return self.encoder.factor
 
     @property
     def last_layer(self) -> Tensor:
