@@ -13,11 +13,12 @@ which is **PiGDM**, pseudoinverse guidance (Song et al., "Pseudoinverse-Guided D
 
 .. math:: r_t^2 = \frac{d^2 \sigma^2}{\alpha^2 d^2 + \sigma^2},                                                  (3)
 
-and the samples are exact whatever A; the paper has d = 1. Where latents diffuse, they are whitened, and (3) with d = 1 is
-the variance of their estimate. Through a decoder with the Jacobian J, pictures have about the covariance
+and the samples are exact whatever A; the paper has d = 1. Where latents diffuse, they are whitened, and the variance of
+their estimate is (3) with d = 1. Through a decoder with the Jacobian J, pictures have about the covariance
 :math:`J J^\top`, the mean of its diagonal is their variance :math:`d^2`, and what is not known of them yet has
 
-.. math:: \frac{\sigma^2}{\alpha^2 + \sigma^2} J J^\top \approx \frac{d^2 \sigma^2}{\alpha^2 + \sigma^2} I = r_t^2 I, (4)
+.. math:: \frac{\sigma^2}{\alpha^2 + \sigma^2} J J^\top \approx r_t^2 I, \qquad
+          r_t^2 = \frac{d^2 \sigma^2}{\alpha^2 + \sigma^2},                                                      (4)
 
 which is exact for a linear decoder whose :math:`J J^\top` is :math:`d^2 I`, and else right on average over the pixels.
 
