@@ -108,8 +108,11 @@ def _factor(model: DiffusionModel, size: Size) -> int:
 
 
 def _made(model: DiffusionModel, image: Tensor, size: Size, told: Told) -> Iterator[Progress]:
-    """What larger pictures than the model's own are made of is seen by windows of that size."""
-    own = model.shape[1], model.shape[2]
-    tile = told.tile or (own if prod(size) > prod(own) else None)
-    seen_by_all = image.expand(len(told.seeds), *image.shape[1:])
+    tile, seen_by_all = window(model, size, told.tile), image.expand(len(told.seeds), *image.shape[1:])
     return drawn(model, replace(told, tile=tile, image=seen_by_all), size=size)
+
+
+def window(model: DiffusionModel, size: Size, tile: Size | None) -> Size | None:
+    """By which windows a model that sees pictures makes one: those asked for, or its own size, if that is smaller."""
+    own = model.shape[1], model.shape[2]
+    return tile or (own if prod(size) > prod(own) else None)
