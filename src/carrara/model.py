@@ -223,6 +223,8 @@ class DiffusionModel(Model):
         self.conditioner = config.conditioner.build(config.backbone.vector_width)
         _check_tokens(self.conditioner.token_width, config.backbone.context_width)
         self.image = config.image
+        if self.image is not None and self.first_stage.factor is None:
+            raise ValueError("latents that are vectors have no places beside which something is seen: leave image out")
         beside = 0 if self.image is None else self.image.channels(config.shape, self.latent_shape)
         backbone = config.backbone.build(self.latent_shape, beside, answers=1 + config.learned_variance)
         self.denoiser = Denoiser(

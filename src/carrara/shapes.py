@@ -1,8 +1,10 @@
-"""Shape annotations, executed under the tests, and the one way to broadcast a number per sample.
+"""Shape annotations, executed under the tests, and the one way to broadcast a number per sample and to
+fill up a picture.
 
 Letters: ``B`` batch, ``S`` everything else of a sample (``C H W`` for pictures and latents, ``D`` for points).
 """
 
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -31,3 +33,9 @@ def expand(per_sample: Float[Tensor, "..."], like: Tensor) -> Tensor:
     if per_sample.shape != like.shape[:1]:
         raise ValueError(f"expected () or ({like.shape[0]},) numbers, got {tuple(per_sample.shape)}")
     return per_sample.to(like.device).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def padded(x: Tensor, factor: int) -> Tensor:
+    """Repeats the last row and column of (B, C, H, W) until the factor divides height and width."""
+    down, right = -x.shape[-2] % factor, -x.shape[-1] % factor
+    return F.pad(x, (0, right, 0, down), mode="replicate") if down or right else x

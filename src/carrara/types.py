@@ -86,6 +86,12 @@ Columns = Mapping[str, Tensor]
 """The condition columns of a batch by name: ``(B, ...)`` each. Labels are weights ``(B, classes)``."""
 
 
+MAP = "map"
+"""The column of maps: (B, H, W) numbers of colours."""
+NOWHERE = 255
+"""In a map, the number of no colour."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Some training samples.

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from carrara.autoencoder import Kl, KlConfig, VqConfig, measure
-from carrara.autoencoder.convolutional import padded
 from carrara.seeds import Draws, torch_generator
+from carrara.shapes import padded
 from carrara.types import Batch
 
 SMALL = {"channels": 8, "multipliers": (1, 2), "blocks": 1}

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from carrara.pixels import read_recipe
-from tiny import TINY, Command
+from tiny import TINY, Command, awaken
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +73,42 @@ def test_inpainting_keeps_what_is_not_in_the_mask(
     for _ in range(2):  # nothing is overwritten
         code, said = carrara("edit", run, "inpaint", "a.png", *where, "--resamplings", 2, "-n", 1, "--out", "out")
         assert code == 0, said
-        assert "--size 8" in said
+        assert "--size 8x8 brings pictures to that, and --tile 8x8" in said
     assert sorted(path.name for path in Path("out").iterdir()) == ["a-1-2.png", "a-1.png", "sheet-2.png", "sheet.png"]
     before, after, new = pixels_of(Path("a.png")), pixels_of(Path("out/a-1.png")), pixels_of(Path("mask.png")) > 0
     assert np.array_equal(before[~new], after[~new])
     assert (before[new] != after[new]).mean() > 0.9
+
+
+@pytest.fixture
+def filler(carrara: Command, photos: Path, made: Path) -> Path:
+    """A run that was trained to fill holes, in pictures that are not square."""
+    folder = made / "filler"
+    if not folder.exists():
+        small = ("data.size=[8, 12]", "train.steps=1", "train.minutes=null", "sample.steps=3")
+        code, said = carrara("train", photos, "--preset", "inpaint", "--run", folder, *TINY[1:], *small)
+        assert code == 0, said
+        awaken(folder)
+    return folder
+
+
+def test_a_model_that_was_trained_to_fill_holes_takes_any_sampler_and_its_own_windows(
+    carrara: Command, filler: Path, inputs: Path
+) -> None:
+    how = ("inpaint", "a.png", "--mask", "mask.png", "-n", 1, "--steps", 6)
+    results = []
+    for out, sampler in (("a", ()), ("b", ("--sampler", "dpmpp")), ("c", ("--sampler", "euler"))):
+        code, said = carrara("edit", filler, *how, *sampler, "--out", out)
+        assert code == 0, said
+        assert "--tile" not in said and "--size" not in said, "windows of its own size make larger pictures"
+        results.append(pixels_of(Path(out, "a-1.png")))
+        assert "resamplings" not in read_recipe(Path(out, "a-1.png"))["edit"]
+    assert np.array_equal(results[0], results[1]) and not np.array_equal(results[1], results[2])
+    code, said = carrara("edit", filler, *how, "--size", "6x6")
+    assert code == 0 and "--size 8x12 brings pictures to that." in said, said
+    for option in ("--resamplings", "--jump"):
+        code, said = carrara("edit", filler, *how, option, 3)
+        assert code == 2 and "trained to fill holes" in said and "Traceback" not in said, said
 
 
 def test_outpainting_keeps_the_picture(carrara: Command, run: Path, inputs: Path) -> None:
@@ -102,6 +133,9 @@ def test_outpainting_keeps_the_picture(carrara: Command, run: Path, inputs: Path
         ("img2img a.png --prompt green", "green"),
         ("img2img a.png -n 0", "ask for at least 1"),
         ("img2img a.png --fast", "no distilled decoder"),
+        ("img2img a.png --size 100000", "pictures of 100000x100000 cannot be made"),
+        ("img2img a.png --size 0", "pictures of 0x0 cannot be made"),
+        ("inpaint a.png --box 0,0,5,5 --size 100000", "pictures of 100000x100000 cannot be made"),
         ("inpaint a.png", "--mask PICTURE or by --box"),
         ("inpaint a.png --mask mask.png --box 1,1,2,2", "one of them only"),
         ("inpaint a.png --mask small.png", "8x8 and the picture 10x12"),
@@ -113,6 +147,7 @@ def test_outpainting_keeps_the_picture(carrara: Command, run: Path, inputs: Path
         ("inpaint a.png --box 0,0,5,5 --sampler dpmpp", "ddim"),
         ("inpaint a.png --box 0,0,5,5 --resamplings 0", "1 or more"),
         ("inpaint a.png --box 0,0,5,5 --feather=-1", "feather of -1"),
+        ("inpaint a.png --box 0,0,5,5 --feather 2", "leave --feather out"),
         ("outpaint a.png", "--canvas HEIGHTxWIDTH"),
         ("outpaint a.png --canvas 9x16", "does not hold"),
         ("outpaint a.png --canvas 10x12", "ask for a larger one"),

@@ -5,11 +5,10 @@ import torch
 from torch import Tensor
 
 from carrara.conditioning import LayoutMap, Lowres, Masked
-from carrara.conditioning.images import MAP, UNKNOWN
 from carrara.conditioning.masks import POINTS, RADII, SHARES, holes
 from carrara.pixels import rounded
 from carrara.seeds import Draws
-from carrara.types import Batch
+from carrara.types import MAP, NOWHERE, Batch
 
 MANY = Draws(0, torch.arange(2000))
 
@@ -34,7 +33,7 @@ def halved(x: Tensor) -> Tensor:
 def test_a_masked_picture_is_kept_where_it_is_known() -> None:
     x, draws = pictures(), Draws(0, torch.arange(4))
     m = holes(draws, (16, 16))
-    y = Masked().drawn(batch(x), (16, 16), draws, identity)
+    y = Masked().drawn(batch(x), 1, draws, identity)
     assert y.shape == (4, Masked().channels((3, 16, 16), (3, 16, 16)), 16, 16)
     assert torch.equal(y[:, :3], torch.where(m == 1, 0.0, x))
     assert torch.equal(y[:, 3:], 1 - m)
@@ -43,15 +42,38 @@ def test_a_masked_picture_is_kept_where_it_is_known() -> None:
 def test_a_latent_is_known_if_all_of_its_pixels_are() -> None:
     m = torch.zeros(1, 1, 4, 4)
     m[..., 1, 2] = 1
-    y = Masked().given(torch.ones(1, 3, 4, 4), m, (2, 2), halved)
+    y = Masked().given(torch.ones(1, 3, 4, 4), m, 2, halved)
     assert y.shape[1] == Masked().channels((3, 4, 4), (1, 2, 2))
     assert y[0, 0].tolist() == [[1, 0.75], [1, 1]]
     assert y[0, 1].tolist() == [[1, 0], [1, 1]]
 
 
+def test_latents_of_sizes_that_are_no_multiples_see_what_their_own_pixels_are() -> None:
+    """A picture of 10 x 15 in latents of 4 x 4 pixels is one of 12 x 16 whose last row and column go on."""
+    m = torch.zeros(1, 1, 10, 15)
+    m[..., 4:8, 8:12] = 1
+    known = Masked().given(torch.ones(1, 3, 10, 15), m, 4, lambda x: torch.ones(1, 1, 3, 4))[0, 1]
+    assert known.tolist() == [[1, 1, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1]]
+
+    layout = LayoutMap(colours=((0, 0, 0), (255, 0, 0)))
+    assert torch.equal(layout.given(m[:, 0].long(), 4)[0, 1], 1 - known)
+
+
+@pytest.mark.parametrize(("factor", "f", "width"), [(2, 4, 15), (4, 4, 15), (2, 6, 25), (4, 1, 15), (3, 4, 15)])
+def test_latents_see_of_a_reduced_picture_what_is_in_their_place(factor: int, f: int, width: int) -> None:
+    """In a picture whose values are places: the middle of latent i is at pixel (i + 1/2) f, there ``factor`` to one."""
+    low = (torch.arange(width) + 0.5).expand(1, 1, 9, width)
+    made = Lowres(factor=factor).given(low, f, torch.zeros(1), Draws(0, torch.arange(1)))[0, 0]
+    assert made.shape == (-(-factor * 9 // f), -(-factor * width // f))
+    places = (torch.arange(made.shape[1]) + 0.5) * f / factor
+    reach = 2 * max(1, f / factor)  # of the kernel
+    inside = (places > reach) & (places < width - reach)
+    assert inside.any() and torch.allclose(made[2, inside], places[inside], atol=0.02)  # of the kernel, at 3 to 4
+
+
 def test_a_reduced_picture_is_noised_by_s_and_the_network_is_told() -> None:
     low, s = torch.full((2000, 1, 1, 1), 0.5), torch.full((2000,), 0.6)
-    y = Lowres(factor=2).given(low, (1, 1), s, MANY)
+    y = Lowres(factor=2).given(low, 2, s, MANY)
     assert y[:, 0].mean().item() == pytest.approx(0.8 * 0.5, abs=3 * 0.6 / 2000**0.5)
     assert y[:, 0].std().item() == pytest.approx(0.6, rel=0.05)
     assert torch.allclose(y[:, 1], torch.tensor(0.4))
@@ -59,10 +81,10 @@ def test_a_reduced_picture_is_noised_by_s_and_the_network_is_told() -> None:
 
 def test_the_noise_is_drawn_up_to_the_largest_and_can_be_left_out() -> None:
     lowres, x = Lowres(factor=2, augmentation=0.5), torch.zeros(2000, 1, 2, 2)
-    known = lowres.drawn(batch(x), (2, 2), MANY, identity)[:, -1, 0, 0]
+    known = lowres.drawn(batch(x), 1, MANY, identity)[:, -1, 0, 0]
     assert 0.5 <= known.min() < 0.51 and 0.99 < known.max() <= 1
     assert known.mean().item() == pytest.approx(0.75, abs=0.01)
-    clean = lowres.clean().drawn(batch(pictures()), (16, 16), Draws(0, torch.arange(4)), identity)
+    clean = lowres.clean().drawn(batch(pictures()), 1, Draws(0, torch.arange(4)), identity)
     assert bool((clean[:, -1] == 1).all())
     assert clean[:, :3].mean().item() == pytest.approx(pictures().mean().item(), abs=0.05)
 
@@ -77,11 +99,11 @@ def test_reducing_is_exact_for_one_colour_and_needs_a_multiple() -> None:
 
 def test_a_map_says_which_colour_is_where() -> None:
     layout = LayoutMap(colours=((0, 0, 0), (255, 0, 0), (0, 0, 255)))
-    numbers = torch.tensor([[[0, 1], [2, UNKNOWN]]])
-    y = layout.drawn(batch(torch.zeros(1, 3, 2, 2), **{MAP: numbers}), (2, 2), Draws(0, torch.arange(1)), identity)
+    numbers = torch.tensor([[[0, 1], [2, NOWHERE]]])
+    y = layout.drawn(batch(torch.zeros(1, 3, 2, 2), **{MAP: numbers}), 1, Draws(0, torch.arange(1)), identity)
     assert y.shape[1] == layout.channels((3, 2, 2), (3, 2, 2))
     assert y[0].tolist() == [[[1, 0], [0, 0]], [[0, 1], [0, 0]], [[0, 0], [1, 0]]]
-    assert layout.given(numbers, (1, 1)).flatten().tolist() == [0.25] * 3
+    assert layout.given(numbers, 2).flatten().tolist() == [0.25] * 3
     painted = layout.painted(numbers)[0]
     assert painted[:, 0, 1].tolist() == [1, -1, -1] and painted[:, 1, 1].tolist() == [1, 1, 1]
 
@@ -89,8 +111,8 @@ def test_a_map_says_which_colour_is_where() -> None:
 @pytest.mark.parametrize("condition", [Masked(), Lowres(factor=2), LayoutMap(colours=((0, 0, 0), (9, 9, 9)))])
 def test_a_sample_sees_the_same_alone_and_among_others(condition: Masked | Lowres | LayoutMap) -> None:
     x, numbers = pictures(5), torch.arange(5 * 256).reshape(5, 16, 16) % 2
-    together = condition.drawn(batch(x, map=numbers), (16, 16), Draws(3, torch.arange(5)), identity)
-    alone = condition.drawn(batch(x[3:4], map=numbers[3:4]), (16, 16), Draws(3, torch.tensor([3])), identity)
+    together = condition.drawn(batch(x, map=numbers), 1, Draws(3, torch.arange(5)), identity)
+    alone = condition.drawn(batch(x[3:4], map=numbers[3:4]), 1, Draws(3, torch.tensor([3])), identity)
     assert torch.equal(together[3:4], alone)
 
 

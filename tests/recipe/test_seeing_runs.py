@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
+from carrara.errors import UserError
 from carrara.recipe import Saved, Session, open_model, plan
 from carrara.recipe.edits import job, paint_map
 from carrara.seeds import torch_generator
@@ -93,3 +95,7 @@ def test_a_map_is_painted_over(photos: Path, tmp_path: Path) -> None:
     edited = paint_map(painted, [next(photos.rglob("*.map.png"))])
     assert edited.rows[0].results.shape == (2, 3, 8, 8)
     assert edited.rows[0].before.shape == (1, 3, 8, 8)
+    for size in (0, 100_000):
+        with pytest.raises(UserError, match="cannot be made"):
+            wrong = job(tmp_path / "run", torch.device("cpu"), None, 1, 0, {}, lambda at, _: at, size=size)
+            paint_map(wrong, [next(photos.rglob("*.map.png"))])

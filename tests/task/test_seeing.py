@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from carrara.autoencoder import Identity
-from carrara.backbone import Backbone, UNetConfig
+from carrara.autoencoder import Identity, VaeConfig
+from carrara.backbone import Backbone, MlpConfig, UNetConfig
 from carrara.conditioning import AnyImageCondition, LabelsConfig, LayoutMap, Lowres, Masked, UnconditionalConfig
 from carrara.denoiser import Denoiser
 from carrara.errors import UserError
@@ -112,6 +112,12 @@ def test_a_model_says_what_it_needs() -> None:
     assert seen(blind, Batch(x=pictures(3, 8, 8), position=torch.arange(1))) is None
     with pytest.raises(UserError, match=r"model\.image"):
         list(generate(blind, [None], [0], blind.settings(), image=pictures(4, 8, 8)))
+
+
+def test_what_is_seen_needs_latents_with_places() -> None:
+    vectors = replace(model(None).config, first_stage=VaeConfig(latents=(4,), hidden=8), backbone=MlpConfig(width=8))
+    with pytest.raises(ValueError, match="no places"):
+        DiffusionModel(replace(vectors, image=Masked()))
 
 
 def objective(drop: float) -> tuple[DiffusionObjective, Seeing]:

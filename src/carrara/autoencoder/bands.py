@@ -22,9 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from carrara.autoencoder.convolutional import Decoder, Encoder, padded
+from carrara.autoencoder.convolutional import Decoder, Encoder
 from carrara.nn import ResidualBlock
 from carrara.pixels import Pictures
+from carrara.shapes import padded
 
 BAND, FEWEST = 1 << 14, 16
 """Places of a band, and its rows at least."""

@@ -24,6 +24,11 @@ from carrara.shapes import Samples
 class FirstStage(nn.Module, ABC):
     """Pixels to raw latents (what a cache stores) to model latents (what diffuses), and back to pixels."""
 
+    @property
+    def factor(self) -> int | None:
+        """The edge of the square of pixels that a latent stands for; None if latents have no places."""
+        return None
+
     @abstractmethod
     def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of model latents for pixels of ``shape``, both without the batch axis.
@@ -101,6 +106,10 @@ class IdentityConfig:
 
 class Identity(FirstStage):
     """Pixels are their own latents."""
+
+    @property
+    def factor(self) -> int:
+        return 1
 
     def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape

@@ -62,6 +62,10 @@ class Codebook(nn.Module):
         """The vectors of codes: (B, *N) to (B, C, *N)."""
         return self.codes[indices].movedim(-1, 1)
 
+    def quantized(self, z: Tensor, indices: Tensor) -> Tensor:
+        """Equation (2): the codes of z (B, C, *N), exactly, with z's gradient."""
+        return self.lookup(indices) + (z - z.detach())
+
     @torch.no_grad()
     def learn(self, z: Tensor, indices: Tensor, draws: Draws) -> None:
         """Equation (1) with the vectors of all ranks; then revives codes that have died.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from carrara.nn import PixelAttention, ResidualBlock, Upsample, conv3, group_norm
 from carrara.pixels import Pictures
+from carrara.shapes import padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +130,6 @@ class Halve(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(F.pad(x, (0, 1, 0, 1)))
-
-
-def padded(x: Tensor, factor: int) -> Tensor:
-    """Repeats the last row and column of (B, C, H, W) until the factor divides height and width."""
-    down, right = -x.shape[-2] % factor, -x.shape[-1] % factor
-    return F.pad(x, (0, right, 0, down), mode="replicate") if down or right else x
 
 
 def _blocks(widths: list[int]) -> nn.Sequential:

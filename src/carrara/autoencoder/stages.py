@@ -58,11 +58,14 @@ class ConvolutionalStage(LearnedStage):
     def __init__(self, config: ConvolutionalConfig, shape: tuple[int, ...], features: int) -> None:
         super().__init__(config.latent_channels)
         channels = config.checked(shape)
-        self.factor = config.factor
         self.encoder = Encoder(config, channels, features)
         self.to_raw = nn.Conv2d(features, features, 1)
         self.from_latent = nn.Conv2d(config.latent_channels, config.latent_channels, 1)
         self.decoder = Decoder(config, channels, config.latent_channels)
+
+    @property
+    def factor(self) -> int:
+        return self.encoder.factor
 
     @property
     def last_layer(self) -> Tensor:
@@ -185,17 +188,16 @@ class Vq(ConvolutionalStage):
         return raw
 
     def render(self, z: Tensor) -> Pictures:
-        return self._decode(self.codebook.lookup(self.codebook.nearest(z)))
+        return self._decode(self.codebook.quantized(z, self.codebook.nearest(z)))
 
     def reconstruct(self, pixels: Pictures, draws: Draws) -> Reconstruction:
         z = self.encode_raw(pixels)
         indices = self.codebook.nearest(z)
-        codes = self.codebook.lookup(indices)
         size = len(self.codebook)
         return Reconstruction(
-            pixels=self._decode(z + (codes - z).detach(), pixels),
+            pixels=self._decode(self.codebook.quantized(z, indices), pixels),
             z=z,
-            penalty=(z - codes).square().flatten(1).mean(1),
+            penalty=(z - self.codebook.lookup(indices)).square().flatten(1).mean(1),
             logs={"perplexity": perplexity(indices, size), "usage": torch.tensor(usage(indices, size))},
         )
 

@@ -202,8 +202,10 @@ def inpaint(
     from carrara.cli import commands
     from carrara.recipe import edits
 
-    how = edits.repaint(painting.resamplings, painting.jump, painting.sampler)
-    commands.draw_over(run, painting, lambda job: edits.inpaint(job, image, mask, box, how, painting.feather))
+    feather, asked = painting.feather, (painting.resamplings, painting.jump, painting.sampler)
+    commands.draw_over(
+        run, painting, lambda job: edits.inpaint(job, image, mask, box, edits.repaint(job.model, *asked), feather)
+    )
 
 
 @verb("PICTURE --canvas HEIGHTxWIDTH")
@@ -234,8 +236,11 @@ def outpaint(
     from carrara.cli import commands
     from carrara.recipe import edits, size_of
 
-    how, size = edits.repaint(painting.resamplings, painting.jump, painting.sampler), size_of(canvas)
-    commands.draw_over(run, painting, lambda job: edits.outpaint(job, image, size, margins, how, painting.feather))
+    size = size_of(canvas)
+    feather, asked = painting.feather, (painting.resamplings, painting.jump, painting.sampler)
+    commands.draw_over(
+        run, painting, lambda job: edits.outpaint(job, image, size, margins, edits.repaint(job.model, *asked), feather)
+    )
 
 
 @verb("[PICTURE ...]")

@@ -59,10 +59,11 @@ class Painting(Drawing):
     feather: int | None = None
     """Of a model in latents: over how many pixels beside the mask the new part fades into the picture; beyond, every
     pixel is kept. 2, if not given."""
-    resamplings: int = 10
-    "How often each step is gone over, so that the new part fits the rest: 1 is fast, and fits badly."
-    jump: int = 1
-    "How many steps are gone over at a time."
+    resamplings: int | None = None
+    """How often each step is gone over, so that the new part fits the rest: 1 is fast, and fits badly. 10, if not
+    given; a model that was trained to fill holes takes none."""
+    jump: int | None = None
+    "How many steps are gone over at a time; 1, if not given."
 
 
 ASKING = Asking()

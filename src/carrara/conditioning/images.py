@@ -15,12 +15,14 @@ its last details (Ho et al., "Cascaded Diffusion Models for High Fidelity Image 
 
 .. math:: y_k = [\text{map} = k].                                                                                 (3)
 
-E is the first stage's encoder; y has the size of its latents. Nothing here has weights.
+E is the first stage's encoder; y has the size of its latents, each of which stands for f x f pixels. Where f does not
+divide an edge, the last row and column go on, as they do for E. Nothing here has weights.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import gcd
 from typing import ClassVar, Literal
 
 import torch
@@ -28,15 +30,12 @@ import torch.nn.functional as F
 from jaxtyping import Integer
 from torch import Tensor
 
-from carrara.conditioning.masks import Masks, holes
+from carrara.conditioning.masks import Masks, holes, touched
 from carrara.pixels import WHITE, Pictures, rounded
 from carrara.seeds import Draws
-from carrara.shapes import PerSample, expand
-from carrara.types import Batch
+from carrara.shapes import PerSample, expand, padded
+from carrara.types import MAP, NOWHERE, Batch
 
-MAP = "map"
-"""The column of maps: (B, H, W) numbers of colours; ``UNKNOWN`` where there is none."""
-UNKNOWN = 255
 LARGEST_PALETTE = 64
 
 Encode = Callable[[Tensor], Tensor]
@@ -56,8 +55,8 @@ class ImageCondition(ABC):
         """How many: of pictures of ``shape`` (C, H, W), whose latents have ``latent_shape``."""
 
     @abstractmethod
-    def drawn(self, batch: Batch, size: Size, draws: Draws, encode: Encode) -> Pictures:
-        """What is known of training pictures, (B, C'', h, w) of the latents' ``size``."""
+    def drawn(self, batch: Batch, f: int, draws: Draws, encode: Encode) -> Pictures:
+        """What is known of training pictures, (B, C'', h, w), as large as their latents."""
 
     @abstractmethod
     def visible(self, batch: Batch, draws: Draws) -> Pictures:
@@ -78,15 +77,15 @@ class Masked(ImageCondition):
     def channels(self, shape: tuple[int, ...], latent_shape: tuple[int, ...]) -> int:
         return latent_shape[0] + 1
 
-    def drawn(self, batch: Batch, size: Size, draws: Draws, encode: Encode) -> Pictures:
-        return self.given(batch.x, self._holes(batch.x, draws), size, encode)
+    def drawn(self, batch: Batch, f: int, draws: Draws, encode: Encode) -> Pictures:
+        return self.given(batch.x, self._holes(batch.x, draws), f, encode)
 
     def visible(self, batch: Batch, draws: Draws) -> Pictures:
         return (1 - self._holes(batch.x, draws)) * batch.x
 
-    def given(self, x: Pictures, m: Masks, size: Size, encode: Encode) -> Tensor:
+    def given(self, x: Pictures, m: Masks, f: int, encode: Encode) -> Tensor:
         """Equation (1). A latent counts as known if all of its pixels are."""
-        return torch.cat([encode((1 - m) * x), 1 - F.adaptive_max_pool2d(m, size)], dim=1)
+        return torch.cat([encode((1 - m) * x), 1 - touched(m, f)], dim=1)
 
     def _holes(self, x: Pictures, draws: Draws) -> Masks:
         return holes(draws, (x.shape[2], x.shape[3]))
@@ -115,8 +114,8 @@ class Lowres(ImageCondition):
     def channels(self, shape: tuple[int, ...], latent_shape: tuple[int, ...]) -> int:
         return shape[0] + 1
 
-    def drawn(self, batch: Batch, size: Size, draws: Draws, encode: Encode) -> Pictures:
-        return self.given(self.reduced(batch.x), size, self.augmentation * draws.uniform("augmentation"), draws)
+    def drawn(self, batch: Batch, f: int, draws: Draws, encode: Encode) -> Pictures:
+        return self.given(self.reduced(batch.x), f, self.augmentation * draws.uniform("augmentation"), draws)
 
     def visible(self, batch: Batch, draws: Draws) -> Pictures:
         return F.interpolate(self.reduced(batch.x), scale_factor=float(self.factor))
@@ -137,11 +136,19 @@ class Lowres(ImageCondition):
             )
         return rounded(_resized(x, (height // self.factor, width // self.factor)))
 
-    def given(self, low: Pictures, size: Size, s: PerSample, draws: Draws) -> Tensor:
+    def given(self, low: Pictures, f: int, s: PerSample, draws: Draws) -> Tensor:
         """Equation (2) for reduced pictures (B, C, H, W)."""
         alpha, sigma = expand((1 - s.square()).sqrt(), low), expand(s, low)
         y = alpha * low + sigma * draws.normal("augmentation noise", *low.shape[1:])
-        return torch.cat([_resized(y, size), (1 - sigma).expand(-1, -1, *size)], dim=1)
+        enlarged = self._enlarged(y, f)
+        return torch.cat([enlarged, (1 - sigma).expand_as(enlarged[:, :1])], dim=1)
+
+    def _enlarged(self, y: Tensor, f: int) -> Tensor:
+        """U: as large as the latents of pictures ``factor`` times larger."""
+        height, width = (-(-self.factor * edge // f) for edge in y.shape[2:])
+        y = padded(y, f // gcd(f, self.factor))
+        whole = _resized(y, (self.factor * y.shape[2] // f, self.factor * y.shape[3] // f))
+        return whole[..., :height, :width]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,20 +170,20 @@ class LayoutMap(ImageCondition):
     def channels(self, shape: tuple[int, ...], latent_shape: tuple[int, ...]) -> int:
         return len(self.colours)
 
-    def drawn(self, batch: Batch, size: Size, draws: Draws, encode: Encode) -> Pictures:
-        return self.given(batch.columns[MAP], size)
+    def drawn(self, batch: Batch, f: int, draws: Draws, encode: Encode) -> Pictures:
+        return self.given(batch.columns[MAP], f)
 
     def visible(self, batch: Batch, draws: Draws) -> Pictures:
         return self.painted(batch.columns[MAP], batch.x.shape[1])
 
-    def given(self, numbers: Integer[Tensor, "B H W"], size: Size) -> Tensor:
+    def given(self, numbers: Integer[Tensor, "B H W"], f: int) -> Tensor:
         """Equation (3); a latent is told the parts of its pixels."""
         k = torch.arange(len(self.colours), device=numbers.device)[:, None, None]
-        return F.interpolate((numbers[:, None] == k).float(), size, mode="area")
+        return F.avg_pool2d(padded((numbers[:, None] == k).float(), f), f)
 
     def painted(self, numbers: Integer[Tensor, "B H W"], channels: int = 3) -> Pictures:
         """A map in its colours, white where there is none; grey if pictures have other than 3 channels."""
-        colours = torch.tensor(self.colours + (WHITE,) * (1 + UNKNOWN - len(self.colours)), device=numbers.device)
+        colours = torch.tensor(self.colours + (WHITE,) * (1 + NOWHERE - len(self.colours)), device=numbers.device)
         x = colours[numbers.long()].movedim(-1, 1) / 127.5 - 1
         return x if channels == 3 else x.mean(1, keepdim=True).repeat(1, channels, 1, 1)
 

@@ -7,10 +7,12 @@ A hole is a box, strokes of a brush, all but a box, or everything. A stroke of r
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from carrara.seeds import Draws
+from carrara.shapes import padded
 
 Masks = Float[Tensor, "B 1 H W"]
 """1 where a picture is to be made new, 0 where it is to be kept."""
@@ -31,6 +33,11 @@ def holes(draws: Draws, size: tuple[int, int]) -> Masks:
     ends = torch.tensor(SHARES, device=q.device).cumsum(0)
     which = torch.bucketize(draws.uniform("kind of hole"), ends)
     return kinds[which, torch.arange(len(which), device=q.device)][:, None]
+
+
+def touched(m: Masks, f: int) -> Float[Tensor, "B 1 h w"]:
+    """Which latents have a pixel in a mask: (B, 1, h, w), where each stands for f x f pixels."""
+    return F.max_pool2d(padded(m, f), f)
 
 
 def _places(size: tuple[int, int]) -> Float[Tensor, "H W 2"]:

@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carrara.seeds import integer
+from carrara.types import MAP
 
 Row = NDArray[np.float32]
 """One example's part of a condition column."""
 Map = NDArray[np.uint8]
 """What is where in a picture: (H, W, 3) in colours, or (H, W, 1) as their numbers."""
-MAP = "map"
-"""The column of maps."""
 
 
 @dataclass(frozen=True)

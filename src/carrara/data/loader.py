@@ -19,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from carrara.data.base import MAP, Dataset, Map, Row, Texts, Unreadable, contents
+from carrara.data.base import Dataset, Map, Row, Texts, Unreadable, contents
 from carrara.data.latents import LatentTransform
 from carrara.data.order import Order
 from carrara.data.transforms import Transform
 from carrara.errors import UserError
 from carrara.seeds import Draws
-from carrara.types import Batch
+from carrara.types import MAP, Batch
 
 GIBIBYTE = 1 << 30
 _WORKERS = min(4, os.cpu_count() or 1)

@@ -5,8 +5,9 @@ from typing import final
 
 import numpy as np
 
-from carrara.data.base import MAP, Dataset, Extended, Map, Row, Texts, Unreadable
+from carrara.data.base import Dataset, Extended, Map, Row, Texts, Unreadable
 from carrara.errors import UserError
+from carrara.types import MAP
 
 Colour = tuple[int, int, int]
 

@@ -123,7 +123,8 @@ class DiffusionObjective(Objective):
         """What the network is told: where the image is dropped, nothing is; words are also dropped alone (``keep``)."""
         if self.image is None:
             return self.conditioner(batch.columns, keep)
-        image = self.image.drawn(batch, (x0.shape[2], x0.shape[3]), draws, self._encoded)
+        assert self.first_stage.factor is not None
+        image = self.image.drawn(batch, self.first_stage.factor, draws, self._encoded)
         if keep is not None:
             seen = draws.uniform("image dropout") >= self.drop
             keep, image = keep & seen, image * expand(seen.float(), image)

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from carrara.autoencoder.base import FirstStage
-from carrara.autoencoder.convolutional import padded
 from carrara.autoencoder.tiny import TinyDecoder
 from carrara.objective.base import LossReport, Objective
 from carrara.pixels import Pictures
 from carrara.seeds import Draws
-from carrara.shapes import PerSample
+from carrara.shapes import PerSample, padded
 from carrara.types import Batch, Role
 
 

@@ -13,13 +13,22 @@ which is **PiGDM**, pseudoinverse guidance (Song et al., "Pseudoinverse-Guided D
 
 .. math:: r_t^2 = \frac{d^2 \sigma^2}{\alpha^2 d^2 + \sigma^2},                                                  (3)
 
-and the samples are exact whatever A; the paper has d = 1. **DPS**, diffusion posterior sampling (Chung et al.,
+and the samples are exact whatever A; the paper has d = 1. Where latents diffuse, they are whitened, and the variance of
+their estimate is (3) with d = 1. Through a decoder with the Jacobian J, pictures have about the covariance
+:math:`J J^\top`, the mean of its diagonal is their variance :math:`d^2`, and what is not known of them yet has
+
+.. math:: \frac{\sigma^2}{\alpha^2 + \sigma^2} J J^\top \approx r_t^2 I, \qquad
+          r_t^2 = \frac{d^2 \sigma^2}{\alpha^2 + \sigma^2},                                                      (4)
+
+which is exact for a linear decoder whose :math:`J J^\top` is :math:`d^2 I`, and else right on average over the pixels.
+
+**DPS**, diffusion posterior sampling (Chung et al.,
 "Diffusion Posterior Sampling for General Noisy Inverse Problems", 2023), needs no more of A than its gradient. It
 descends :math:`|y - A \hat x_0|^2`, divided by :math:`|y - A \hat x_0|` in the paper, with a step size of the sampler.
 An estimate knows no sampler. Here S_t is a number that is measured: the mean square of the m values of the residual, of
 which (2) expects the trace of S_t,
 
-.. math:: S_t = \max(|y - A \hat x_0|^2 / m, \; s^2) / w,                                                        (4)
+.. math:: S_t = \max(|y - A \hat x_0|^2 / m, \; s^2) / w,                                                        (5)
 
 with a weight w. In both, the gradient of log p(y | x_t) goes back through the network to x_t, which costs twice as much
 as its estimate alone; and where latents diffuse, through the decoder, which stands between them and A.
@@ -45,22 +54,35 @@ SURE = 2 / 255 / 12**0.5
 
 
 @dataclass(frozen=True, kw_only=True)
+class Noised:
+    """What an estimate was made of.
+
+    Attributes:
+        latent: whether that are whitened latents, not pictures.
+    """
+
+    alpha: float
+    sigma: float
+    latent: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Likelihood(ABC):
     """How sure the measurement of an estimate is: S_t."""
 
     kind: str
 
     @abstractmethod
-    def weighed(self, residual: Measured, measure: Measurement, alpha: float, sigma: float, s2: float) -> Measured:
+    def weighed(self, residual: Measured, measure: Measurement, at: Noised, s2: float) -> Measured:
         """S_t^-1 (y - A x0)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PiGdm(Likelihood):
-    """Equation (2).
+    """Equation (2), with (3) or (4).
 
     Attributes:
-        spread: d, the standard deviation of the data: about 0.5 for pictures, 1 for latents.
+        spread: d, the standard deviation of the pictures' values, whatever diffuses.
     """
 
     kind: Literal["pigdm"] = "pigdm"
@@ -70,14 +92,14 @@ class PiGdm(Likelihood):
         if not self.spread > 0:
             raise ValueError(f"the data's standard deviation is positive, got {self.spread}")
 
-    def weighed(self, residual: Measured, measure: Measurement, alpha: float, sigma: float, s2: float) -> Measured:
-        d2 = self.spread**2
-        return measure.solve(residual, d2 * sigma**2 / (alpha**2 * d2 + sigma**2), s2)
+    def weighed(self, residual: Measured, measure: Measurement, at: Noised, s2: float) -> Measured:
+        d2, alpha2, sigma2 = self.spread**2, at.alpha**2, at.sigma**2
+        return measure.solve(residual, d2 * sigma2 / (alpha2 * (1 if at.latent else d2) + sigma2), s2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dps(Likelihood):
-    """Equation (4).
+    """Equation (5).
 
     Attributes:
         weight: w.
@@ -90,7 +112,7 @@ class Dps(Likelihood):
         if not self.weight > 0:
             raise ValueError(f"the weight of a measurement is positive, got {self.weight}")
 
-    def weighed(self, residual: Measured, measure: Measurement, alpha: float, sigma: float, s2: float) -> Measured:
+    def weighed(self, residual: Measured, measure: Measurement, at: Noised, s2: float) -> Measured:
         measured = residual.square().mean(dim=(1, 2, 3), keepdim=True)
         return self.weight * residual / measured.clamp(min=s2)
 
@@ -107,7 +129,7 @@ def measured(
     *,
     likelihood: Likelihood,
     noise: float = 0.0,
-    decode: Callable[[Tensor], Pictures] = lambda z: z,
+    decode: Callable[[Tensor], Pictures] | None = None,
 ) -> DenoiseFn:
     """The denoiser of the data of which ``y`` is a measurement.
 
@@ -116,7 +138,7 @@ def measured(
         y: (1 or B, C', H', W').
         measure: A.
         noise: s; at least ``SURE`` is taken.
-        decode: latents to pictures, differentiable.
+        decode: whitened latents to pictures, differentiable; None where pictures diffuse.
     """
     s2 = max(noise, SURE) ** 2
 
@@ -125,8 +147,9 @@ def measured(
         with torch.enable_grad():
             x = x_t.detach().requires_grad_()
             x0 = denoise(x, t)
-            seen = measure(decode(x0))
-            weighed = likelihood.weighed((y - seen).detach(), measure, alpha, sigma, s2)
+            seen = measure(x0 if decode is None else decode(x0))
+            at = Noised(alpha=alpha, sigma=sigma, latent=decode is not None)
+            weighed = likelihood.weighed((y - seen).detach(), measure, at, s2)
             (gradient,) = torch.autograd.grad((seen * weighed).sum(), x)
         return tweedie(x0.detach(), gradient, t, schedule)
 

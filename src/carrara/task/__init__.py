@@ -6,7 +6,7 @@ from carrara.task.invert import between_pictures, between_wishes, inverted, rewr
 from carrara.task.likelihood import CodeLength, decoder_scale, diffusion_bound, flow_bound, of_levels
 from carrara.task.reconstruct import compared, interpolate, reconstruct, traverse
 from carrara.task.restore import restore
-from carrara.task.seeing import fill, paint, seen, shown, upscale
+from carrara.task.seeing import fill, paint, seen, shown, upscale, window
 
 __all__ = [
     "CodeLength",
@@ -41,4 +41,5 @@ __all__ = [
     "shown",
     "traverse",
     "upscale",
+    "window",
 ]

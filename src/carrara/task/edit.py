@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from carrara.autoencoder import ConvolutionalStage, Identity
+from carrara.conditioning.masks import touched
 from carrara.errors import UserError
 from carrara.model import AnyModel, Autoencoder, DiffusionModel, Size
 from carrara.noise import add_noise
@@ -219,13 +219,10 @@ def latents_in(model: DiffusionModel, mask: Mask) -> Bool[Tensor, "1 1 h w"]:
     Raises:
         UserError: the model's latents have no places.
     """
-    stage = model.first_stage
-    if not isinstance(stage, Identity | ConvolutionalStage):
+    factor = model.first_stage.factor
+    if factor is None:
         raise UserError("this model's latents are vectors without places, so no part of a picture can be kept")
-    factor = 1 if isinstance(stage, Identity) else stage.factor
-    cells = F.max_pool2d(mask[None, None].float(), factor, ceil_mode=True)
-    _, height, width = model.latents_of((mask.shape[0], mask.shape[1]))
-    return F.pad(cells, (0, width - cells.shape[3], 0, height - cells.shape[2])) > 0
+    return touched(mask[None, None].float(), factor) > 0
 
 
 def feathered(mask: Mask, width: int) -> Float[Tensor, "rows columns"]:

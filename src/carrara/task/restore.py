@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor
 
+from carrara.autoencoder import Identity
 from carrara.model import DiffusionModel, Size
-from carrara.pixels import Pictures
 from carrara.sample import Likelihood, Measurement, measured
 from carrara.task.generate import Progress, Told, drawn
 from carrara.types import DenoiseFn
@@ -36,9 +37,7 @@ def restore(
         UserError: see ``drawn``.
     """
     y = y.to(model.device)
-
-    def decode(z: Tensor) -> Pictures:
-        return model.pixels(z, size=size)
+    decode = None if isinstance(model.first_stage, Identity) else partial(model.pixels, size=size)
 
     def given(denoise: DenoiseFn) -> DenoiseFn:
         schedule = model.config.schedule

@@ -32,8 +32,9 @@ def seen(model: DiffusionModel, batch: Batch, seed: int = 0) -> Tensor | None:
     if model.image is None:
         return None
     batch = batch.to(model.device)
-    latent, draws = _latent(model, size_of(batch.x)), Draws(seed, batch.position)
-    return model.image.clean().drawn(batch, latent, draws, partial(encode, model))
+    return model.image.clean().drawn(
+        batch, _factor(model, size_of(batch.x)), Draws(seed, batch.position), partial(encode, model)
+    )
 
 
 def shown(model: DiffusionModel, batch: Batch, made: Pictures, seed: int = 0) -> Image.Image:
@@ -59,7 +60,7 @@ def upscale(model: DiffusionModel, lowres: Lowres, low: Pictures, told: Told, no
     size = lowres.factor * height, lowres.factor * width
     count, draws = len(told.seeds), Draws(0, torch.tensor(told.seeds))
     low = low.cpu().expand(count, -1, -1, -1)
-    image = lowres.given(low, _latent(model, size), torch.full((count,), noise), draws)
+    image = lowres.given(low, _factor(model, size), torch.full((count,), noise), draws)
     return _made(model, image, size, told)
 
 
@@ -72,7 +73,7 @@ def paint(
         UserError: the map is too large.
     """
     size = numbers.shape[1], numbers.shape[2]
-    return _made(model, layout.given(numbers, _latent(model, size)), size, told)
+    return _made(model, layout.given(numbers, _factor(model, size)), size, told)
 
 
 def fill(
@@ -94,19 +95,24 @@ def fill(
         new[None, None].float().to(model.device),
         feathered(new, 0 if isinstance(model.first_stage, Identity) else feather),
     )
-    image = masked.given(x.to(model.device), m, _latent(model, size), partial(encode, model))
+    image = masked.given(x.to(model.device), m, _factor(model, size), partial(encode, model))
     for at in _made(model, image, size, told):
         yield at if at.pixels is None else replace(at, pixels=blended(at.pixels, x.to(at.pixels.device), w))
 
 
-def _latent(model: DiffusionModel, size: Size) -> Size:
-    _, height, width = model.latents_of(size)
-    return height, width
+def _factor(model: DiffusionModel, size: Size) -> int:
+    """How many pixels' edge a latent stands for, of pictures of a size that the model can make."""
+    model.latents_of(size)
+    assert model.first_stage.factor is not None, "a model that sees something has latents with places"
+    return model.first_stage.factor
 
 
 def _made(model: DiffusionModel, image: Tensor, size: Size, told: Told) -> Iterator[Progress]:
-    """What larger pictures than the model's own are made of is seen by windows of that size."""
-    own = model.shape[1], model.shape[2]
-    tile = told.tile or (own if prod(size) > prod(own) else None)
-    seen_by_all = image.expand(len(told.seeds), *image.shape[1:])
+    tile, seen_by_all = window(model, size, told.tile), image.expand(len(told.seeds), *image.shape[1:])
     return drawn(model, replace(told, tile=tile, image=seen_by_all), size=size)
+
+
+def window(model: DiffusionModel, size: Size, tile: Size | None) -> Size | None:
+    """By which windows a model that sees pictures makes one: those asked for, or its own size, if that is smaller."""
+    own = model.shape[1], model.shape[2]
+    return tile or (own if prod(size) > prod(own) else None)

@@ -175,16 +175,24 @@ def opened(path: Path) -> Pixels:
         raise UserError(f"'{path}' cannot be used ({error}): save it again as PNG, or name another picture") from None
 
 
-def picture(model: DiffusionModel, path: Path, size: Size | None) -> Pictures:
+def picture(model: DiffusionModel, path: Path, size: Size | None, enlarged: int = 1) -> Pictures:
     """A picture as the model takes it, (1, C, H, W) in [-1, 1].
 
     Args:
         size: it is scaled to cover this, and its middle is taken; None leaves it as it is.
+        enlarged: how many times larger than it is what the model will make.
 
     Raises:
-        UserError: it cannot be read, or has other channels.
+        UserError: it cannot be read, has other channels, or the model cannot make pictures of this size.
     """
-    array, channels = opened(path), model.shape[0]
+    return converted(model, opened(path), path, size, enlarged)
+
+
+def converted(model: DiffusionModel, array: Pixels, path: Path, size: Size | None, enlarged: int = 1) -> Pictures:
+    """The same of what the file at ``path`` holds."""
+    channels = model.shape[0]
+    if size is not None:
+        model.latents_of((enlarged * size[0], enlarged * size[1]))
     try:
         if size is not None:
             array = Transform(size=size, channels=channels).prepare(array)

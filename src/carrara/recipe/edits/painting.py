@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from carrara import pixels
+from carrara.autoencoder import Identity
 from carrara.conditioning import Masked
 from carrara.data import Transform
 from carrara.errors import UserError, unknown
 from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures, Pixels
-from carrara.recipe.edits.base import Edited, Job, Row, opened, picture
+from carrara.recipe.edits.base import Edited, Job, Row, converted, opened, picture
 from carrara.sample import Repaint
-from carrara.task import Progress, check_mask, fill, finished, placed
+from carrara.task import Progress, check_mask, fill, finished, placed, window
 from carrara.task import inpaint as paint
 from carrara.task.edit import Mask, size_of
 
@@ -26,33 +27,44 @@ GREY = 0.4
 """What the sheet shows where something new is made."""
 
 
-def repaint(resamplings: int, jump: int, sampler: str | None) -> Repaint:
-    """How to make a part new, from what a user says.
+def repaint(model: DiffusionModel, resamplings: int | None, jump: int | None, sampler: str | None) -> Repaint | None:
+    """How to make a part new, from what a user says; None says nothing. A model that learned to fill holes just draws.
 
     Raises:
-        UserError: a number below 1, or a sampler that cannot go back up.
+        UserError: a number below 1, a sampler that cannot go back up, or resampling for a model that needs none.
     """
+    if isinstance(model.image, Masked):
+        if resamplings is None and jump is None:
+            return None
+        raise UserError(
+            "this model was trained to fill holes and resamples nothing: leave --resamplings and --jump out"
+        )
     if sampler is not None and sampler not in ETA:
         raise unknown("sampler of inpainting", sampler, ETA)
+    numbers = {name: value for name, value in (("resamplings", resamplings), ("jump", jump)) if value is not None}
     try:
-        return Repaint(resamplings=resamplings, jump=jump, eta=ETA[sampler or "ddpm"])
+        return Repaint(**numbers, eta=ETA[sampler or "ddpm"])
     except ValueError as error:
         raise UserError(f"this cannot be inpainted with: {error}") from None
 
 
-def inpaint(job: Job, image: Path, mask: Path | None, box: str | None, how: Repaint, feather: int | None) -> Edited:
+def inpaint(
+    job: Job, image: Path, mask: Path | None, box: str | None, how: Repaint | None, feather: int | None
+) -> Edited:
     """Makes a part of a picture new. The picture keeps its size, unless one is asked for.
 
     Args:
         mask: a picture of the same size, white where something new is made; see ``read_mask``.
         box: the part as ``x,y,w,h`` in the place of a mask, in the picture's own pixels.
+        how: see ``repaint``.
         feather: how far beside the mask the picture is blended; None is 0 in pixels, and 2 in latents.
 
     Raises:
         UserError: the picture or its mask cannot be used.
     """
-    before = picture(job.model, image, job.wanted.size)
-    new = _mask(image, mask, box, job.wanted.size)
+    array = opened(image)
+    before = converted(job.model, array, image, job.wanted.size)
+    new = _mask((array.shape[0], array.shape[1]), mask, box, job.wanted.size)
     check_mask(new, size_of(before))
     results = _made_new(job, before, new, how, feather)
     return _edited(
@@ -64,18 +76,19 @@ def inpaint(job: Job, image: Path, mask: Path | None, box: str | None, how: Repa
         ),
         ("input", "kept"),
         {"mask": None if mask is None else str(mask), "box": box, "feather": feather, "picture": str(image)},
-        None if isinstance(job.model.image, Masked) else how,
+        how,
     )
 
 
 def outpaint(
-    job: Job, image: Path, canvas: Size | None, margins: str | None, how: Repaint, feather: int | None
+    job: Job, image: Path, canvas: Size | None, margins: str | None, how: Repaint | None, feather: int | None
 ) -> Edited:
     """Draws what is around a picture.
 
     Args:
         canvas: (height, width), the picture in its middle.
         margins: how much to add, ``top,right,bottom,left``, in the place of a canvas.
+        how: see ``repaint``.
 
     Raises:
         UserError: the picture cannot be used, or the canvas is not larger than it.
@@ -92,11 +105,11 @@ def outpaint(
         Row(name=image.stem, before=before.masked_fill(new, GREY), results=_watched(job, results, size_of(before))),
         ("input",),
         {"canvas": size, "corner": corner, "feather": feather, "picture": str(image)},
-        None if isinstance(job.model.image, Masked) else how,
+        how,
     )
 
 
-def _made_new(job: Job, before: Pictures, new: Mask, how: Repaint, feather: int | None) -> Iterable[Progress]:
+def _made_new(job: Job, before: Pictures, new: Mask, how: Repaint | None, feather: int | None) -> Iterable[Progress]:
     """By resampling, or by what the model was trained for, if that is to fill holes."""
     model, width = job.model, _feather(job.model, feather)
     if isinstance(model.image, Masked):
@@ -129,13 +142,12 @@ def _opaque(array: Pixels, bright: Pixels, opacity: Pixels, top: float) -> Pixel
     return opacity / top if plain else bright / top * opacity / top
 
 
-def _mask(image: Path, mask: Path | None, box: str | None, size: Size | None) -> Mask:
-    """The mask at the picture's own size, or brought to ``size`` as the picture is."""
+def _mask(own: Size, mask: Path | None, box: str | None, size: Size | None) -> Mask:
+    """The mask of a picture of the size ``own``, or brought to ``size`` as the picture is."""
     if (mask is None) == (box is None):
         raise UserError("what shall be made new? say it by --mask PICTURE or by --box x,y,w,h, and by one of them only")
-    height, width = opened(image).shape[:2]
-    values = read_mask(mask) if mask is not None else _boxed(str(box), (height, width))
-    check_mask(torch.from_numpy(values[..., 0] > 127), (height, width))
+    values = read_mask(mask) if mask is not None else _boxed(str(box), own)
+    check_mask(torch.from_numpy(values[..., 0] > 127), own)
     if size is not None:
         values = Transform(size=size, channels=1).prepare(values)
     return torch.from_numpy(values[..., 0] > 127)
@@ -184,17 +196,23 @@ def _canvas(size: Size, canvas: Size | None, margins: str | None) -> tuple[Size,
 
 
 def _feather(model: DiffusionModel, width: int | None) -> int:
-    in_latents = tuple(model.shape) != tuple(model.latent_shape)
+    in_latents = not isinstance(model.first_stage, Identity)
+    if width is not None and width > 0 and not in_latents:
+        raise UserError("a model in pixels keeps all that is beside the mask, so nothing fades: leave --feather out")
     return 2 * in_latents if width is None else width
 
 
 def _watched(job: Job, results: Iterable[Progress], size: Size) -> Tensor:
-    """The results, after a word about a size that the model has not learned."""
-    own = job.model.shape[1:]
-    if size != own and job.wanted.tile is None:
+    """The results, after a word about a size that the model has not learned, unless it sees windows of its own."""
+    model, own = job.model, (job.model.shape[1], job.model.shape[2])
+    tile = window(model, size, job.wanted.tile) if isinstance(model.image, Masked) else job.wanted.tile
+    if size != own and tile is None:
+        height, width = own
+        larger = size[0] > height or size[1] > width
+        windows = f", and --tile {height}x{width} shows the network windows of what it knows" * larger
         job.say(
-            f"The picture is {size[0]}x{size[1]}, and the model has learned {own[0]}x{own[1]}: --size {own[0]} brings "
-            f"pictures to that, and --tile {own[0]} shows the network windows of what it knows."
+            f"The picture is {size[0]}x{size[1]}, and the model has learned {height}x{width}: --size {height}x{width} "
+            f"brings pictures to that{windows}."
         )
     return finished(job.watch(results, len(job.wanted.seeds)))
 

@@ -1,6 +1,6 @@
 """``restore``: small, blurred and colourless pictures, by a model that was never trained for it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -18,6 +18,7 @@ from carrara.sample import AnyLikelihood, Dps, Measurement, PiGdm, blurred, down
 from carrara.seeds import Draws
 from carrara.task import finished
 from carrara.task import restore as drawn
+from carrara.task.edit import size_of
 
 Task = Literal["upscale", "deblur", "colour"]
 """What was done to pictures, and is to be undone."""
@@ -83,30 +84,41 @@ def restore(job: Job, images: Sequence[Path], spoilt: Spoilt) -> Edited:
     Raises:
         UserError: a picture cannot be used, or what was done to it cannot be done to such pictures.
     """
+    if job.wanted.size is not None and not images:
+        raise UserError(
+            "--size is what named pictures are brought to, and none is named: name one, or leave --size out"
+        )
     rows = [_restored(job, path, spoilt) for path in images] or _of_examples(job, spoilt)
-    own, size = job.own_size(), rows[0].results.shape[-2:]
-    far = f"the model knows pictures of {own[0]}x{own[1]}, and these become {size[0]}x{size[1]}: it may draw worse"
     return Edited(
         verb="restore",
         rows=tuple(rows),
         before=("given",) if images else ("given", "original"),
         about={"pictures": [str(path) for path in images], **vars(spoilt)},
-        notes=(far,) * (tuple(size) != own),
+        notes=tuple(_far(job.model, rows)),
     )
 
 
+def _far(model: DiffusionModel, rows: Sequence[Row]) -> Iterator[str]:
+    """A word about each size that the model has not learned."""
+    own = model.shape[1], model.shape[2]
+    for size in dict.fromkeys(size_of(row.results) for row in rows):
+        if size != own:
+            sizes = f"pictures of {own[0]}x{own[1]}, and some become {size[0]}x{size[1]}"
+            yield f"the model knows {sizes}: it may draw those worse"
+
+
 def _restored(job: Job, path: Path, spoilt: Spoilt) -> Row:
-    y = _given(job.model, path, spoilt.task == "colour", job.wanted.size)
     times = spoilt.factor if spoilt.task == "upscale" else 1
+    y = _given(job.model, path, spoilt.task == "colour", job.wanted.size, times)
     size = y.shape[-2] * times, y.shape[-1] * times
     job.model.latents_of(size)  # refuses what is too large before it is drawn
     return Row(name=path.stem, before=_shown(y, job.model.shape[0], size), results=_drawn(job, y, spoilt, size))
 
 
-def _given(model: DiffusionModel, path: Path, grey: bool, size: Size | None) -> Tensor:
+def _given(model: DiffusionModel, path: Path, grey: bool, size: Size | None, times: int) -> Tensor:
     """The measurement in a file, (1, C', H', W')."""
     if not grey:
-        return picture(model, path, size)
+        return picture(model, path, size, times)
     array = opened(path) if size is None else pixels.to_pixels(picture(model, path, size)[0])
     try:
         return pixels.to_tensor(pixels.with_channels(array, 1))[None]
@@ -116,15 +128,15 @@ def _given(model: DiffusionModel, path: Path, grey: bool, size: Size | None) -> 
 
 def _of_examples(job: Job, spoilt: Spoilt) -> list[Row]:
     x = examples(job.model, job.folder, EXAMPLES).cpu()
-    y = spoilt.measure(x.shape[1], _size(x))(x)
+    y = spoilt.measure(x.shape[1], size_of(x))(x)
     draws = Draws(seed=job.wanted.seeds[0], samples=torch.arange(len(x)))
     y = y + spoilt.noise / 127.5 * draws.normal("measurement noise", *y.shape[1:])
     rows = zip(x.split(1), y.split(1), strict=True)
     return [
         Row(
             name=f"held-out-{k + 1}",
-            before=torch.cat([_shown(given, x.shape[1], _size(x)), original]),
-            results=_drawn(job, given, spoilt, _size(x)),
+            before=torch.cat([_shown(given, x.shape[1], size_of(x)), original]),
+            results=_drawn(job, given, spoilt, size_of(x)),
         )
         for k, (original, given) in enumerate(rows)
     ]
@@ -142,7 +154,3 @@ def _shown(y: Tensor, channels: int, size: Size) -> Pictures:
     """A measurement as a picture as large and colourful as the restored ones."""
     larger = y.repeat_interleave(size[0] // y.shape[-2], dim=-2).repeat_interleave(size[1] // y.shape[-1], dim=-1)
     return larger.expand(-1, channels, -1, -1)
-
-
-def _size(x: Tensor) -> Size:
-    return x.shape[-2], x.shape[-1]

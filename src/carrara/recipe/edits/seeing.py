@@ -41,7 +41,7 @@ def upscale(job: Job, images: Sequence[Path], noise: float = 0.0) -> Edited:
 
 
 def _enlarged(job: Job, lowres: Lowres, path: Path, noise: float) -> Row:
-    low, told = picture(job.model, path, job.wanted.size), job.told()
+    low, told = picture(job.model, path, job.wanted.size, lowres.factor), job.told()
     size = lowres.factor * low.shape[2], lowres.factor * low.shape[3]
     results = finished(job.watch(enlarge(job.model, lowres, low, told, noise), len(told.seeds)))
     smooth = F.interpolate(low, size, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
@@ -65,6 +65,7 @@ def paint_map(job: Job, images: Sequence[Path]) -> Edited:
 
 def _painted(job: Job, layout: LayoutMap, path: Path) -> Row:
     """A map's colours are taken for the nearest of those that the model knows."""
+    job.model.latents_of(job.own_size())
     colours = opened(path)
     if colours.dtype != np.uint8 or colours.shape[2] not in (1, 3, 4):
         raise UserError(f"'{path}' is no map: paint it in flat colours, with 8 bits, and save it as PNG")
