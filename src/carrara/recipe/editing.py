@@ -10,12 +10,12 @@ from torch import Tensor
 
 from carrara import pixels
 from carrara.autoencoder import ConvolutionalStage, Identity, LayeredVae
-from carrara.data import Transform, Unreadable, batch_of, spread
-from carrara.data.files import decode
+from carrara.data import batch_of, spread
 from carrara.errors import UserError
 from carrara.model import AnyModel
 from carrara.recipe import build
 from carrara.recipe.loading import load
+from carrara.recipe.pictures import picture
 from carrara.task import compared, interpolate, reconstruct, traverse
 
 Edit = Literal["reconstruct", "interpolate", "traverse"]
@@ -73,23 +73,16 @@ def read(model: AnyModel, path: Path, *, resized: bool) -> Tensor:
     Raises:
         UserError: it cannot be read, has other channels, or is smaller than one latent.
     """
-    channels, *size = model.shape
-    if not path.is_file():
-        raise UserError(f"there is no picture '{path}'")
-    try:
-        picture = decode(path)
-        if resized or not isinstance(model.first_stage, ConvolutionalStage):
-            picture = Transform(size=(size[0], size[1]), channels=channels).prepare(picture)
-        picture = pixels.with_channels(picture, channels)
-    except (Unreadable, ValueError) as error:
-        raise UserError(f"'{path}' cannot be used ({error}): save it again as PNG, or name another picture") from None
+    _, height, width = model.shape
+    resized = resized or not isinstance(model.first_stage, ConvolutionalStage)
+    x = picture(model, path, (height, width) if resized else None)
     stage = model.first_stage
-    if isinstance(stage, ConvolutionalStage) and min(picture.shape[:2]) < stage.factor:
+    if isinstance(stage, ConvolutionalStage) and min(x.shape[2:]) < stage.factor:
         raise UserError(
-            f"'{path}' is {picture.shape[1]}x{picture.shape[0]}, smaller than the {stage.factor} pixels that one "
+            f"'{path}' is {x.shape[3]}x{x.shape[2]}, smaller than the {stage.factor} pixels that one "
             "latent of this autoencoder covers: enlarge it first"
         )
-    return pixels.to_tensor(picture)[None].to(model.device)
+    return x.to(model.device)
 
 
 def _ends(model: AnyModel, folder: Path, images: Sequence[Path]) -> Tensor:

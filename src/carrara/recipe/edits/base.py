@@ -6,6 +6,7 @@ beside these, and its signature in ``cli.edits``.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from carrara import pixels
-from carrara.data import Transform, Unreadable
-from carrara.data.files import decode, read_header
-from carrara.errors import UserError
 from carrara.model import DiffusionModel, Size
-from carrara.pixels import Pictures, Pixels
+from carrara.pixels import Pictures
 from carrara.recipe.edits.motion import save_animation
 from carrara.recipe.folder import open_model
 from carrara.recipe.sampling import Request, Watch, check_fast, record, request
@@ -57,8 +55,13 @@ class Job:
             fast=self.wanted.fast,
             tile=self.wanted.tile,
             negative=self.wanted.negative,
-            weak=None if self.wanted.weak is None else open_weaker(self.wanted.weak, self.model),
+            weak=self.weak,
         )
+
+    @cached_property
+    def weak(self) -> DiffusionModel | None:
+        """The weaker model that guidance leads away from, if there is one: opened for the first picture."""
+        return None if self.wanted.weak is None else open_weaker(self.wanted.weak, self.model)
 
     def own_size(self) -> Size:
         """(height, width) of the pictures that are asked for: the model's own, unless another one is."""
@@ -157,37 +160,3 @@ def _written(x: Tensor, path: Path, about: Mapping[str, Any]) -> Path:
     path = pixels.fresh(path.with_suffix(".npy"))
     np.save(path, x.numpy())
     return path
-
-
-def opened(path: Path) -> Pixels:
-    """A picture file, (H, W, C), its size known to be sane before it is decoded.
-
-    Raises:
-        UserError: it is missing, broken or too large.
-    """
-    if not path.is_file():
-        raise UserError(f"there is no picture '{path}'")
-    try:
-        if problem := read_header(path).problem:
-            raise problem
-        return decode(path)
-    except Unreadable as error:
-        raise UserError(f"'{path}' cannot be used ({error}): save it again as PNG, or name another picture") from None
-
-
-def picture(model: DiffusionModel, path: Path, size: Size | None) -> Pictures:
-    """A picture as the model takes it, (1, C, H, W) in [-1, 1].
-
-    Args:
-        size: it is scaled to cover this, and its middle is taken; None leaves it as it is.
-
-    Raises:
-        UserError: it cannot be read, or has other channels.
-    """
-    array, channels = opened(path), model.shape[0]
-    try:
-        if size is not None:
-            array = Transform(size=size, channels=channels).prepare(array)
-        return pixels.to_tensor(pixels.with_channels(array, channels))[None]
-    except ValueError as error:
-        raise UserError(f"'{path}' cannot be used: {error}") from None

@@ -11,7 +11,8 @@ from carrara.errors import UserError
 from carrara.evaluate.reconstruction import psnr
 from carrara.model import DiffusionModel
 from carrara.pixels import Pictures
-from carrara.recipe.edits.base import Edited, Job, Row, picture
+from carrara.recipe.edits.base import Edited, Job, Row
+from carrara.recipe.pictures import picture
 from carrara.task import Told, between_pictures, between_wishes, finished, reconstruct
 from carrara.task import rewrite as there_and_back
 from carrara.task.generate import Progress

@@ -13,7 +13,8 @@ from carrara.data import Transform
 from carrara.errors import UserError, unknown
 from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures, Pixels
-from carrara.recipe.edits.base import Edited, Job, Row, opened, picture
+from carrara.recipe.edits.base import Edited, Job, Row
+from carrara.recipe.pictures import opened, picture
 from carrara.sample import Repaint
 from carrara.task import Progress, check_mask, fill, finished, placed
 from carrara.task import inpaint as paint

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from carrara.errors import UserError
-from carrara.recipe.edits.base import Edited, Job, Row, picture
+from carrara.recipe.edits.base import Edited, Job, Row
+from carrara.recipe.pictures import picture
 from carrara.task import finished
 from carrara.task import img2img as redraw
 

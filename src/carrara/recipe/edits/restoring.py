@@ -13,7 +13,8 @@ from carrara.errors import UserError, unknown
 from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures
 from carrara.recipe.editing import examples
-from carrara.recipe.edits.base import Edited, Job, Row, opened, picture
+from carrara.recipe.edits.base import Edited, Job, Row
+from carrara.recipe.pictures import opened, picture
 from carrara.sample import AnyLikelihood, Dps, Measurement, PiGdm, blurred, downscaled, greyed
 from carrara.seeds import Draws
 from carrara.task import finished

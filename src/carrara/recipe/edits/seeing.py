@@ -11,7 +11,8 @@ from carrara import pixels
 from carrara.conditioning import LayoutMap, Lowres
 from carrara.data import Transform, numbered
 from carrara.errors import UserError
-from carrara.recipe.edits.base import Edited, Job, Row, opened, picture
+from carrara.recipe.edits.base import Edited, Job, Row
+from carrara.recipe.pictures import opened, picture
 from carrara.task import finished, paint
 from carrara.task import upscale as enlarge
 

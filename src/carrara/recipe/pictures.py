@@ -1,0 +1,49 @@
+"""Pictures of a user's, from files, as models take them."""
+
+import warnings
+from pathlib import Path
+
+from PIL import Image
+
+from carrara import pixels
+from carrara.data import Transform, Unreadable
+from carrara.data.files import decode, read_header
+from carrara.errors import UserError
+from carrara.model import AnyModel, Size
+from carrara.pixels import Pictures, Pixels
+
+
+def opened(path: Path) -> Pixels:
+    """A picture file, (H, W, C), its size known to be sane before it is decoded.
+
+    Raises:
+        UserError: it is missing, broken or too large.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no picture '{path}'")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the header's limit is the rule here
+            if problem := read_header(path).problem:
+                raise problem
+        return decode(path)
+    except Unreadable as error:
+        raise UserError(f"'{path}' cannot be used ({error}): save it again as PNG, or name another picture") from None
+
+
+def picture(model: AnyModel, path: Path, size: Size | None) -> Pictures:
+    """A picture as the model takes it, (1, C, H, W) in [-1, 1].
+
+    Args:
+        size: it is scaled to cover this, and its middle is taken; None leaves it as it is.
+
+    Raises:
+        UserError: it cannot be read, or has other channels.
+    """
+    array, channels = opened(path), model.shape[0]
+    try:
+        if size is not None:
+            array = Transform(size=size, channels=channels).prepare(array)
+        return pixels.to_tensor(pixels.with_channels(array, channels))[None]
+    except ValueError as error:
+        raise UserError(f"'{path}' cannot be used: {error}") from None
