@@ -31,7 +31,7 @@ def test_held_out_pictures_are_spoilt_and_restored(carrara: Command, run: Path, 
     assert code == 0, said
     assert "held-out-1-2.png" in {path.name for path in (run / "out").iterdir()}
     about = read_recipe(run / "out" / "sheet.png")["edit"]
-    assert (about["verb"], about["task"]) == ("restore", options[0])
+    assert (about["verb"], about["spoilt"]["task"]) == ("restore", options[0])
     with Image.open(run / "out" / "held-out-1-1.png") as made:
         assert made.size == (8, 8)
 

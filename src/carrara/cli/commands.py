@@ -254,9 +254,12 @@ def evaluate(folder: Path, metrics: str | None, samples: int, features: str, exa
         console.print(f"Written to [bold]{' and '.join(map(str, paths))}[/]")
 
 
-def replay(image: Path, folder: Path | None, out: Path | None) -> None:
+def replay(image: Path, folder: Path | None, out: Path | None, pictures: Path) -> None:
     """Makes a picture again."""
-    again = recipe.replay(image, folder, out)
+    if pixels.read_recipe(image).get("picture") == "edit":
+        again = edits.replay_edit(image, pictures, folder, out)
+    else:
+        again = recipe.replay(image, folder, out)
     verdict = "every pixel is the same" if again.identical else "it differs: another machine or another torch made it"
     console.print(f"[bold]{again.path}[/]: {verdict}")
 

@@ -1,6 +1,8 @@
-"""Pictures of a user's, from files, as models take them."""
+"""Pictures of a user's, from files, as models take them, and as records name them."""
 
+import hashlib
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -47,3 +49,23 @@ def picture(model: AnyModel, path: Path, size: Size | None) -> Pictures:
         return pixels.to_tensor(pixels.with_channels(array, channels))[None]
     except ValueError as error:
         raise UserError(f"'{path}' cannot be used: {error}") from None
+
+
+def named(path: Path) -> dict[str, str]:
+    """What a record says of a file: its name, without the folder, and the SHA-256 of its bytes."""
+    with path.open("rb") as file:
+        return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def found(name: Mapping[str, str], folder: Path) -> Path:
+    """The file in ``folder`` of which ``named`` said this.
+
+    Raises:
+        UserError: it is not there, or has changed.
+    """
+    path = folder / Path(name["file"]).name
+    if not path.is_file():
+        raise UserError(f"the picture '{path.name}' is not in '{folder}': say where it is, as in --pictures DIR")
+    if named(path) != name:
+        raise UserError(f"'{path}' is another picture than the one of that time: say where that is, by --pictures DIR")
+    return path

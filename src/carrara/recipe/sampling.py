@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from torch import Tensor
 
 import carrara
@@ -16,7 +16,6 @@ from carrara import pixels, plots
 from carrara.errors import UserError
 from carrara.model import AnyModel, DiffusionModel, Size
 from carrara.recipe.classified import Classified, classified, open_classified
-from carrara.recipe.folder import open_model
 from carrara.recipe.weaker import Weaker, open_weaker, weaker
 from carrara.sample import SampleSettings, SampleStep, grid, method, sampler
 from carrara.task.generate import Progress, generate
@@ -296,45 +295,6 @@ def save(folder: Path, drawn: Drawn, about: Mapping[str, Any], *, strip: bool = 
         np.save(path, drawn.samples.numpy())
         paths.append(path)
     return paths
-
-
-@dataclass(frozen=True, kw_only=True)
-class Replay:
-    """A picture made again.
-
-    Attributes:
-        path: where it is.
-        identical: whether every pixel is the old one's.
-    """
-
-    path: Path
-    identical: bool
-
-
-def replay(image: Path, folder: Path | None = None, out: Path | None = None) -> Replay:
-    """Makes a PNG again from the recipe that it carries.
-
-    Raises:
-        UserError: it carries none, or the run is gone or has learned since.
-    """
-    about = pixels.read_recipe(image)
-    try:
-        wanted = TypeAdapter(Request).validate_python(about["request"])
-        source, digest = folder or Path(about["run"]), str(about["weights"])
-        kind: PictureKind = TypeAdapter(PictureKind).validate_python(about["picture"])
-    except (KeyError, TypeError, ValidationError):
-        raise UserError(f"the recipe in '{image}' is of another kind: only samples can be replayed") from None
-    model = open_model(source)
-    if model.digest() != digest:
-        raise UserError(
-            f"the model in '{source}' has changed since '{image}' was made: "
-            "name the old one, or its checkpoint, with --run"
-        )
-    again = collect(model, wanted).picture(kind)
-    path = pixels.save_png(again, out or image.with_stem(f"{image.stem}-replay"), about)
-    with Image.open(image) as before:
-        same = before.size == again.size and np.array_equal(np.asarray(before), np.asarray(again))
-    return Replay(path=path, identical=same)
 
 
 class Pipeline:

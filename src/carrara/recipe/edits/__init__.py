@@ -1,5 +1,6 @@
 """The verbs of ``carrara edit`` for diffusion models: pictures in, pictures and a sheet out."""
 
+from carrara.recipe.edits.again import replay_edit
 from carrara.recipe.edits.base import Edited, Job, Row, job, save_edit
 from carrara.recipe.edits.inverting import interpolate, invert, rewrite
 from carrara.recipe.edits.painting import inpaint, outpaint, repaint
@@ -20,6 +21,7 @@ __all__ = [
     "outpaint",
     "paint_map",
     "repaint",
+    "replay_edit",
     "restore",
     "rewrite",
     "save_edit",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,8 +22,10 @@ from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures
 from carrara.recipe.edits.motion import save_animation
 from carrara.recipe.folder import open_model
+from carrara.recipe.pictures import named
 from carrara.recipe.sampling import Request, Watch, check_fast, record, request
 from carrara.recipe.weaker import open_weaker
+from carrara.sample import AnySampler
 from carrara.task import Told, editable
 
 
@@ -119,7 +121,9 @@ class Edited:
         verb: its name.
         before: what each of the pictures left of the results is.
         labels: of the results; their seeds, if there are none.
-        about: its options, which the files carry; plain JSON.
+        about: the arguments of the edit, by name, which the files carry: plain JSON and paths, of which they carry
+            the names and hashes. What was left open is said as it was chosen.
+        sampler: what drew, where it was not the request's.
         notes: what the user should know, now that it is done.
         animated: whether the results of a row are the pictures of an animation, too.
     """
@@ -129,6 +133,7 @@ class Edited:
     before: tuple[str, ...] = ("input",)
     labels: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    sampler: AnySampler | None = None
     notes: tuple[str, ...] = ()
     animated: bool = False
 
@@ -143,14 +148,32 @@ class Edited:
 
 def save_edit(job: Job, edited: Edited, out: Path) -> list[Path]:
     """Writes the sheet, and each result by itself, as files that say how they were made. Nothing is overwritten."""
-    about = record(job.folder, job.model, job.wanted, "edit") | {"edit": {"verb": edited.verb, **edited.about}}
+    about = record_edit(job, edited)
     paths = [pixels.save_png(edited.sheet(job.wanted.seeds), out / "sheet.png", about)]
-    for row in edited.rows:
+    for number, row in enumerate(edited.rows, start=1):
         if edited.animated:
             paths += [save_animation(row.results, out / f"{row.name}.{kind}") for kind in ("gif", "webp")]
-        for k, result in enumerate(row.results):
-            paths.append(_written(result, out / f"{row.name}-{k + 1}.png", {**about, "result": [row.name, k]}))
+        for k, result in enumerate(row.results, start=1):
+            paths.append(_written(result, out / f"{row.name}-{k}.png", {**about, "row": number, "column": k}))
     return paths
+
+
+def record_edit(job: Job, edited: Edited) -> dict[str, Any]:
+    """What the files carry: enough to make them again with the same pictures, and to know if these are the same."""
+    settings = job.wanted.settings
+    drawn = replace(job.wanted, settings=replace(settings, sampler=edited.sampler or settings.sampler))
+    arguments = {name: _plain(value) for name, value in edited.about.items()}
+    return record(job.folder, job.model, drawn, "edit") | {"edit": {"verb": edited.verb, **arguments}}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Path():
+            return named(value)
+        case list() | tuple():
+            return [_plain(one) for one in cast(Sequence[Any], value)]
+        case _:
+            return value
 
 
 def _written(x: Tensor, path: Path, about: Mapping[str, Any]) -> Path:

@@ -13,6 +13,7 @@ from carrara.model import DiffusionModel
 from carrara.pixels import Pictures
 from carrara.recipe.edits.base import Edited, Job, Row
 from carrara.recipe.pictures import picture
+from carrara.sample import Ddim
 from carrara.task import Told, between_pictures, between_wishes, finished, reconstruct
 from carrara.task import rewrite as there_and_back
 from carrara.task.generate import Progress
@@ -36,8 +37,14 @@ def invert(job: Job, images: Sequence[Path], strength: float, refinements: int) 
         noise, again = _both_ends(job.model, job.watch(way, 1))
         rows.append(Row(name=path.stem, before=before, results=torch.cat([noise, again])))
         notes.append(f"{path.stem}: {_fidelity(job.model, before, again)}")
-    about = {"pictures": [str(path) for path in images], "strength": strength, "refinements": refinements}
-    return Edited(verb="invert", rows=tuple(rows), labels=("noise", "made again"), about=about, notes=tuple(notes))
+    return Edited(
+        verb="invert",
+        rows=tuple(rows),
+        labels=("noise", "made again"),
+        about={"images": images, "strength": strength, "refinements": refinements},
+        notes=tuple(notes),
+        sampler=Ddim(),
+    )
 
 
 def rewrite(job: Job, images: Sequence[Path], source: str | None, strength: float, refinements: int) -> Edited:
@@ -61,9 +68,13 @@ def rewrite(job: Job, images: Sequence[Path], source: str | None, strength: floa
         x = picture(job.model, path, job.own_size())
         way = there_and_back(job.model, x, before, after, strength=strength, refinements=refinements)
         rows.append(Row(name=path.stem, before=x, results=finished(job.watch(way, 1))))
-    about = {"pictures": [str(path) for path in images], "source": source}
-    about |= {"strength": strength, "refinements": refinements}
-    return Edited(verb="rewrite", rows=tuple(rows), labels=(str(job.wanted.wishes[0]),), about=about)
+    return Edited(
+        verb="rewrite",
+        rows=tuple(rows),
+        labels=(str(job.wanted.wishes[0]),),
+        about={"images": images, "source": source, "strength": strength, "refinements": refinements},
+        sampler=Ddim(),
+    )
 
 
 def interpolate(
@@ -102,13 +113,15 @@ def interpolate(
         before=("from", "to") if images else (),
         labels=tuple(f"{share:.2f}" for share in shares.tolist()),
         about={
-            "pictures": [str(path) for path in images],
+            "images": images,
             "to": to,
             "seed": seed,
             "to_seed": to_seed,
             "frames": frames,
+            "refinements": refinements,
         },
         animated=True,
+        sampler=Ddim(),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures, Pixels
 from carrara.recipe.edits.base import Edited, Job, Row
 from carrara.recipe.pictures import opened, picture
-from carrara.sample import Repaint
+from carrara.sample import Ddim, Repaint
 from carrara.task import Progress, check_mask, fill, finished, placed
 from carrara.task import inpaint as paint
 from carrara.task.edit import Mask, size_of
@@ -41,7 +42,9 @@ def repaint(resamplings: int, jump: int, sampler: str | None) -> Repaint:
         raise UserError(f"this cannot be inpainted with: {error}") from None
 
 
-def inpaint(job: Job, image: Path, mask: Path | None, box: str | None, how: Repaint, feather: int | None) -> Edited:
+def inpaint(
+    job: Job, image: Path, mask: Path | None, box: str | None, how: Repaint | None, feather: int | None
+) -> Edited:
     """Makes a part of a picture new. The picture keeps its size, unless one is asked for.
 
     Args:
@@ -55,7 +58,8 @@ def inpaint(job: Job, image: Path, mask: Path | None, box: str | None, how: Repa
     before = picture(job.model, image, job.wanted.size)
     new = _mask(image, mask, box, job.wanted.size)
     check_mask(new, size_of(before))
-    results = _made_new(job, before, new, how, feather)
+    how, width = _way(job.model, how), _feather(job.model, feather)
+    results = _made_new(job, before, new, how, width)
     return _edited(
         "inpaint",
         Row(
@@ -64,13 +68,12 @@ def inpaint(job: Job, image: Path, mask: Path | None, box: str | None, how: Repa
             results=_watched(job, results, size_of(before)),
         ),
         ("input", "kept"),
-        {"mask": None if mask is None else str(mask), "box": box, "feather": feather, "picture": str(image)},
-        None if isinstance(job.model.image, Masked) else how,
+        {"image": image, "mask": mask, "box": box, "how": how, "feather": width},
     )
 
 
 def outpaint(
-    job: Job, image: Path, canvas: Size | None, margins: str | None, how: Repaint, feather: int | None
+    job: Job, image: Path, canvas: Size | None, margins: str | None, how: Repaint | None, feather: int | None
 ) -> Edited:
     """Draws what is around a picture.
 
@@ -87,22 +90,26 @@ def outpaint(
     before, new = placed(known, size, corner)
     if not new.any():
         raise UserError(f"the canvas of {size[0]}x{size[1]} is the picture itself: ask for a larger one")
-    results = _made_new(job, before, new, how, feather)
+    how, width = _way(job.model, how), _feather(job.model, feather)
+    results = _made_new(job, before, new, how, width)
     return _edited(
         "outpaint",
         Row(name=image.stem, before=before.masked_fill(new, GREY), results=_watched(job, results, size_of(before))),
         ("input",),
-        {"canvas": size, "corner": corner, "feather": feather, "picture": str(image)},
-        None if isinstance(job.model.image, Masked) else how,
+        {"image": image, "canvas": canvas, "margins": margins, "how": how, "feather": width},
     )
 
 
-def _made_new(job: Job, before: Pictures, new: Mask, how: Repaint, feather: int | None) -> Iterable[Progress]:
-    """By resampling, or by what the model was trained for, if that is to fill holes."""
-    model, width = job.model, _feather(job.model, feather)
+def _way(model: DiffusionModel, how: Repaint | None) -> Repaint | None:
+    """Resampling; None is what the model was trained for, if that is to fill holes."""
+    return None if isinstance(model.image, Masked) else how or Repaint()
+
+
+def _made_new(job: Job, before: Pictures, new: Mask, how: Repaint | None, feather: int) -> Iterable[Progress]:
+    model = job.model
     if isinstance(model.image, Masked):
-        return fill(model, model.image, before, new, job.told(), feather=width)
-    return paint(model, before, new, job.told(), how, feather=width)
+        return fill(model, model.image, before, new, job.told(), feather=feather)
+    return paint(model, before, new, job.told(), how, feather=feather)
 
 
 def read_mask(path: Path) -> Pixels:
@@ -185,6 +192,7 @@ def _canvas(size: Size, canvas: Size | None, margins: str | None) -> tuple[Size,
 
 
 def _feather(model: DiffusionModel, width: int | None) -> int:
+    """The width of the seam; None is 2 in latents, and none in pixels."""
     in_latents = tuple(model.shape) != tuple(model.latent_shape)
     return 2 * in_latents if width is None else width
 
@@ -200,7 +208,8 @@ def _watched(job: Job, results: Iterable[Progress], size: Size) -> Tensor:
     return finished(job.watch(results, len(job.wanted.seeds)))
 
 
-def _edited(verb: str, row: Row, before: tuple[str, ...], about: dict[str, object], how: Repaint | None) -> Edited:
-    if how is not None:
-        about |= {"resamplings": how.resamplings, "jump": how.jump, "eta": how.eta}
-    return Edited(verb=verb, rows=(row,), before=before, about=about)
+def _edited(verb: str, row: Row, before: tuple[str, ...], about: dict[str, Any]) -> Edited:
+    how: Repaint | None = about["how"]
+    if how is None:
+        return Edited(verb=verb, rows=(row,), before=before, about=about)
+    return Edited(verb=verb, rows=(row,), before=before, about=about | {"how": vars(how)}, sampler=Ddim(eta=how.eta))

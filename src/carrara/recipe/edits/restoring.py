@@ -91,7 +91,7 @@ def restore(job: Job, images: Sequence[Path], spoilt: Spoilt) -> Edited:
         verb="restore",
         rows=tuple(rows),
         before=("given",) if images else ("given", "original"),
-        about={"pictures": [str(path) for path in images], **vars(spoilt)},
+        about={"images": images, "spoilt": vars(spoilt)},
         notes=(far,) * (tuple(size) != own),
     )
 
