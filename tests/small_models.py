@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from carrara.autoencoder import KlConfig
+from carrara.autoencoder import KlConfig, VaeConfig
 from carrara.backbone import UNetConfig
 from carrara.conditioning import LabelsConfig, LayoutMap, Lowres, Masked
 from carrara.model import Autoencoder, AutoencoderConfig, DiffusionModel, ModelConfig
@@ -28,6 +28,7 @@ KINDS = {
     "lowres": replace(PIXELS, image=Lowres(factor=2)),
     "map": replace(PIXELS, image=LayoutMap(colours=((0, 0, 0), (255, 0, 0)))),
     "masked": replace(PIXELS, image=Masked()),
+    "vae": AutoencoderConfig(shape=(3, 8, 8), first_stage=VaeConfig(hidden=8, latents=(2,))),
     "autoencoder": AutoencoderConfig(shape=(3, 8, 8), first_stage=STAGE),
 }
 

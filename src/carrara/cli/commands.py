@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from carrara import pixels, recipe
-from carrara.cli.options import Asking
+from carrara.cli.options import Asking, Between
 from carrara.cli.progress import TrainingProgress, counted, tracked
 from carrara.errors import UserError
 from carrara.model import ModelConfig
@@ -228,16 +228,16 @@ def draw_over(folder: Path, drawing: Asking, verb: Callable[[Job], Edited]) -> N
     console.print(f"{len(paths) - 1} {'picture' if len(paths) == 2 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
 
 
-def interpolate(
-    folder: Path, images: Sequence[Path], frames: int, drawing: Asking, verb: Callable[[Job], Edited]
-) -> None:
+def interpolate(folder: Path, images: Sequence[Path], frames: int, drawing: Asking, ends: Between) -> None:
     """Goes from one end to another: by a diffusion model's noise, or in an autoencoder's latents."""
-    if isinstance(configured(folder), ModelConfig):
-        draw_over(folder, drawing.unless(steps=50, guidance=1.0) if images else drawing, verb)
+    if not isinstance(configured(folder), ModelConfig):
+        if replace(drawing, out=None) != Asking() or ends != Between():
+            raise UserError("an autoencoder draws nothing: besides two pictures, it takes --frames and --out")
+        edit(folder, "interpolate", images, drawing.out, steps=frames)
         return
-    if replace(drawing, out=None) != Asking():
-        raise UserError("an autoencoder draws nothing: besides two pictures, it takes --frames and --out")
-    edit(folder, "interpolate", images, drawing.out, steps=frames)
+    usual = {"steps": 50, "guidance": 1.0} if images else {"steps": 50}
+    way = ends.to, ends.seed, ends.to_seed, frames, ends.refinements
+    draw_over(folder, drawing.unless(**usual), lambda job: edits.interpolate(job, images, *way))
 
 
 def evaluate(folder: Path, metrics: str | None, samples: int, features: str, exact: bool) -> None:

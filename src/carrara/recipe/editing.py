@@ -19,6 +19,8 @@ from carrara.recipe.pictures import picture
 from carrara.task import compared, interpolate, reconstruct, traverse
 
 Edit = Literal["reconstruct", "interpolate", "traverse"]
+MOST_FRAMES = 1000
+"""From one end of a strip to the other."""
 EXAMPLES = 24
 """Held-out pictures that stand in where none are named."""
 
@@ -38,8 +40,8 @@ def edit(
     """
     if isinstance(model.first_stage, Identity):
         raise UserError(f"'{folder}' diffuses in pixels: it has no autoencoder to {what} with")
-    if steps < 1:
-        raise UserError(f"{steps} pictures are none: take 1 or more")
+    if not 1 <= steps <= MOST_FRAMES:
+        raise UserError(f"{steps} pictures are none, or too many for a strip: take 1 to {MOST_FRAMES}")
     match what:
         case "traverse":
             return [pixels.save_png(_traversal(model, steps, layer), out / "traversal.png")]

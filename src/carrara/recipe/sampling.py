@@ -28,6 +28,8 @@ Watch = Callable[[Iterable[Progress], int], Iterable[Progress]]
 Asked = Size | str | int | None
 """A size as a user says it: (height, width), "96x64", or one number for a square."""
 STRIP_SAMPLES, STRIP_STATES = 6, 9
+MOST = 100_000
+"""Samples of a request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,9 @@ def request(
         raise UserError(f"who shall find '{label}'? Name a trained classifier, too: --classifier RUN")
     if count < 1:
         raise UserError(f"{count} samples are none: ask for at least 1")
+    if count > MOST:
+        raise UserError(f"{count} samples are too many at once: ask for at most {MOST}, and more with another --seed")
+    check_seed(seed)
     asked = [wish for wish in wishes for _ in range(count)] or cycled(model, count)
     for wish in wishes:
         for part in parts_of(model.conditioner, wish):
@@ -121,6 +126,12 @@ def request(
         weak=None if weak is None else weaker(weak, model),
         found=None if classifier is None else classified(classifier, label, classifier_scale, model),
     )
+
+
+def check_seed(seed: int) -> None:
+    """Refuses what is no seed: they have 64 bits, and count up."""
+    if abs(seed) >= 1 << 62:
+        raise UserError(f"seed {seed} is too large: take one of at most 18 digits")
 
 
 def size_of(asked: Asked) -> Size | None:

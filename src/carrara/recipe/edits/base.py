@@ -94,6 +94,8 @@ def job(
     """
     model = editable(open_model(folder).to(device))
     wanted = request(model, () if wish is None else (wish,), count, seed, changes, **options)
+    for size in (wanted.size, wanted.tile):
+        model.latents_of(size)  # refuses what cannot be made before pictures are brought to it
     wanted = replace(wanted, wishes=(wish,) * count, seeds=tuple(range(seed, seed + count)))
     return Job(model=model, folder=folder, wanted=wanted, watch=watch, say=say)
 

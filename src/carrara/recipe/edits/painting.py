@@ -19,7 +19,7 @@ from carrara.recipe.pictures import opened, picture
 from carrara.sample import Ddim, Repaint
 from carrara.task import Progress, check_mask, fill, finished, placed
 from carrara.task import inpaint as paint
-from carrara.task.edit import Mask, size_of
+from carrara.task.edit import Mask, check_feather, size_of
 
 ETA = {"ddpm": 1.0, "euler_a": 1.0, "ddim": 0.0, "euler": 0.0}
 """The samplers that resampling works with: those that look at one step, once."""
@@ -58,7 +58,7 @@ def inpaint(
     before = picture(job.model, image, job.wanted.size)
     new = _mask(image, mask, box, job.wanted.size)
     check_mask(new, size_of(before))
-    how, width = _way(job.model, how), _feather(job.model, feather)
+    how, width = _way(job.model, how), _feather(job.model, feather, size_of(before))
     results = _made_new(job, before, new, how, width)
     return _edited(
         "inpaint",
@@ -90,7 +90,7 @@ def outpaint(
     before, new = placed(known, size, corner)
     if not new.any():
         raise UserError(f"the canvas of {size[0]}x{size[1]} is the picture itself: ask for a larger one")
-    how, width = _way(job.model, how), _feather(job.model, feather)
+    how, width = _way(job.model, how), _feather(job.model, feather, size_of(before))
     results = _made_new(job, before, new, how, width)
     return _edited(
         "outpaint",
@@ -191,10 +191,12 @@ def _canvas(size: Size, canvas: Size | None, margins: str | None) -> tuple[Size,
     return (top + size[0] + bottom, left + size[1] + right), (top, left)
 
 
-def _feather(model: DiffusionModel, width: int | None) -> int:
+def _feather(model: DiffusionModel, width: int | None, size: Size) -> int:
     """The width of the seam; None is 2 in latents, and none in pixels."""
     in_latents = tuple(model.shape) != tuple(model.latent_shape)
-    return 2 * in_latents if width is None else width
+    width = 2 * in_latents if width is None else width
+    check_feather(width, size)
+    return width
 
 
 def _watched(job: Job, results: Iterable[Progress], size: Size) -> Tensor:
