@@ -45,6 +45,9 @@ VERBS: dict[str, tuple[str, list[str]]] = {
     "interpolate": ("pixels", ["--prompt", "cat", "--to", "dog", "--seed", "3", "--frames", "3"]),
     "interpolate from seed to seed": ("pixels", ["--to-seed", "3", "--frames", "2", "--steps", "4"]),
     "interpolate from picture to picture": ("pixels", ["a.png", "b.png", "--refinements", "1", "--frames", "2"]),
+    "interpolate in an autoencoder": ("autoencoder", ["a.png", "b.png", "--frames", "3"]),
+    "reconstruct": ("autoencoder", ["a.png", "b.png"]),
+    "traverse": ("vae", ["--steps", "3", "--layer", "1"]),
 }
 """For each: the kind of model, and what it is asked."""
 

@@ -201,10 +201,11 @@ def edit(folder: Path, what: Edit, images: Sequence[Path], out: Path | None, *, 
     console.print(f"{len(paths)} {'picture' if len(paths) == 1 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
 
 
-def draw_over(folder: Path, drawing: Asking, verb: Callable[[Job], Edited]) -> None:
+def draw_over(folder: Path, drawing: Asking, verb: Callable[[Job], Edited], seed: int = 0) -> None:
     """Edits pictures by a diffusion model.
 
     Args:
+        seed: of verbs whose ``drawing`` has none.
         verb: one of ``recipe.edits``, with its pictures and options.
     """
     changes = {name: getattr(drawing, name, None) for name in ("sampler", "grid", "steps", "guidance")}
@@ -214,7 +215,7 @@ def draw_over(folder: Path, drawing: Asking, verb: Callable[[Job], Edited]) -> N
         build.device(),
         drawing.prompt,
         getattr(drawing, "count", 1),
-        getattr(drawing, "seed", 0),
+        getattr(drawing, "seed", seed),
         changes,
         lambda at, total: tracked(at, total, console),
         lambda text: console.print(text, style="yellow", markup=False),
@@ -237,7 +238,7 @@ def interpolate(folder: Path, images: Sequence[Path], frames: int, drawing: Aski
         return
     usual = {"steps": 50, "guidance": 1.0} if images else {"steps": 50}
     way = ends.to, ends.seed, ends.to_seed, frames, ends.refinements
-    draw_over(folder, drawing.unless(**usual), lambda job: edits.interpolate(job, images, *way))
+    draw_over(folder, drawing.unless(**usual), lambda job: edits.interpolate(job, images, *way), ends.seed or 0)
 
 
 def evaluate(folder: Path, metrics: str | None, samples: int, features: str, exact: bool) -> None:

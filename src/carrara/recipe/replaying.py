@@ -40,7 +40,7 @@ def replay(image: Path, folder: Path | None = None, out: Path | None = None) -> 
         kind: PictureKind = TypeAdapter(PictureKind).validate_python(about["picture"])
     except (KeyError, ValidationError):
         raise not_replayable(image) from None
-    model, wanted, _ = origin(image, about, folder)
+    wanted, (model, _) = asked(image, about), origin(image, about, folder)
     return kept(collect(model, wanted).picture(kind), image, about, out)
 
 
@@ -48,8 +48,20 @@ def not_replayable(image: Path) -> UserError:
     return UserError(f"the recipe in '{image}' is of another kind: only samples and edits can be replayed")
 
 
-def origin(image: Path, about: Mapping[str, Any], folder: Path | None) -> tuple[AnyModel, Request, Path]:
-    """The model and the request that a picture was made from, and the model's folder.
+def asked(image: Path, about: Mapping[str, Any]) -> Request:
+    """What was asked for, by a picture's record.
+
+    Raises:
+        UserError: it does not say.
+    """
+    try:
+        return TypeAdapter(Request).validate_python(about["request"])
+    except (KeyError, ValidationError):
+        raise not_replayable(image) from None
+
+
+def origin(image: Path, about: Mapping[str, Any], folder: Path | None) -> tuple[AnyModel, Path]:
+    """The model that made a picture, and its folder.
 
     Args:
         about: the picture's record.
@@ -59,9 +71,8 @@ def origin(image: Path, about: Mapping[str, Any], folder: Path | None) -> tuple[
         UserError: there is no such record, or the run is gone or has learned since.
     """
     try:
-        wanted = TypeAdapter(Request).validate_python(about["request"])
         source, digest = folder or Path(about["run"]), str(about["weights"])
-    except (KeyError, TypeError, ValidationError):
+    except (KeyError, TypeError):
         raise not_replayable(image) from None
     model = open_model(source)
     if model.digest() != digest:
@@ -69,7 +80,7 @@ def origin(image: Path, about: Mapping[str, Any], folder: Path | None) -> tuple[
             f"the model in '{source}' has changed since '{image}' was made: "
             "name the old one, or its checkpoint, with --run"
         )
-    return model, wanted, source
+    return model, source
 
 
 def kept(again: Image.Image, image: Path, about: Mapping[str, Any], out: Path | None) -> Replay:

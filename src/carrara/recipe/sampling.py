@@ -277,13 +277,12 @@ def record(
     folder: Path, model: AnyModel, wanted: Request, kind: PictureKind | Literal["edit"] = "grid"
 ) -> dict[str, Any]:
     """What a PNG carries: enough to make it again, and to know whether the weights are still the same."""
-    return {
-        "carrara": carrara.__version__,
-        "run": str(folder),
-        "weights": model.digest(),
-        "picture": kind,
-        "request": TypeAdapter(Request).dump_python(wanted, mode="json"),
-    }
+    return made_by(folder, model, kind) | {"request": TypeAdapter(Request).dump_python(wanted, mode="json")}
+
+
+def made_by(folder: Path, model: AnyModel, kind: PictureKind | Literal["edit"]) -> dict[str, Any]:
+    """The part of it that says by which model."""
+    return {"carrara": carrara.__version__, "run": str(folder), "weights": model.digest(), "picture": kind}
 
 
 def save(folder: Path, drawn: Drawn, about: Mapping[str, Any], *, strip: bool = False) -> list[Path]:

@@ -2,12 +2,14 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from carrara import pixels
+from carrara.recipe.editing import decoded
 from carrara.recipe.edits.base import Edited, Job
 from carrara.recipe.edits.inverting import interpolate, invert, rewrite
 from carrara.recipe.edits.painting import inpaint, outpaint
@@ -15,7 +17,7 @@ from carrara.recipe.edits.redrawing import img2img, variation
 from carrara.recipe.edits.restoring import Spoilt, restore
 from carrara.recipe.edits.seeing import paint_map, upscale
 from carrara.recipe.pictures import found
-from carrara.recipe.replaying import Replay, kept, not_replayable, origin
+from carrara.recipe.replaying import Replay, asked, kept, not_replayable, origin
 from carrara.sample import Repaint
 from carrara.task import editable
 
@@ -45,15 +47,26 @@ def replay_edit(image: Path, pictures: Path, folder: Path | None = None, out: Pa
         UserError: it carries no such record, a picture is gone or another one, or the run is gone or has learned since.
     """
     about = pixels.read_recipe(image)
-    model, wanted, source = origin(image, about, folder)
-    job = Job(model=editable(model), folder=source, wanted=wanted)
+    model, source = origin(image, about, folder)
+    options = {name: _value(name, given, pictures) for name, given in about["edit"].items()}
+    verb = options.pop("verb")
+    if "request" not in about:
+        _, again = _bound(image, decoded, model, source, verb, **options)()[about["result"]]
+        return kept(again, image, about, out)
+    job = Job(model=editable(model), folder=source, wanted=asked(image, about))
+    edited: Edited = _bound(image, VERBS.get(verb), job, **options)()
+    return kept(_shown(edited, job, about), image, about, out)
+
+
+def _bound(image: Path, verb: Callable[..., Any] | None, /, *given: Any, **options: Any) -> Callable[[], Any]:
+    """A verb with its arguments, if it has such."""
+    if verb is None:
+        raise not_replayable(image)
     try:
-        verb = VERBS[about["edit"]["verb"]]
-        options = {name: _value(name, given, pictures) for name, given in about["edit"].items() if name != "verb"}
-        inspect.signature(verb).bind(job, **options)
-    except (KeyError, TypeError):
+        inspect.signature(verb).bind(*given, **options)
+    except TypeError:
         raise not_replayable(image) from None
-    return kept(_shown(verb(job, **options), job, about), image, about, out)
+    return partial(verb, *given, **options)
 
 
 def _value(name: str, given: Any, pictures: Path) -> Any:
