@@ -168,7 +168,12 @@ def test_variational_autoencoders_sample_reconstruct_interpolate_and_traverse(ca
         (["edit", "RUN", "reconstruct", "SMALL"], ["smaller than the 4 pixels", "enlarge"]),
         (["edit", "RUN", "reconstruct", "FIVE.npy"], ["5 channels", "only 1, 3 and 4 convert"]),
         (["edit", "RUN", "reconstruct", "nowhere.png"], ["there is no picture"]),
+        (["edit", "RUN", "reconstruct", "HUGE.png"], ["more than 64 million"]),
         (["edit", "RUN", "interpolate", "SMALL"], ["between two pictures, and 1"]),
+        (["edit", "RUN", "interpolate", "--to", "dog"], ["an autoencoder draws nothing", "--frames and --out"]),
+        (["edit", "RUN", "interpolate", "--seed", "3"], ["an autoencoder draws nothing"]),
+        (["edit", "RUN", "interpolate", "--to-seed", "3"], ["an autoencoder draws nothing"]),
+        (["edit", "RUN", "interpolate", "--refinements", "1"], ["an autoencoder draws nothing"]),
         (["edit", "RUN", "traverse"], ["only a variational autoencoder"]),
         (["edit", "RUN", "frobnicate"], ["reconstruct"]),
         (["sample", "RUN"], ["autoencoder without a prior", "train diffusion"]),
@@ -195,6 +200,7 @@ def test_mistakes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     picture(tmp_path / "small.png", 3, 9)
+    Image.new("1", (9000, 8000)).save(tmp_path / "HUGE.png")
     np.save(tmp_path / "FIVE.npy", np.zeros((16, 16, 5), np.uint8))
     names = {"RUN": autoencoder, "SMALL": tmp_path / "small.png", "PHOTOS": trained / "photos"}
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}

@@ -76,11 +76,13 @@ def test_an_animation_goes_there_and_back_for_ever(tmp_path: Path, kind: str, ch
         (["invert", "PICTURE", "--strength", 1.5], "strength 1.5 is none"),
         (["invert", "PICTURE", "--strength", 0], "strength 0 leaves"),
         (["invert", "PICTURE", "--refinements", -1], "-1 refinements cannot be"),
-        (["invert", "PICTURE", "--prompt", "eleven"], "eleven"),
+        (["invert", "PICTURE", "--prompt", "eleven"], "unknown label 'eleven'"),
         (["rewrite", "PICTURE"], "say what, as in --prompt"),
         (["rewrite", "PICTURE", "--prompt", "3 |"], "says nothing"),
         (["interpolate", "PICTURE"], "between two pictures, and 1"),
         (["interpolate", "PICTURE", "PICTURE", "--to-seed", 3], "bring their own noise"),
+        (["interpolate", "PICTURE", "PICTURE", "--seed", 3], "bring their own noise"),
+        (["interpolate", "--to", "3", "--refinements", -1], "-1 refinements cannot be"),
         (["interpolate", "--prompt", "3"], "only one end"),
         (["interpolate", "--to", "3", "--frames", 1], "--frames 2 or more"),
     ],
@@ -94,3 +96,4 @@ def test_mistakes_are_one_sentence(
     verb, *others = [named.get(str(argument), argument) for argument in arguments]
     code, said = carrara("edit", run, verb, *others, *QUICK[:2])
     assert code == 2 and says in said and "Traceback" not in said
+    assert said.count("\n") == 1, said

@@ -12,7 +12,7 @@ from carrara.conditioning import LabelsConfig
 from carrara.errors import UserError
 from carrara.model import DiffusionModel, ModelConfig
 from carrara.noise import Flow, RectifiedFlow
-from carrara.sample import Ddim, SampleSettings, draws_for
+from carrara.sample import Ddim, Ddpm, SampleSettings, draws_for
 from carrara.seeds import torch_generator
 from carrara.task import Told, between_pictures, between_wishes, denoiser, finished, generate, rewrite
 
@@ -83,6 +83,16 @@ def test_a_way_begins_and_ends_where_it_shall(model: DiffusionModel) -> None:
     between = finished(between_pictures(model, samples, (one, two), SHARES, refinements=10))
     torch.testing.assert_close(between[[0, -1]], samples, rtol=0, atol=0.02)
     torch.testing.assert_close(between[1:3], way[1:3], rtol=0, atol=0.02)
+
+
+def test_a_way_is_smooth_whatever_the_sampler(model: DiffusionModel) -> None:
+    """Half as long steps along it are half as large; with fresh noise or several steps' memory it would be another."""
+    ends = told("a", "b").only(slice(0, 1)), told("a", "b").only(slice(1, 2))
+    noisy = tuple(replace(end, settings=replace(SETTINGS, sampler=Ddpm())) for end in ends)
+    way, shares = finished(between_wishes(model, noisy, SHARES)), torch.linspace(0.4, 0.6, 3)
+    assert torch.equal(way, finished(between_wishes(model, ends, SHARES)))
+    one, half, two = finished(between_wishes(model, noisy, shares))
+    assert ((one + two) / 2 - half).abs().max() < 0.1 * (two - one).abs().max()
 
 
 def test_unclear_parts_are_refused(model: DiffusionModel) -> None:

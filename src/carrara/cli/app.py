@@ -20,7 +20,7 @@ app = App(
     help_format="plaintext",
     result_action="return_value",
 )
-inspect = App(name="inspect", help="Look into a run, a noise schedule, or data.")
+inspect = App(name="inspect", help="Look into a run, a picture, a noise schedule, or data.")
 app.command(inspect)
 app.command(edits)
 
@@ -311,24 +311,27 @@ def distill(
 
 
 @app.command
-def replay(image: Path, /, *, run: Path | None = None, out: Path | None = None) -> None:
-    """Remakes a sampled PNG from the recipe that it carries, and says whether it came out the same.
+def replay(image: Path, /, *, run: Path | None = None, out: Path | None = None, pictures: Path = Path()) -> None:
+    """Remakes a PNG from the recipe that it carries, and says whether it came out the same.
 
     Examples:
         carrara replay runs/digits/samples/sample-1/grid.png
+        carrara replay runs/digits/samples/img2img/a-1.png --pictures photos/
 
     Parameters
     ----------
     image
-        A PNG that 'carrara sample' wrote.
+        A PNG that 'carrara sample' or 'carrara edit' wrote.
     run
         The run's folder, if it has moved.
     out
         Where to write the picture; beside the old one, if not given.
+    pictures
+        The folder of the pictures that an edit was made of; the one you are in, if not given.
     """
     from carrara.cli import commands
 
-    commands.replay(image, run, out)
+    commands.replay(image, run, out, pictures)
 
 
 @app.command
@@ -345,11 +348,11 @@ def presets() -> None:
 
 @inspect.default
 def inspect_run(run: Run, /) -> None:
-    """Says what is in a run's folder, and how it went.
+    """Says what is in a run's folder, and how it went; or how a picture of Carrara's was made.
 
     Examples:
         carrara inspect runs/photos
-        carrara inspect data photos/
+        carrara inspect runs/photos/samples/img2img/a-1.png
         carrara inspect schedule scaled_linear
     """
     from carrara.cli import looking
@@ -359,9 +362,7 @@ def inspect_run(run: Run, /) -> None:
 
 @inspect.command(name="data")
 def inspect_data(path: str, /) -> None:
-    """Lists what is wrong with a folder of pictures: corrupt, truncated, oversized, duplicate and caption-less files.
-
-    It never changes or deletes anything.
+    """Lists corrupt, truncated, oversized, duplicate and caption-less pictures of a folder, and changes nothing.
 
     Examples:
         carrara inspect data photos/

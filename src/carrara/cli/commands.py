@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from carrara import pixels, recipe
-from carrara.cli.options import Asking
+from carrara.cli.options import Asking, Between
 from carrara.cli.progress import TrainingProgress, counted, tracked
 from carrara.errors import UserError
 from carrara.model import ModelConfig
@@ -201,10 +201,11 @@ def edit(folder: Path, what: Edit, images: Sequence[Path], out: Path | None, *, 
     console.print(f"{len(paths)} {'picture' if len(paths) == 1 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
 
 
-def draw_over(folder: Path, drawing: Asking, verb: Callable[[Job], Edited]) -> None:
+def draw_over(folder: Path, drawing: Asking, verb: Callable[[Job], Edited], seed: int = 0) -> None:
     """Edits pictures by a diffusion model.
 
     Args:
+        seed: of verbs whose ``drawing`` has none.
         verb: one of ``recipe.edits``, with its pictures and options.
     """
     changes = {name: getattr(drawing, name, None) for name in ("sampler", "grid", "steps", "guidance")}
@@ -214,7 +215,7 @@ def draw_over(folder: Path, drawing: Asking, verb: Callable[[Job], Edited]) -> N
         build.device(),
         drawing.prompt,
         getattr(drawing, "count", 1),
-        getattr(drawing, "seed", 0),
+        getattr(drawing, "seed", seed),
         changes,
         lambda at, total: tracked(at, total, console),
         lambda text: console.print(text, style="yellow", markup=False),
@@ -228,16 +229,16 @@ def draw_over(folder: Path, drawing: Asking, verb: Callable[[Job], Edited]) -> N
     console.print(f"{len(paths) - 1} {'picture' if len(paths) == 2 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
 
 
-def interpolate(
-    folder: Path, images: Sequence[Path], frames: int, drawing: Asking, verb: Callable[[Job], Edited]
-) -> None:
+def interpolate(folder: Path, images: Sequence[Path], frames: int, drawing: Asking, ends: Between) -> None:
     """Goes from one end to another: by a diffusion model's noise, or in an autoencoder's latents."""
-    if isinstance(configured(folder), ModelConfig):
-        draw_over(folder, drawing.unless(steps=50, guidance=1.0) if images else drawing, verb)
+    if not isinstance(configured(folder), ModelConfig):
+        if replace(drawing, out=None) != Asking() or ends != Between():
+            raise UserError("an autoencoder draws nothing: besides two pictures, it takes --frames and --out")
+        edit(folder, "interpolate", images, drawing.out, steps=frames)
         return
-    if replace(drawing, out=None) != Asking():
-        raise UserError("an autoencoder draws nothing: besides two pictures, it takes --frames and --out")
-    edit(folder, "interpolate", images, drawing.out, steps=frames)
+    usual = {"steps": 50, "guidance": 1.0} if images else {"steps": 50}
+    way = ends.to, ends.seed, ends.to_seed, frames, ends.refinements
+    draw_over(folder, drawing.unless(**usual), lambda job: edits.interpolate(job, images, *way), ends.seed or 0)
 
 
 def evaluate(folder: Path, metrics: str | None, samples: int, features: str, exact: bool) -> None:
@@ -254,9 +255,12 @@ def evaluate(folder: Path, metrics: str | None, samples: int, features: str, exa
         console.print(f"Written to [bold]{' and '.join(map(str, paths))}[/]")
 
 
-def replay(image: Path, folder: Path | None, out: Path | None) -> None:
+def replay(image: Path, folder: Path | None, out: Path | None, pictures: Path) -> None:
     """Makes a picture again."""
-    again = recipe.replay(image, folder, out)
+    if pixels.read_recipe(image).get("picture") == "edit":
+        again = edits.replay_edit(image, pictures, folder, out)
+    else:
+        again = recipe.replay(image, folder, out)
     verdict = "every pixel is the same" if again.identical else "it differs: another machine or another torch made it"
     console.print(f"[bold]{again.path}[/]: {verdict}")
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from carrara.cli.options import ASKING, DRAWING, PAINTING, Asking, Drawing, Painting
+from carrara.cli.options import ASKING, BETWEEN, DRAWING, PAINTING, Asking, Between, Drawing, Painting
 from carrara.errors import UserError, unknown
 
 edits = App(
@@ -326,11 +326,8 @@ def interpolate(
     run: Run,
     /,
     *images: Path,
-    to: str | None = None,
-    seed: int = 0,
-    to_seed: int | None = None,
     frames: int = 9,
-    refinements: int = 5,
+    between: Between = BETWEEN,
     asking: Asking = ASKING,
 ) -> None:
     """Goes from one picture, prompt or seed to another, as a strip and as an animation.
@@ -346,25 +343,14 @@ def interpolate(
     Parameters
     ----------
     images
-        Two pictures, by way of the noise that becomes them, in 50 steps and without guidance, if not given. Without
-        them, from prompt to prompt or from seed to seed.
-    to
-        The prompt at the other end; the same, if not given.
-    seed
-        The noise at the first end.
-    to_seed
-        The noise at the other end; the same, if not given.
+        Two pictures, by way of the noise that becomes them, without guidance, if not given. Without them, from prompt
+        to prompt or from seed to seed. There are 50 steps, if not given.
     frames
         Pictures from one end to the other.
-    refinements
-        Of each step of an inversion; see invert.
     """
     from carrara.cli import commands
-    from carrara.recipe import edits
 
-    commands.interpolate(
-        run, images, frames, asking, lambda job: edits.interpolate(job, images, to, seed, to_seed, frames, refinements)
-    )
+    commands.interpolate(run, images, frames, asking, between)
 
 
 @verb("")

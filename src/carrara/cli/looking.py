@@ -1,7 +1,8 @@
 """``carrara inspect``: what is in a run, in data, in a schedule; and the pages about runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -20,6 +21,9 @@ from carrara.train import checkpoint, read_log
 LONGEST = 200
 """Characters of a configuration that are shown."""
 
+PARTS = ("request", "settings", "edit", "how", "spoilt", "of")
+"""What a picture's record has below names of its own."""
+
 COLOURS = {"good": "green", "note": "cyan", "warning": "yellow"}
 
 console = Console(highlight=False, soft_wrap=True)
@@ -27,6 +31,9 @@ console = Console(highlight=False, soft_wrap=True)
 
 def run(folder: Path) -> None:
     """Says what is in a run's folder, and how it went."""
+    if folder.is_file():
+        picture(folder)
+        return
     model = recipe.open_model(folder)
     config, about = model.config, model.about
     console.print(f"[bold]{folder}[/]")
@@ -47,6 +54,37 @@ def run(folder: Path) -> None:
     for finding in health.examine(folder, model):
         console.print(f"  [{COLOURS[finding.level]}]{finding.level:<13}[/]", end="")
         console.print(finding.text, markup=False)
+
+
+def picture(path: Path) -> None:
+    """Says how a picture was made."""
+    about = pixels.read_recipe(path)
+    console.print(f"[bold]{path}[/]")
+    for name, text in _facts(about):
+        _row(name, text)
+
+
+def _facts(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """All that a record says, one by one, but for what was not asked for."""
+    for name, value in about.items():
+        if name in PARTS and isinstance(value, dict):
+            yield from _facts(cast(dict[str, Any], value))
+        elif not (value is None or value is False or value == []):
+            yield name, _said(value)
+
+
+def _said(value: Any) -> str:
+    match value:
+        case {"file": name, "sha256": digest}:
+            return f"{name}, SHA-256 {digest}"
+        case {"kind": kind, **others}:
+            return f"{kind} ({_said(others)})" if others else str(kind)
+        case dict():
+            return ", ".join(f"{key} {_said(one)}" for key, one in cast(dict[str, Any], value).items())
+        case list():
+            return ", ".join(map(_said, cast(list[Any], value)))
+        case _:
+            return str(value)
 
 
 def _latents(stage: LearnedStage, config: object) -> None:

@@ -66,7 +66,23 @@ class Painting(Drawing):
     "How many steps are gone over at a time; 1, if not given."
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Between:
+    """Where a way by the noise of a diffusion model begins and ends."""
+
+    to: str | None = None
+    "The prompt at the other end; the same, if not given."
+    seed: int | None = None
+    "The noise at the first end; 0, if not given. Pictures bring their own."
+    to_seed: int | None = None
+    "The noise at the other end; the same, if not given."
+    refinements: int = 5
+    "Of each step of an inversion; see invert."
+
+
 ASKING = Asking()
 DRAWING = Drawing()
 PAINTING = Painting()
+BETWEEN = Between()
 """Nothing is asked for."""

@@ -7,9 +7,10 @@ from carrara.recipe.latents import Encoding
 from carrara.recipe.loading import dump, load, parse, presets
 from carrara.recipe.plan import Plan, plan, plan_distillation, plan_few_step
 from carrara.recipe.rehearsal import Rehearsal, rehearse
+from carrara.recipe.replaying import replay
 from carrara.recipe.resolve import Resolved, resolve
 from carrara.recipe.run import Diagnosis, HeldOut, Preview, Saved, Session
-from carrara.recipe.sampling import Drawn, Pipeline, Request, collect, draw, record, replay, request, save, size_of
+from carrara.recipe.sampling import Drawn, Pipeline, Request, collect, draw, record, request, save, size_of
 from carrara.recipe.schema import Recipe
 from carrara.recipe.sheets import read_variation, sheet
 from carrara.recipe.shipping import ship, working_folder

@@ -10,15 +10,18 @@ from torch import Tensor
 
 from carrara import pixels
 from carrara.autoencoder import ConvolutionalStage, Identity, LayeredVae
-from carrara.data import Transform, Unreadable, batch_of, spread
-from carrara.data.files import decode
+from carrara.data import batch_of, spread
 from carrara.errors import UserError
 from carrara.model import AnyModel
 from carrara.recipe import build
 from carrara.recipe.loading import load
+from carrara.recipe.pictures import named, picture
+from carrara.recipe.sampling import made_by
 from carrara.task import compared, interpolate, reconstruct, traverse
 
 Edit = Literal["reconstruct", "interpolate", "traverse"]
+MOST_FRAMES = 1000
+"""From one end of a strip to the other."""
 EXAMPLES = 24
 """Held-out pictures that stand in where none are named."""
 
@@ -26,7 +29,20 @@ EXAMPLES = 24
 def edit(
     model: AnyModel, folder: Path, what: Edit, images: Sequence[Path], out: Path, *, steps: int = 9, layer: int = 0
 ) -> list[Path]:
-    """Writes what a model makes of pictures. Nothing is overwritten.
+    """Writes what a model makes of pictures, as files that say how they were made. Nothing is overwritten.
+
+    Args and errors as of ``decoded``.
+    """
+    made = decoded(model, folder, what, images, steps=steps, layer=layer)
+    options = {"images": [named(path) for path in images], "steps": steps, "layer": layer}
+    about = made_by(folder, model, "edit") | {"edit": {"verb": what, **options}}
+    return [pixels.save_png(image, out / f"{name}.png", {**about, "result": k}) for k, (name, image) in enumerate(made)]
+
+
+def decoded(
+    model: AnyModel, folder: Path, what: Edit, images: Sequence[Path], *, steps: int = 9, layer: int = 0
+) -> list[tuple[str, Image.Image]]:
+    """What a model makes of pictures, with a name for each.
 
     Args:
         folder: the run's, for its held-out data if no picture is named.
@@ -38,20 +54,20 @@ def edit(
     """
     if isinstance(model.first_stage, Identity):
         raise UserError(f"'{folder}' diffuses in pixels: it has no autoencoder to {what} with")
-    if steps < 1:
-        raise UserError(f"{steps} pictures are none: take 1 or more")
+    if not 1 <= steps <= MOST_FRAMES:
+        raise UserError(f"{steps} pictures are none, or too many for a strip: take 1 to {MOST_FRAMES}")
     match what:
         case "traverse":
-            return [pixels.save_png(_traversal(model, steps, layer), out / "traversal.png")]
+            return [("traversal", _traversal(model, steps, layer))]
         case "interpolate" if len(images) not in (0, 2):
             raise UserError(f"interpolate goes between two pictures, and {len(images)} are named")
         case "interpolate":
             ends = _ends(model, folder, images)
-            return [pixels.save_png(pixels.grid(interpolate(model, ends, steps), steps), out / "interpolation.png")]
+            return [("interpolation", pixels.grid(interpolate(model, ends, steps), steps))]
         case "reconstruct" if images:
-            return [_reconstructed(model, path, out) for path in images]
+            return [(path.stem, _reconstructed(model, path)) for path in images]
         case "reconstruct":
-            return [pixels.save_png(compared(model, examples(model, folder, EXAMPLES)), out / "reconstruction.png")]
+            return [("reconstruction", compared(model, examples(model, folder, EXAMPLES)))]
 
 
 def examples(model: AnyModel, folder: Path, count: int) -> Tensor:
@@ -73,23 +89,16 @@ def read(model: AnyModel, path: Path, *, resized: bool) -> Tensor:
     Raises:
         UserError: it cannot be read, has other channels, or is smaller than one latent.
     """
-    channels, *size = model.shape
-    if not path.is_file():
-        raise UserError(f"there is no picture '{path}'")
-    try:
-        picture = decode(path)
-        if resized or not isinstance(model.first_stage, ConvolutionalStage):
-            picture = Transform(size=(size[0], size[1]), channels=channels).prepare(picture)
-        picture = pixels.with_channels(picture, channels)
-    except (Unreadable, ValueError) as error:
-        raise UserError(f"'{path}' cannot be used ({error}): save it again as PNG, or name another picture") from None
+    _, height, width = model.shape
+    resized = resized or not isinstance(model.first_stage, ConvolutionalStage)
+    x = picture(model, path, (height, width) if resized else None)
     stage = model.first_stage
-    if isinstance(stage, ConvolutionalStage) and min(picture.shape[:2]) < stage.factor:
+    if isinstance(stage, ConvolutionalStage) and min(x.shape[2:]) < stage.factor:
         raise UserError(
-            f"'{path}' is {picture.shape[1]}x{picture.shape[0]}, smaller than the {stage.factor} pixels that one "
+            f"'{path}' is {x.shape[3]}x{x.shape[2]}, smaller than the {stage.factor} pixels that one "
             "latent of this autoencoder covers: enlarge it first"
         )
-    return pixels.to_tensor(picture)[None].to(model.device)
+    return x.to(model.device)
 
 
 def _ends(model: AnyModel, folder: Path, images: Sequence[Path]) -> Tensor:
@@ -101,9 +110,9 @@ def _ends(model: AnyModel, folder: Path, images: Sequence[Path]) -> Tensor:
     return ends
 
 
-def _reconstructed(model: AnyModel, path: Path, out: Path) -> Path:
+def _reconstructed(model: AnyModel, path: Path) -> Image.Image:
     again = reconstruct(model, read(model, path, resized=False))
-    return pixels.save_png(pixels.to_image(pixels.to_uint8(again)[0]), out / f"{path.stem}.png")
+    return pixels.to_image(pixels.to_uint8(again)[0])
 
 
 def _traversal(model: AnyModel, steps: int, layer: int) -> Image.Image:

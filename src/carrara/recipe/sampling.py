@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from torch import Tensor
 
 import carrara
@@ -16,7 +16,6 @@ from carrara import pixels, plots
 from carrara.errors import UserError
 from carrara.model import AnyModel, DiffusionModel, Size
 from carrara.recipe.classified import Classified, classified, open_classified
-from carrara.recipe.folder import open_model
 from carrara.recipe.weaker import Weaker, open_weaker, weaker
 from carrara.sample import SampleSettings, SampleStep, grid, method, sampler
 from carrara.task.generate import Progress, generate
@@ -29,6 +28,8 @@ Watch = Callable[[Iterable[Progress], int], Iterable[Progress]]
 Asked = Size | str | int | None
 """A size as a user says it: (height, width), "96x64", or one number for a square."""
 STRIP_SAMPLES, STRIP_STATES = 6, 9
+MOST = 100_000
+"""Samples of a request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +106,9 @@ def request(
         raise UserError(f"who shall find '{label}'? Name a trained classifier, too: --classifier RUN")
     if count < 1:
         raise UserError(f"{count} samples are none: ask for at least 1")
+    if count > MOST:
+        raise UserError(f"{count} samples are too many at once: ask for at most {MOST}, and more with another --seed")
+    check_seed(seed)
     asked = [wish for wish in wishes for _ in range(count)] or cycled(model, count)
     for wish in wishes:
         for part in parts_of(model.conditioner, wish):
@@ -122,6 +126,12 @@ def request(
         weak=None if weak is None else weaker(weak, model),
         found=None if classifier is None else classified(classifier, label, classifier_scale, model),
     )
+
+
+def check_seed(seed: int) -> None:
+    """Refuses what is no seed: they have 64 bits, and count up."""
+    if abs(seed) >= 1 << 62:
+        raise UserError(f"seed {seed} is too large: take one of at most 18 digits")
 
 
 def size_of(asked: Asked) -> Size | None:
@@ -267,13 +277,12 @@ def record(
     folder: Path, model: AnyModel, wanted: Request, kind: PictureKind | Literal["edit"] = "grid"
 ) -> dict[str, Any]:
     """What a PNG carries: enough to make it again, and to know whether the weights are still the same."""
-    return {
-        "carrara": carrara.__version__,
-        "run": str(folder),
-        "weights": model.digest(),
-        "picture": kind,
-        "request": TypeAdapter(Request).dump_python(wanted, mode="json"),
-    }
+    return made_by(folder, model, kind) | {"request": TypeAdapter(Request).dump_python(wanted, mode="json")}
+
+
+def made_by(folder: Path, model: AnyModel, kind: PictureKind | Literal["edit"]) -> dict[str, Any]:
+    """The part of it that says by which model."""
+    return {"carrara": carrara.__version__, "run": str(folder), "weights": model.digest(), "picture": kind}
 
 
 def save(folder: Path, drawn: Drawn, about: Mapping[str, Any], *, strip: bool = False) -> list[Path]:
@@ -296,45 +305,6 @@ def save(folder: Path, drawn: Drawn, about: Mapping[str, Any], *, strip: bool = 
         np.save(path, drawn.samples.numpy())
         paths.append(path)
     return paths
-
-
-@dataclass(frozen=True, kw_only=True)
-class Replay:
-    """A picture made again.
-
-    Attributes:
-        path: where it is.
-        identical: whether every pixel is the old one's.
-    """
-
-    path: Path
-    identical: bool
-
-
-def replay(image: Path, folder: Path | None = None, out: Path | None = None) -> Replay:
-    """Makes a PNG again from the recipe that it carries.
-
-    Raises:
-        UserError: it carries none, or the run is gone or has learned since.
-    """
-    about = pixels.read_recipe(image)
-    try:
-        wanted = TypeAdapter(Request).validate_python(about["request"])
-        source, digest = folder or Path(about["run"]), str(about["weights"])
-        kind: PictureKind = TypeAdapter(PictureKind).validate_python(about["picture"])
-    except (KeyError, TypeError, ValidationError):
-        raise UserError(f"the recipe in '{image}' is of another kind: only samples can be replayed") from None
-    model = open_model(source)
-    if model.digest() != digest:
-        raise UserError(
-            f"the model in '{source}' has changed since '{image}' was made: "
-            "name the old one, or its checkpoint, with --run"
-        )
-    again = collect(model, wanted).picture(kind)
-    path = pixels.save_png(again, out or image.with_stem(f"{image.stem}-replay"), about)
-    with Image.open(image) as before:
-        same = before.size == again.size and np.array_equal(np.asarray(before), np.asarray(again))
-    return Replay(path=path, identical=same)
 
 
 class Pipeline:

@@ -18,8 +18,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from carrara import pixels
-from carrara.data import Unreadable, digits
-from carrara.data.files import decode
+from carrara.data import digits
 from carrara.data.transforms import resize
 from carrara.errors import UserError, unknown
 from carrara.model import ModelConfig
@@ -38,6 +37,7 @@ from carrara.noise import (
 from carrara.plots import Chart, Line
 from carrara.recipe.folder import configured, located
 from carrara.recipe.loading import parse
+from carrara.recipe.pictures import opened
 from carrara.recipe.sources import Layer, from_arguments, merge
 from carrara.seeds import Draws
 
@@ -182,13 +182,11 @@ def picture(path: Path | None) -> pixels.Pictures:
     """
     if path is None:
         return pixels.to_tensor(resize(digits().pixels(_DIGIT), (_EDGE, _EDGE)))[None]
-    if not path.is_file():
-        raise UserError(f"there is no picture '{path}': name a PNG or JPEG file, or leave --image out")
+    array = opened(path)
+    shrunk = [max(1, round(edge * min(1.0, _LARGEST / max(array.shape[:2])))) for edge in array.shape[:2]]
     try:
-        array = decode(path)
-        shrunk = [max(1, round(edge * min(1.0, _LARGEST / max(array.shape[:2])))) for edge in array.shape[:2]]
         array = pixels.with_channels(array, 1 if array.shape[-1] == 1 else 3)
-    except (Unreadable, ValueError) as error:
+    except ValueError as error:
         raise UserError(f"'{path}' cannot be used: {error}") from None
     return pixels.to_tensor(resize(array, (shrunk[0], shrunk[1])))[None]
 

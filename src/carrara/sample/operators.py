@@ -96,10 +96,12 @@ def blurred(shape: tuple[int, int, int], sigma: float) -> Measurement:
     """Blurs pictures of ``shape`` (C, H, W) by a Gaussian of ``sigma`` pixels, mirrored at the borders.
 
     Raises:
-        ValueError: ``sigma`` is not positive.
+        ValueError: ``sigma`` is not positive, or larger than the pictures.
     """
-    if not 0 < sigma < math.inf:
-        raise ValueError(f"a blur has a positive width in pixels, got {sigma}")
+    if not 0 < sigma <= max(shape[1:]):
+        raise ValueError(
+            f"a blur has a positive width in pixels, at most that of the pictures, {max(shape[1:])}, got {sigma}"
+        )
     return AlongAxes(_eye(shape[0]), *(_gaussian(edge, sigma) for edge in shape[1:]))
 
 

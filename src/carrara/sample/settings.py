@@ -1,5 +1,6 @@
 """How to sample, as one value: what a recipe states, a model carries with it, and a command overrides."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,6 +11,9 @@ from carrara.sample.grids import Uniform
 from carrara.sample.guidance import AnyMethod, Cfg, clip, dynamic_threshold, guide
 from carrara.sample.multistep import DpmPp
 from carrara.types import DenoiseFn, Wrapper
+
+MOST_STEPS = 100_000
+"""More than that are taken for a mistake."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,10 @@ class SampleSettings:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"sampling takes at least 1 step, got {self.steps}")
+        if self.steps > MOST_STEPS:
+            raise ValueError(f"sampling takes at most {MOST_STEPS} steps, got {self.steps}")
+        if not math.isfinite(self.guidance):
+            raise ValueError(f"guidance is a number, got {self.guidance}")
         low, high = self.interval
         if not 0 <= low <= high <= 1 or not 0 <= self.rescale <= 1:
             raise ValueError(

@@ -213,6 +213,12 @@ def check_mask(mask: Mask, size: Size) -> None:
         raise UserError("the mask is white everywhere, so nothing of the picture is kept: draw without it instead")
 
 
+def check_feather(width: int, size: Size) -> None:
+    """Refuses a feather that is negative, or wider than a picture of ``size``."""
+    if not 0 <= width <= max(size):
+        raise UserError(f"a feather of {width} pixels is none: take 0 to {max(size)}, the picture's longer edge")
+
+
 def latents_in(model: DiffusionModel, mask: Mask) -> Bool[Tensor, "1 1 h w"]:
     """The latents of which any pixel is in the mask.
 
@@ -229,10 +235,9 @@ def feathered(mask: Mask, width: int) -> Float[Tensor, "rows columns"]:
     """Equation (2)'s w: 1 in the mask, 0 more than ``width`` pixels from it, and between them in equal steps.
 
     Raises:
-        UserError: ``width`` is negative.
+        UserError: see ``check_feather``.
     """
-    if width < 0:
-        raise UserError(f"a feather of {width} pixels is none: take 0 or more")
+    check_feather(width, (mask.shape[0], mask.shape[1]))
     w = total = mask[None].float()
     for _ in range(width):
         w = F.max_pool2d(w, 3, stride=1, padding=1)

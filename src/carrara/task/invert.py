@@ -11,7 +11,7 @@ from torch import Tensor
 from carrara.errors import UserError
 from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures
-from carrara.sample import Ddim, SampleStep, blend, draws_for, initial, invert, last, noise_for, slerp
+from carrara.sample import Ddim, SampleStep, blend, draws_for, initial, invert, last, slerp
 from carrara.sample.base import Times
 from carrara.sample.generate import without_gradients
 from carrara.task.edit import encode, rest, shown, size_of
@@ -105,7 +105,8 @@ def between_wishes(
     """Goes from one wish to another, and from one seed to another, which may be the same.
 
     Args:
-        told: what each end shows, to one sample each, and its seed; with the same settings.
+        told: what each end shows, to one sample each, and its seed; with the same settings, whose sampler does not
+            count: with fresh noise in each step, neighbours would have little in common.
         shares: (N,) in [0, 1], of the second end in each picture.
         size: of the pictures; None is the model's own.
         batch: pictures of the model's own size at a time.
@@ -113,10 +114,10 @@ def between_wishes(
     Raises:
         UserError: see ``denoiser``.
     """
-    shape, schedule = model.latents_of(size), model.config.schedule
+    shape, schedule, deterministic = model.latents_of(size), model.config.schedule, [_by_ddim(end) for end in told]
     first = told[0].settings.grid(told[0].settings.steps, schedule)[0].item()
     noises = [initial(draws_for(end.seeds, model.device), shape, schedule, first) for end in told]
-    yield from _between(model, noises, told, shares, size or (model.shape[1], model.shape[2]), batch)
+    yield from _between(model, noises, deterministic, shares, size or (model.shape[1], model.shape[2]), batch)
 
 
 def _between(
@@ -127,7 +128,7 @@ def _between(
     size: Size,
     batch: int,
 ) -> Iterator[Progress]:
-    """One sample for each share, from the noise (1, *S') and the wish at either end."""
+    """One sample for each share, from the noise (1, *S') and the wish at either end, without fresh noise."""
     settings, schedule, shape = told[0].settings, model.config.schedule, noises[0].shape[1:]
     for part in batches(model, len(shares), shape, batch):
         w = shares[part].to(model.device)
@@ -136,8 +137,7 @@ def _between(
         denoise = denoiser(model, first)
         if first.wishes != second.wishes:
             denoise = blend(denoise, denoiser(model, second), w)
-        fresh = noise_for(draws_for(first.seeds, model.device), shape)
-        steps = settings.sampler.steps(denoise, x, settings.grid(settings.steps, schedule), schedule, fresh)
+        steps = settings.sampler.steps(denoise, x, settings.grid(settings.steps, schedule), schedule, _no_noise)
         yield from shown(model, first, part, size, without_gradients(steps))
 
 

@@ -1,6 +1,7 @@
 """The verbs of ``carrara edit`` for diffusion models: pictures in, pictures and a sheet out."""
 
-from carrara.recipe.edits.base import Edited, Job, Row, job, opened, picture, save_edit
+from carrara.recipe.edits.again import replay_edit
+from carrara.recipe.edits.base import Edited, Job, Row, job, save_edit
 from carrara.recipe.edits.inverting import interpolate, invert, rewrite
 from carrara.recipe.edits.painting import inpaint, outpaint, repaint
 from carrara.recipe.edits.redrawing import img2img, variation
@@ -17,11 +18,10 @@ __all__ = [
     "interpolate",
     "invert",
     "job",
-    "opened",
     "outpaint",
     "paint_map",
-    "picture",
     "repaint",
+    "replay_edit",
     "restore",
     "rewrite",
     "save_edit",

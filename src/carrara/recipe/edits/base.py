@@ -6,8 +6,9 @@ beside these, and its signature in ``cli.edits``.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,15 +18,14 @@ from PIL import Image
 from torch import Tensor
 
 from carrara import pixels
-from carrara.data import Transform, Unreadable
-from carrara.data.files import decode, read_header
-from carrara.errors import UserError
 from carrara.model import DiffusionModel, Size
-from carrara.pixels import Pictures, Pixels
+from carrara.pixels import Pictures
 from carrara.recipe.edits.motion import save_animation
 from carrara.recipe.folder import open_model
+from carrara.recipe.pictures import named
 from carrara.recipe.sampling import Request, Watch, check_fast, record, request
 from carrara.recipe.weaker import open_weaker
+from carrara.sample import AnySampler
 from carrara.task import Told, editable
 
 
@@ -57,8 +57,13 @@ class Job:
             fast=self.wanted.fast,
             tile=self.wanted.tile,
             negative=self.wanted.negative,
-            weak=None if self.wanted.weak is None else open_weaker(self.wanted.weak, self.model),
+            weak=self.weak,
         )
+
+    @cached_property
+    def weak(self) -> DiffusionModel | None:
+        """The weaker model that guidance leads away from, if there is one: opened for the first picture."""
+        return None if self.wanted.weak is None else open_weaker(self.wanted.weak, self.model)
 
     def own_size(self) -> Size:
         """(height, width) of the pictures that are asked for: the model's own, unless another one is."""
@@ -89,6 +94,8 @@ def job(
     """
     model = editable(open_model(folder).to(device))
     wanted = request(model, () if wish is None else (wish,), count, seed, changes, **options)
+    for size in (wanted.size, wanted.tile):
+        model.latents_of(size)  # refuses what cannot be made before pictures are brought to it
     wanted = replace(wanted, wishes=(wish,) * count, seeds=tuple(range(seed, seed + count)))
     return Job(model=model, folder=folder, wanted=wanted, watch=watch, say=say)
 
@@ -116,7 +123,9 @@ class Edited:
         verb: its name.
         before: what each of the pictures left of the results is.
         labels: of the results; their seeds, if there are none.
-        about: its options, which the files carry; plain JSON.
+        about: the arguments of the edit, by name, which the files carry: plain JSON and paths, of which they carry
+            the names and hashes. What was left open is said as it was chosen.
+        sampler: what drew, where it was not the request's.
         notes: what the user should know, now that it is done.
         animated: whether the results of a row are the pictures of an animation, too.
     """
@@ -126,6 +135,7 @@ class Edited:
     before: tuple[str, ...] = ("input",)
     labels: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    sampler: AnySampler | None = None
     notes: tuple[str, ...] = ()
     animated: bool = False
 
@@ -140,14 +150,32 @@ class Edited:
 
 def save_edit(job: Job, edited: Edited, out: Path) -> list[Path]:
     """Writes the sheet, and each result by itself, as files that say how they were made. Nothing is overwritten."""
-    about = record(job.folder, job.model, job.wanted, "edit") | {"edit": {"verb": edited.verb, **edited.about}}
+    about = record_edit(job, edited)
     paths = [pixels.save_png(edited.sheet(job.wanted.seeds), out / "sheet.png", about)]
-    for row in edited.rows:
+    for number, row in enumerate(edited.rows, start=1):
         if edited.animated:
             paths += [save_animation(row.results, out / f"{row.name}.{kind}") for kind in ("gif", "webp")]
-        for k, result in enumerate(row.results):
-            paths.append(_written(result, out / f"{row.name}-{k + 1}.png", {**about, "result": [row.name, k]}))
+        for k, result in enumerate(row.results, start=1):
+            paths.append(_written(result, out / f"{row.name}-{k}.png", {**about, "row": number, "column": k}))
     return paths
+
+
+def record_edit(job: Job, edited: Edited) -> dict[str, Any]:
+    """What the files carry: enough to make them again with the same pictures, and to know if these are the same."""
+    settings = job.wanted.settings
+    drawn = replace(job.wanted, settings=replace(settings, sampler=edited.sampler or settings.sampler))
+    arguments = {name: _plain(value) for name, value in edited.about.items()}
+    return record(job.folder, job.model, drawn, "edit") | {"edit": {"verb": edited.verb, **arguments}}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Path():
+            return named(value)
+        case list() | tuple():
+            return [_plain(one) for one in cast(Sequence[Any], value)]
+        case _:
+            return value
 
 
 def _written(x: Tensor, path: Path, about: Mapping[str, Any]) -> Path:
@@ -157,45 +185,3 @@ def _written(x: Tensor, path: Path, about: Mapping[str, Any]) -> Path:
     path = pixels.fresh(path.with_suffix(".npy"))
     np.save(path, x.numpy())
     return path
-
-
-def opened(path: Path) -> Pixels:
-    """A picture file, (H, W, C), its size known to be sane before it is decoded.
-
-    Raises:
-        UserError: it is missing, broken or too large.
-    """
-    if not path.is_file():
-        raise UserError(f"there is no picture '{path}'")
-    try:
-        if problem := read_header(path).problem:
-            raise problem
-        return decode(path)
-    except Unreadable as error:
-        raise UserError(f"'{path}' cannot be used ({error}): save it again as PNG, or name another picture") from None
-
-
-def picture(model: DiffusionModel, path: Path, size: Size | None, enlarged: int = 1) -> Pictures:
-    """A picture as the model takes it, (1, C, H, W) in [-1, 1].
-
-    Args:
-        size: it is scaled to cover this, and its middle is taken; None leaves it as it is.
-        enlarged: how many times larger than it is what the model will make.
-
-    Raises:
-        UserError: it cannot be read, has other channels, or the model cannot make pictures of this size.
-    """
-    return converted(model, opened(path), path, size, enlarged)
-
-
-def converted(model: DiffusionModel, array: Pixels, path: Path, size: Size | None, enlarged: int = 1) -> Pictures:
-    """The same of what the file at ``path`` holds."""
-    channels = model.shape[0]
-    if size is not None:
-        model.latents_of((enlarged * size[0], enlarged * size[1]))
-    try:
-        if size is not None:
-            array = Transform(size=size, channels=channels).prepare(array)
-        return pixels.to_tensor(pixels.with_channels(array, channels))[None]
-    except ValueError as error:
-        raise UserError(f"'{path}' cannot be used: {error}") from None

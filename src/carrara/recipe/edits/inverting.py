@@ -11,10 +11,17 @@ from carrara.errors import UserError
 from carrara.evaluate.reconstruction import psnr
 from carrara.model import DiffusionModel
 from carrara.pixels import Pictures
-from carrara.recipe.edits.base import Edited, Job, Row, picture
+from carrara.recipe.editing import MOST_FRAMES
+from carrara.recipe.edits.base import Edited, Job, Row
+from carrara.recipe.pictures import picture
+from carrara.recipe.sampling import check_seed
+from carrara.sample import Ddim
 from carrara.task import Told, between_pictures, between_wishes, finished, reconstruct
 from carrara.task import rewrite as there_and_back
 from carrara.task.generate import Progress
+
+MOST_REFINEMENTS = 1000
+"""More are taken for a mistake."""
 
 
 def invert(job: Job, images: Sequence[Path], strength: float, refinements: int) -> Edited:
@@ -35,8 +42,14 @@ def invert(job: Job, images: Sequence[Path], strength: float, refinements: int) 
         noise, again = _both_ends(job.model, job.watch(way, 1))
         rows.append(Row(name=path.stem, before=before, results=torch.cat([noise, again])))
         notes.append(f"{path.stem}: {_fidelity(job.model, before, again)}")
-    about = {"pictures": [str(path) for path in images], "strength": strength, "refinements": refinements}
-    return Edited(verb="invert", rows=tuple(rows), labels=("noise", "made again"), about=about, notes=tuple(notes))
+    return Edited(
+        verb="invert",
+        rows=tuple(rows),
+        labels=("noise", "made again"),
+        about={"images": images, "strength": strength, "refinements": refinements},
+        notes=tuple(notes),
+        sampler=Ddim(),
+    )
 
 
 def rewrite(job: Job, images: Sequence[Path], source: str | None, strength: float, refinements: int) -> Edited:
@@ -60,20 +73,30 @@ def rewrite(job: Job, images: Sequence[Path], source: str | None, strength: floa
         x = picture(job.model, path, job.own_size())
         way = there_and_back(job.model, x, before, after, strength=strength, refinements=refinements)
         rows.append(Row(name=path.stem, before=x, results=finished(job.watch(way, 1))))
-    about = {"pictures": [str(path) for path in images], "source": source}
-    about |= {"strength": strength, "refinements": refinements}
-    return Edited(verb="rewrite", rows=tuple(rows), labels=(str(job.wanted.wishes[0]),), about=about)
+    return Edited(
+        verb="rewrite",
+        rows=tuple(rows),
+        labels=(str(job.wanted.wishes[0]),),
+        about={"images": images, "source": source, "strength": strength, "refinements": refinements},
+        sampler=Ddim(),
+    )
 
 
 def interpolate(
-    job: Job, images: Sequence[Path], to: str | None, seed: int, to_seed: int | None, frames: int, refinements: int
+    job: Job,
+    images: Sequence[Path],
+    to: str | None,
+    seed: int | None,
+    to_seed: int | None,
+    frames: int,
+    refinements: int,
 ) -> Edited:
     """Goes from one picture, wish or seed to another.
 
     Args:
         images: two pictures, or none.
         to: the wish at the other end; None is the same.
-        seed: of the noise at the first end, if no picture is named.
+        seed: of the noise at the first end, if no picture is named; None is 0.
         to_seed: at the other end; None is the same.
         frames: pictures, both ends among them.
 
@@ -82,17 +105,26 @@ def interpolate(
     """
     if frames < 2:
         raise UserError(f"a way has two ends, and {frames} pictures are fewer: ask for --frames 2 or more")
+    if frames > MOST_FRAMES:
+        raise UserError(f"{frames} pictures are too many for a strip: ask for at most --frames {MOST_FRAMES}")
+    _check_refinements(refinements)
     shares, told = torch.linspace(0, 1, frames), job.told()
     other = replace(told, wishes=told.wishes if to is None else [to])
     if images:
-        ends = _two(job, images, to_seed, refinements)
+        if (seed, to_seed) != (None, None):
+            raise UserError("pictures bring their own noise: leave --seed and --to-seed out, or the pictures")
+        ends = _two(job, images)
         way = between_pictures(job.model, ends, (told, other), shares, refinements=refinements)
         name = "-".join(path.stem for path in images)
     else:
-        if to is None and to_seed in (None, seed):
+        seed = 0 if seed is None else seed
+        to_seed = seed if to_seed is None else to_seed
+        check_seed(seed)
+        check_seed(to_seed)
+        if to is None and to_seed == seed:
             raise UserError("there is only one end: name two pictures, or another wish with --to, or another --to-seed")
         ends, name = torch.empty(0, job.model.shape[0], *job.own_size()), "way"
-        told, other = replace(told, seeds=[seed]), replace(other, seeds=[seed if to_seed is None else to_seed])
+        told, other = replace(told, seeds=[seed]), replace(other, seeds=[to_seed])
         way = between_wishes(job.model, (told, other), shares, size=job.wanted.size)
     results = finished(job.watch(way, frames))
     return Edited(
@@ -101,13 +133,15 @@ def interpolate(
         before=("from", "to") if images else (),
         labels=tuple(f"{share:.2f}" for share in shares.tolist()),
         about={
-            "pictures": [str(path) for path in images],
+            "images": images,
             "to": to,
             "seed": seed,
             "to_seed": to_seed,
             "frames": frames,
+            "refinements": refinements,
         },
         animated=True,
+        sampler=Ddim(),
     )
 
 
@@ -118,16 +152,16 @@ def _check(images: Sequence[Path], verb: str, refinements: int) -> None:
 
 
 def _check_refinements(refinements: int) -> None:
-    if refinements < 0:
-        raise UserError(f"{refinements} refinements cannot be: 0 is plain DDIM inversion, and 5 are usually enough")
+    if not 0 <= refinements <= MOST_REFINEMENTS:
+        raise UserError(
+            f"{refinements} refinements cannot be: 0 is plain DDIM inversion, 5 are usually enough, and "
+            f"{MOST_REFINEMENTS} the most"
+        )
 
 
-def _two(job: Job, images: Sequence[Path], to_seed: int | None, refinements: int) -> Pictures:
-    _check_refinements(refinements)
+def _two(job: Job, images: Sequence[Path]) -> Pictures:
     if len(images) != 2:
         raise UserError(f"interpolate goes between two pictures, and {len(images)} are named: name two")
-    if to_seed is not None:
-        raise UserError("pictures bring their own noise: leave --to-seed out, or the pictures")
     return torch.cat([picture(job.model, path, job.own_size()) for path in images])
 
 

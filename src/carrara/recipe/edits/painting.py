@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +15,12 @@ from carrara.data import Transform
 from carrara.errors import UserError, unknown
 from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures, Pixels
-from carrara.recipe.edits.base import Edited, Job, Row, converted, opened, picture
-from carrara.sample import Repaint
+from carrara.recipe.edits.base import Edited, Job, Row
+from carrara.recipe.pictures import converted, opened, picture
+from carrara.sample import Ddim, Repaint
 from carrara.task import Progress, check_mask, fill, finished, placed, window
 from carrara.task import inpaint as paint
-from carrara.task.edit import Mask, size_of
+from carrara.task.edit import Mask, check_feather, size_of
 
 ETA = {"ddpm": 1.0, "euler_a": 1.0, "ddim": 0.0, "euler": 0.0}
 """The samplers that resampling works with: those that look at one step, once."""
@@ -66,7 +68,8 @@ def inpaint(
     before = converted(job.model, array, image, job.wanted.size)
     new = _mask((array.shape[0], array.shape[1]), mask, box, job.wanted.size)
     check_mask(new, size_of(before))
-    results = _made_new(job, before, new, how, feather)
+    how, width = _way(job.model, how), _feather(job.model, feather, size_of(before))
+    results = _made_new(job, before, new, how, width)
     return _edited(
         "inpaint",
         Row(
@@ -75,8 +78,7 @@ def inpaint(
             results=_watched(job, results, size_of(before)),
         ),
         ("input", "kept"),
-        {"mask": None if mask is None else str(mask), "box": box, "feather": feather, "picture": str(image)},
-        how,
+        {"image": image, "mask": mask, "box": box, "how": how, "feather": width},
     )
 
 
@@ -99,22 +101,26 @@ def outpaint(
     before, new = placed(known, size, corner)
     if not new.any():
         raise UserError(f"the canvas of {size[0]}x{size[1]} is the picture itself: ask for a larger one")
-    results = _made_new(job, before, new, how, feather)
+    how, width = _way(job.model, how), _feather(job.model, feather, size_of(before))
+    results = _made_new(job, before, new, how, width)
     return _edited(
         "outpaint",
         Row(name=image.stem, before=before.masked_fill(new, GREY), results=_watched(job, results, size_of(before))),
         ("input",),
-        {"canvas": size, "corner": corner, "feather": feather, "picture": str(image)},
-        how,
+        {"image": image, "canvas": canvas, "margins": margins, "how": how, "feather": width},
     )
 
 
-def _made_new(job: Job, before: Pictures, new: Mask, how: Repaint | None, feather: int | None) -> Iterable[Progress]:
-    """By resampling, or by what the model was trained for, if that is to fill holes."""
-    model, width = job.model, _feather(job.model, feather)
+def _way(model: DiffusionModel, how: Repaint | None) -> Repaint | None:
+    """Resampling; None is what the model was trained for, if that is to fill holes."""
+    return None if isinstance(model.image, Masked) else how or Repaint()
+
+
+def _made_new(job: Job, before: Pictures, new: Mask, how: Repaint | None, feather: int) -> Iterable[Progress]:
+    model = job.model
     if isinstance(model.image, Masked):
-        return fill(model, model.image, before, new, job.told(), feather=width)
-    return paint(model, before, new, job.told(), how, feather=width)
+        return fill(model, model.image, before, new, job.told(), feather=feather)
+    return paint(model, before, new, job.told(), how, feather=feather)
 
 
 def read_mask(path: Path) -> Pixels:
@@ -195,11 +201,14 @@ def _canvas(size: Size, canvas: Size | None, margins: str | None) -> tuple[Size,
     return (top + size[0] + bottom, left + size[1] + right), (top, left)
 
 
-def _feather(model: DiffusionModel, width: int | None) -> int:
+def _feather(model: DiffusionModel, width: int | None, size: Size) -> int:
+    """The width of the seam; None is 2 in latents, and none in pixels."""
     in_latents = not isinstance(model.first_stage, Identity)
     if width is not None and width > 0 and not in_latents:
         raise UserError("a model in pixels keeps all that is beside the mask, so nothing fades: leave --feather out")
-    return 2 * in_latents if width is None else width
+    width = 2 * in_latents if width is None else width
+    check_feather(width, size)
+    return width
 
 
 def _watched(job: Job, results: Iterable[Progress], size: Size) -> Tensor:
@@ -217,7 +226,8 @@ def _watched(job: Job, results: Iterable[Progress], size: Size) -> Tensor:
     return finished(job.watch(results, len(job.wanted.seeds)))
 
 
-def _edited(verb: str, row: Row, before: tuple[str, ...], about: dict[str, object], how: Repaint | None) -> Edited:
-    if how is not None:
-        about |= {"resamplings": how.resamplings, "jump": how.jump, "eta": how.eta}
-    return Edited(verb=verb, rows=(row,), before=before, about=about)
+def _edited(verb: str, row: Row, before: tuple[str, ...], about: dict[str, Any]) -> Edited:
+    how: Repaint | None = about["how"]
+    if how is None:
+        return Edited(verb=verb, rows=(row,), before=before, about=about)
+    return Edited(verb=verb, rows=(row,), before=before, about=about | {"how": vars(how)}, sampler=Ddim(eta=how.eta))

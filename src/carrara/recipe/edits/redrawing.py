@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from carrara.errors import UserError
-from carrara.recipe.edits.base import Edited, Job, Row, picture
+from carrara.recipe.edits.base import Edited, Job, Row
+from carrara.recipe.pictures import picture
 from carrara.task import finished
 from carrara.task import img2img as redraw
 
@@ -23,14 +24,14 @@ def img2img(job: Job, images: Sequence[Path], strength: float) -> Edited:
     return Edited(
         verb="img2img",
         rows=tuple(_redrawn(job, path, strength) for path in images),
-        about={"pictures": [str(path) for path in images], "strength": strength},
+        about={"images": images, "strength": strength},
     )
 
 
 def variation(job: Job, image: Path, strength: float) -> Edited:
     """Draws one picture again, a little differently for each seed; errors as ``img2img``."""
     edited = img2img(job, [image], strength)
-    return Edited(verb="variation", rows=edited.rows, about=edited.about)
+    return Edited(verb="variation", rows=edited.rows, about={"image": image, "strength": strength})
 
 
 def _redrawn(job: Job, path: Path, strength: float) -> Row:

@@ -13,7 +13,8 @@ from carrara.errors import UserError, unknown
 from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures
 from carrara.recipe.editing import examples
-from carrara.recipe.edits.base import Edited, Job, Row, opened, picture
+from carrara.recipe.edits.base import Edited, Job, Row
+from carrara.recipe.pictures import opened, picture
 from carrara.sample import AnyLikelihood, Dps, Measurement, PiGdm, blurred, downscaled, greyed
 from carrara.seeds import Draws
 from carrara.task import finished
@@ -93,7 +94,7 @@ def restore(job: Job, images: Sequence[Path], spoilt: Spoilt) -> Edited:
         verb="restore",
         rows=tuple(rows),
         before=("given",) if images else ("given", "original"),
-        about={"pictures": [str(path) for path in images], **vars(spoilt)},
+        about={"images": images, "spoilt": vars(spoilt)},
         notes=tuple(_far(job.model, rows)),
     )
 

@@ -11,7 +11,8 @@ from carrara import pixels
 from carrara.conditioning import LayoutMap, Lowres
 from carrara.data import Transform, numbered
 from carrara.errors import UserError
-from carrara.recipe.edits.base import Edited, Job, Row, opened, picture
+from carrara.recipe.edits.base import Edited, Job, Row
+from carrara.recipe.pictures import opened, picture
 from carrara.task import finished, paint
 from carrara.task import upscale as enlarge
 
@@ -36,7 +37,7 @@ def upscale(job: Job, images: Sequence[Path], noise: float = 0.0) -> Edited:
         verb="upscale",
         rows=tuple(_enlarged(job, lowres, path, noise) for path in images),
         before=("pixels", "bicubic"),
-        about={"pictures": [str(path) for path in images], "noise": noise},
+        about={"images": images, "noise": noise},
     )
 
 
@@ -60,7 +61,7 @@ def paint_map(job: Job, images: Sequence[Path]) -> Edited:
     if not images:
         raise UserError("map paints over maps, and none is named: carrara edit RUN map MAP ...")
     rows = tuple(_painted(job, layout, path) for path in images)
-    return Edited(verb="map", rows=rows, before=("map",), about={"pictures": [str(path) for path in images]})
+    return Edited(verb="map", rows=rows, before=("map",), about={"images": images})
 
 
 def _painted(job: Job, layout: LayoutMap, path: Path) -> Row:

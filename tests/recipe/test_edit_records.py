@@ -1,0 +1,114 @@
+"""Edits of pictures: what their files say of them is enough to make them again."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from carrara.pixels import read_recipe, save_png
+from carrara.recipe import edits, weaker
+from small_models import saved
+from tiny import Command
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (10, 12, 3), np.uint8)).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+def test_a_weaker_model_is_opened_once(photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, weak, times = saved("pixels", tmp_path / "run"), saved("pixels", tmp_path / "weak", 1), list[Path]()
+    opened = weaker.open_model
+    job = edits.job(run, torch.device("cpu"), "cat", 1, 0, {"guidance": 2.0}, lambda at, _: at, weak=weak)
+    monkeypatch.setattr(weaker, "open_model", lambda path: [times.append(path), opened(path)][1])
+    edits.img2img(job, [photo] * 3, 0.7)
+    assert times == [weak]
+
+
+VERBS: dict[str, tuple[str, list[str]]] = {
+    "img2img": ("pixels", ["a.png", "a.png", "--strength", "0.7", "--prompt", "dog", "--guidance", "3", "-n", "2"]),
+    "variation": ("latents", ["a.png", "--size", "8x12", "--sampler", "ddpm", "-n", "2", "--seed", "7"]),
+    "upscale": ("lowres", ["a.png", "--noise", "0.25", "-n", "1"]),
+    "map": ("map", ["a.png", "-n", "1"]),
+    "restore": ("pixels", ["a.png", "--task", "deblur", "--blur", "1.5", "--noise", "3", "-n", "1"]),
+    "inpaint": ("latents", ["a.png", "--mask", "mask.png", "--resamplings", "2", "--sampler", "ddim", "-n", "1"]),
+    "inpaint by a model for it": ("masked", ["a.png", "--box", "2,2,4,4", "-n", "1"]),
+    "outpaint": ("pixels", ["a.png", "--margins", "0,3,1,0", "--resamplings", "2", "--jump", "2", "-n", "1"]),
+    "outpaint on a canvas": ("pixels", ["a.png", "--canvas", "14x16", "--resamplings", "1", "-n", "1"]),
+    "invert": ("pixels", ["a.png", "--strength", "0.7", "--refinements", "1", "--steps", "4"]),
+    "rewrite": ("pixels", ["a.png", "--source", "cat", "--prompt", "dog", "--refinements", "0", "--steps", "4"]),
+    "interpolate": ("pixels", ["--prompt", "cat", "--to", "dog", "--seed", "3", "--frames", "3"]),
+    "interpolate from seed to seed": ("pixels", ["--to-seed", "3", "--frames", "2", "--steps", "4"]),
+    "interpolate from picture to picture": ("pixels", ["a.png", "b.png", "--refinements", "1", "--frames", "2"]),
+    "interpolate in an autoencoder": ("autoencoder", ["a.png", "b.png", "--frames", "3"]),
+    "reconstruct": ("autoencoder", ["a.png", "b.png"]),
+    "traverse": ("vae", ["--steps", "3", "--layer", "1"]),
+}
+"""For each: the kind of model, and what it is asked."""
+
+
+@pytest.mark.parametrize("case", VERBS)
+def test_an_edit_is_made_again_from_its_record(
+    carrara: Command, photo: Path, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.asarray(Image.open(photo))[::-1].copy()).save("b.png")
+    Image.fromarray((np.indices((10, 12)).sum(0) < 8).astype(np.uint8) * 255).save("mask.png")
+    kind, arguments = VERBS[case]
+    run = saved(kind, tmp_path / "run")
+    code, said = carrara("edit", run, case.split()[0], *arguments, "--out", "out")
+    assert code == 0, said
+    for made in sorted(Path("out").glob("*.png")):
+        code, said = carrara("replay", made, "--out", Path("again") / made.name)
+        assert code == 0 and "every pixel is the same" in said, said
+        assert Path("again", made.name).read_bytes() == made.read_bytes()
+    assert str(tmp_path) not in json.dumps(read_recipe(made) | {"run": ""})
+
+
+def test_a_record_says_what_ran(carrara: Command, photo: Path, tmp_path: Path) -> None:
+    """The sampler is the one that drew, and what was left open is said as it was chosen."""
+    latents, pixels = saved("latents", tmp_path / "latents"), saved("pixels", tmp_path / "pixels")
+    quick = ("--steps", 4, "--refinements", 1, "--out")
+    assert carrara("edit", pixels, "invert", photo, *quick, tmp_path / "there")[0] == 0
+    assert carrara("edit", latents, "inpaint", photo, "--box", "2,2,4,4", "-n", 1, "--out", tmp_path / "new")[0] == 0
+    file = {"file": "a.png", "sha256": hashlib.sha256(photo.read_bytes()).hexdigest()}
+    there, new = read_recipe(tmp_path / "there" / "sheet.png"), read_recipe(tmp_path / "new" / "a-1.png")
+    assert there["edit"] == {"verb": "invert", "images": [file], "strength": 1.0, "refinements": 1}
+    assert there["request"]["settings"]["sampler"] == {"kind": "ddim", "eta": 0.0}
+    how = {"resamplings": 10, "jump": 1, "eta": 1.0}
+    asked = {"verb": "inpaint", "image": file, "mask": None, "box": "2,2,4,4", "how": how, "feather": 2}
+    assert new["edit"] == asked
+    assert new["request"]["settings"]["sampler"] == {"kind": "ddim", "eta": 1.0}
+    assert (new["row"], new["column"]) == (1, 1)
+    code, said = carrara("inspect", tmp_path / "new" / "a-1.png")
+    assert code == 0, said
+    for line in (f"image        a.png, SHA-256 {file['sha256']}", "sampler      ddim (eta 1.0)", "resamplings  10"):
+        assert line in said
+    for line in ("feather      2", "seeds        0", f"run          {latents}"):
+        assert line in said
+
+
+def test_an_edit_of_another_picture_is_not_made_again(
+    carrara: Command, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = saved("pixels", tmp_path / "run")
+    assert carrara("edit", run, "img2img", photo, "-n", 1, "--out", tmp_path / "out")[0] == 0
+    made = tmp_path / "out" / "a-1.png"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    code, said = carrara("replay", made)
+    assert code == 2 and "the picture 'a.png' is not in '.': say where it is, as in --pictures" in said
+    assert carrara("replay", made, "--pictures", tmp_path)[0] == 0
+    Image.new("RGB", (12, 10)).save("a.png")
+    code, said = carrara("replay", made)
+    assert code == 2 and "'a.png' is another picture" in said
+    save_png(Image.new("L", (8, 8)), tmp_path / "old.png", read_recipe(made) | {"edit": {"verb": "img2img"}})
+    code, said = carrara("replay", tmp_path / "old.png")
+    assert code == 2 and "only samples and edits can be replayed" in said
+    code, said = carrara("inspect", photo)
+    assert code == 2 and "carries no recipe" in said
