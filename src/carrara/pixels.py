@@ -30,6 +30,8 @@ Pictures = Float[Tensor, "B C H W"]
 """Pictures inside: float32 in [-1, 1]."""
 
 WHITE = (255, 255, 255)
+NOWHERE = 255
+"""In a map of numbered colours, the number of none."""
 _CHUNK = "carrara"
 LUMA = (0.299, 0.587, 0.114)
 """How much red, green and blue count for grey: ITU-R BT.601, as Pillow has it."""

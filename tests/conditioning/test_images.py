@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from carrara.conditioning import LayoutMap, Lowres, Masked
-from carrara.conditioning.images import MAP, UNKNOWN
+from carrara.conditioning.images import MAP
 from carrara.conditioning.masks import POINTS, RADII, SHARES, holes
-from carrara.pixels import rounded
+from carrara.pixels import NOWHERE, rounded
 from carrara.seeds import Draws
 from carrara.types import Batch
 
@@ -77,7 +77,7 @@ def test_reducing_is_exact_for_one_colour_and_needs_a_multiple() -> None:
 
 def test_a_map_says_which_colour_is_where() -> None:
     layout = LayoutMap(colours=((0, 0, 0), (255, 0, 0), (0, 0, 255)))
-    numbers = torch.tensor([[[0, 1], [2, UNKNOWN]]])
+    numbers = torch.tensor([[[0, 1], [2, NOWHERE]]])
     y = layout.drawn(batch(torch.zeros(1, 3, 2, 2), **{MAP: numbers}), (2, 2), Draws(0, torch.arange(1)), identity)
     assert y.shape[1] == layout.channels((3, 2, 2), (3, 2, 2))
     assert y[0].tolist() == [[[1, 0], [0, 0]], [[0, 1], [0, 0]], [[0, 0], [1, 0]]]

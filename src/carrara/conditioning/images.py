@@ -29,14 +29,13 @@ from jaxtyping import Integer
 from torch import Tensor
 
 from carrara.conditioning.masks import Masks, holes
-from carrara.pixels import WHITE, Pictures, rounded
+from carrara.pixels import NOWHERE, WHITE, Pictures, rounded
 from carrara.seeds import Draws
 from carrara.shapes import PerSample, expand
 from carrara.types import Batch
 
 MAP = "map"
-"""The column of maps: (B, H, W) numbers of colours; ``UNKNOWN`` where there is none."""
-UNKNOWN = 255
+"""The column of maps: (B, H, W) numbers of colours; ``NOWHERE`` where there is none."""
 LARGEST_PALETTE = 64
 
 Encode = Callable[[Tensor], Tensor]
@@ -176,7 +175,7 @@ class LayoutMap(ImageCondition):
 
     def painted(self, numbers: Integer[Tensor, "B H W"], channels: int = 3) -> Pictures:
         """A map in its colours, white where there is none; grey if pictures have other than 3 channels."""
-        colours = torch.tensor(self.colours + (WHITE,) * (1 + UNKNOWN - len(self.colours)), device=numbers.device)
+        colours = torch.tensor(self.colours + (WHITE,) * (1 + NOWHERE - len(self.colours)), device=numbers.device)
         x = colours[numbers.long()].movedim(-1, 1) / 127.5 - 1
         return x if channels == 3 else x.mean(1, keepdim=True).repeat(1, channels, 1, 1)
 

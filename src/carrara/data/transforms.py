@@ -17,11 +17,8 @@ from torch import Tensor
 
 from carrara.data.base import Dataset, Map, Unreadable
 from carrara.data.buckets import Size, nearest
-from carrara.pixels import WHITE, Pictures, Pixels, largest, to_image, to_tensor, with_channels
+from carrara.pixels import NOWHERE, WHITE, Pictures, Pixels, largest, to_image, to_tensor, with_channels
 from carrara.seeds import Draws
-
-NOWHERE = 255
-"""In a map, the number of no colour."""
 
 
 @dataclass(frozen=True, kw_only=True)

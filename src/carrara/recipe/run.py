@@ -33,7 +33,7 @@ from carrara.evaluate import Features
 from carrara.model import AnyModel, Autoencoder, DiffusionModel, DistilledDecoder
 from carrara.recipe import build
 from carrara.recipe.best import is_better, kept, waited
-from carrara.recipe.latents import Encoding, LatentCache, cache_for, captioned, captions_for
+from carrara.recipe.latents import BATCH, Encoding, LatentCache, cache_for, captioned, captions_for
 from carrara.recipe.plan import Plan
 from carrara.recipe.resolve import resolve
 from carrara.recipe.sampling import Request, collect, cycled, draw, record
@@ -46,8 +46,6 @@ from carrara.train import Line, Log, StepReport, Training, autocast, distributed
 from carrara.train.precision import matmul_dtype
 from carrara.types import Batch
 
-BATCH = 64
-"""Pictures that are encoded at a time."""
 MEASURED = 50_000
 """At most so many pictures decide the mean and the deviation of latents."""
 PROVISIONAL = 2_000
