@@ -28,6 +28,7 @@ from carrara.recipe import (
     rehearse,
     request,
 )
+from carrara.recipe.latents import LatentCache
 from carrara.seeds import Draws
 from carrara.train import StepReport
 
@@ -136,6 +137,17 @@ def test_cached_and_encoded_latents_train_the_same_model(
     without = [e.loss for e in trained(planned(photos, tmp_path / "encoded")) if isinstance(e, StepReport)]
     assert not (tmp_path / "encoded" / "latents").exists()
     assert with_cache == pytest.approx(without, rel=2e-3)  # float16 on the disk
+
+
+def test_held_out_latents_are_encoded_in_float32_too(photos: Path, tmp_path: Path) -> None:
+    trained(planned(photos, tmp_path / "run"))
+    session = Session(planned(photos, tmp_path / "run").stages[1], CPU)
+    assert isinstance(session._cache, LatentCache)
+    held = session._held_out(2)
+    (exact,) = session._cache.encoded([held])
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = session._cache.encoded([held])
+    assert torch.equal(found.x, exact.x)
 
 
 def test_another_autoencoder_gets_another_cache(photos: Path, tmp_path: Path) -> None:
