@@ -57,6 +57,20 @@ def test_mistakes(carrara: Command, run: Path, photos: Path, tmp_path: Path) -> 
         assert "Traceback" not in said
 
 
+def test_a_classifier_is_of_the_size_of_the_model_that_it_will_guide(
+    carrara: Command, run: Path, photos: Path, tmp_path: Path
+) -> None:
+    named = ("--preset", "classifier", f"model.first_stage={{kind: trained, run: {run}}}")
+    code, said = carrara("train", photos, "--run", tmp_path / "for", *named, *BRIEF)
+    assert code == 0, said
+    assert f"size 8x8: that of the pictures of '{run}'" in " ".join(said.split())
+    judged = ("--classifier", tmp_path / "for", "--class", "red")
+    code, said = carrara("sample", run, "-n", "1", *judged)
+    assert code == 0, said
+    code, said = carrara("train", photos, "--run", tmp_path / "n", *named, "data.size=12", *BRIEF)
+    assert code == 2 and "draws pictures of 8x8, and data.size is 12x12" in said, said
+
+
 def test_data_without_labels_are_refused(carrara: Command, photos: Path, tmp_path: Path) -> None:
     code, said = carrara("train", photos / "red", "--preset", "classifier", "--run", tmp_path / "n")
     assert code == 2
