@@ -213,6 +213,19 @@ def test_a_tiny_decoder_is_distilled_and_draws_the_previews(photos: Path, tmp_pa
     assert open_model(tmp_path / "other" / "autoencoder").fast is None  # of another first stage
 
 
+def test_a_tiny_decoder_that_goes_on_learns_from_the_same_first_stage(photos: Path, tmp_path: Path) -> None:
+    run, small = tmp_path / "run", ["train.steps=2", "train.batch=4", "preview.every=0"]
+    changes = ["data.size=16", f"model.first_stage={TINY}", "objective.perceptual=0", "train.batch=4"]
+    trained(plan(str(photos), "autoencoder-kl-f4", run, [*changes, "train.steps=1"]))
+    trained(plan_distillation(run, small))
+    for change in ("data.size=8", "data={size: 8}", "model.first_stage.run=x"):
+        with pytest.raises(UserError, match="is the run's own: leave it out"):
+            plan_distillation(run, [change])
+    trained(plan(None, None, run, ["train.steps=2"]))
+    with pytest.raises(UserError, match="has learned from another model than its teacher is now"):
+        Session(plan_distillation(run, [*small, "train.steps=3"]), CPU)
+
+
 def test_a_stages_recipe_can_be_read_again(photos: Path, tmp_path: Path) -> None:
     whole = plan(str(photos), "latent", tmp_path / "run", ["data.size=16"])
     for stage in whole.stages:

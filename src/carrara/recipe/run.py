@@ -39,6 +39,7 @@ from carrara.recipe.resolve import resolve
 from carrara.recipe.sampling import Request, collect, cycled, draw, record
 from carrara.recipe.schema import FewStepSettings
 from carrara.recipe.seeing import said
+from carrara.recipe.teachers import known_teacher
 from carrara.recipe.trajectories import Teacher, TrajectoryCache
 from carrara.saved import config_json
 from carrara.task import compared, seen, shown
@@ -115,18 +116,21 @@ class Session:
         whole = build.dataset(self.recipe)
         resolve(self.recipe, whole.info, device.type)  # refuses data that no longer have the recipe's classes
         self.training_data, self.held_out_data = build.parts(self.recipe, whole)
-        self.model = build.model(self.recipe).to(device)
+        self._teacher = build.teacher(self.recipe)
+        self.model = build.model(self.recipe, self._teacher).to(device)
         if not isinstance(self.model, DistilledDecoder | Classifier):
             build.adopt_first_stage(self.model, self.recipe, self.folder)
         self._features = self._judges(device)
         self._captions = captions_for(self.model, self.folder)
         self._cache = self._cached(device)
-        self.objective = build.objective(self.recipe, self.model, encoded=self._cache is not None)
+        self.objective = build.objective(self.recipe, self.model, self._teacher, encoded=self._cache is not None)
         self._about: dict[str, Any] = {"preset": self.recipe.preset, "data": whole.info.name}
         bare = whole.dataset if isinstance(whole, Mapped) else whole
         self._about |= {"examples": len(whole), "fingerprint": fingerprint(bare)}
         if isinstance(self.recipe.objective, FewStepSettings):
             self._about |= {"few_steps": self.recipe.objective.steps}
+        if self._teacher is not None:
+            self._about |= {"teacher": known_teacher(self.recipe, self._teacher, self.folder)}
         distributed.anywhere(False, device)  # nobody writes before all have looked into the folder
         if distributed.is_main():
             plan.write()
@@ -147,7 +151,8 @@ class Session:
         wanted, seed = self.recipe.objective, self.recipe.seed
         if not isinstance(wanted, FewStepSettings):
             return cache_for(self.folder, self.recipe, self.model, self.training_data)
-        teacher = Teacher(model=build.few_step_teacher(wanted).to(device), distilled=wanted)
+        assert isinstance(self._teacher, DiffusionModel)
+        teacher = Teacher(model=self._teacher.to(device), distilled=wanted)
         return TrajectoryCache(self.folder, teacher, self.training_data, self._captions, seed)
 
     def _judges(self, device: torch.device) -> Features | None:
@@ -303,7 +308,8 @@ class Session:
                 picture = compared(model, self._held_out(count).x.to(model.device))
                 return pixels.save_png(picture, path, overwrite=True)
             case DistilledDecoder() as model:
-                full = build.teacher(self.recipe).to(model.device)
+                assert self._teacher is not None
+                full = self._teacher.to(model.device)
                 full.fast = model.forward
                 picture = compared(full, self._held_out(count).x.to(model.device))
                 return pixels.save_png(picture, path, overwrite=True)
