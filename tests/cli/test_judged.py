@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from carrara.pixels import read_recipe
 from tiny import TINY, Command
@@ -36,6 +38,24 @@ def test_a_classifier_guides_and_pictures_carry_it(carrara: Command, run: Path) 
     assert code == 0 and "every pixel is the same" in said
     code, said = carrara("train", "--run", judge)
     assert code == 0, said
+
+
+def test_a_classifier_guides_what_is_drawn_over_pictures(carrara: Command, run: Path, photos: Path) -> None:
+    """Each verb goes another way to it; a scale so large that even two steps of training show in the result."""
+    picture, judged = photos / "red" / "0.png", ("--classifier", run.parent / "judge", "--class", "red")
+    for verb, *how in (("img2img",), ("inpaint", "--box", "0,0,4,4"), ("restore", "--task", "colour")):
+        made = []
+        for name, options in (("plain", ()), ("judged", (*judged, "--classifier-scale", "1000"))):
+            out = run.parent / f"{verb}-{name}"
+            code, said = carrara("edit", run, verb, picture, *how, "-n", "1", "--out", out, "--size", "8", *options)
+            assert code == 0, said
+            made.append(out / "0-1.png")
+        assert read_recipe(made[1])["request"]["found"]["name"] == "red"
+        with Image.open(made[0]) as plain, Image.open(made[1]) as guided:
+            assert not np.array_equal(np.asarray(plain), np.asarray(guided)), verb
+    for verb in ("img2img", "invert"):
+        code, said = carrara("edit", run, verb, picture, "--class", "red")
+        assert code == 2 and ("who shall find 'red'?" if verb == "img2img" else "--class") in said, said
 
 
 def test_mistakes(carrara: Command, run: Path, photos: Path, tmp_path: Path) -> None:

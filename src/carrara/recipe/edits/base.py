@@ -22,6 +22,7 @@ from carrara.data.files import decode, read_header
 from carrara.errors import UserError
 from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures, Pixels
+from carrara.recipe.classified import open_classified
 from carrara.recipe.edits.motion import save_animation
 from carrara.recipe.folder import open_model
 from carrara.recipe.sampling import Request, Watch, check_fast, record, request
@@ -58,6 +59,7 @@ class Job:
             tile=self.wanted.tile,
             negative=self.wanted.negative,
             weak=None if self.wanted.weak is None else open_weaker(self.wanted.weak, self.model),
+            within=None if self.wanted.found is None else open_classified(self.wanted.found, self.model),
         )
 
     def own_size(self) -> Size:
