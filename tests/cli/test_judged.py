@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from carrara.pixels import read_recipe
 from tiny import TINY, Command
@@ -38,6 +40,24 @@ def test_a_classifier_guides_and_pictures_carry_it(carrara: Command, run: Path) 
     assert code == 0, said
 
 
+def test_a_classifier_guides_what_is_drawn_over_pictures(carrara: Command, run: Path, photos: Path) -> None:
+    """Each verb goes another way to it; a scale so large that even two steps of training show in the result."""
+    picture, judged = photos / "red" / "0.png", ("--classifier", run.parent / "judge", "--class", "red")
+    for verb, *how in (("img2img",), ("inpaint", "--box", "0,0,4,4"), ("restore", "--task", "colour")):
+        made = []
+        for name, options in (("plain", ()), ("judged", (*judged, "--classifier-scale", "1000"))):
+            out = run.parent / f"{verb}-{name}"
+            code, said = carrara("edit", run, verb, picture, *how, "-n", "1", "--out", out, "--size", "8", *options)
+            assert code == 0, said
+            made.append(out / "0-1.png")
+        assert read_recipe(made[1])["request"]["found"]["name"] == "red"
+        with Image.open(made[0]) as plain, Image.open(made[1]) as guided:
+            assert not np.array_equal(np.asarray(plain), np.asarray(guided)), verb
+    for verb in ("img2img", "invert"):
+        code, said = carrara("edit", run, verb, picture, "--class", "red")
+        assert code == 2 and ("who shall find 'red'?" if verb == "img2img" else "--class") in said, said
+
+
 def test_mistakes(carrara: Command, run: Path, photos: Path, tmp_path: Path) -> None:
     judge, other = run.parent / "judge", tmp_path / "other"
     code, said = carrara("train", photos, "--preset", "classifier", "--run", other, "data.size=12", *BRIEF)
@@ -55,6 +75,20 @@ def test_mistakes(carrara: Command, run: Path, photos: Path, tmp_path: Path) -> 
         assert code == 2, said
         assert words in said
         assert "Traceback" not in said
+
+
+def test_a_classifier_is_of_the_size_of_the_model_that_it_will_guide(
+    carrara: Command, run: Path, photos: Path, tmp_path: Path
+) -> None:
+    named = ("--preset", "classifier", f"model.first_stage={{kind: trained, run: {run}}}")
+    code, said = carrara("train", photos, "--run", tmp_path / "for", *named, *BRIEF)
+    assert code == 0, said
+    assert f"size 8x8: that of the pictures of '{run}'" in " ".join(said.split())
+    judged = ("--classifier", tmp_path / "for", "--class", "red")
+    code, said = carrara("sample", run, "-n", "1", *judged)
+    assert code == 0, said
+    code, said = carrara("train", photos, "--run", tmp_path / "n", *named, "data.size=12", *BRIEF)
+    assert code == 2 and "draws pictures of 8x8, and data.size is 12x12" in said, said
 
 
 def test_data_without_labels_are_refused(carrara: Command, photos: Path, tmp_path: Path) -> None:

@@ -119,6 +119,15 @@ def test_recipes_that_see_are_completed_or_refused(folder: Path, photos: Path, t
         plan("digits", "vae", tmp_path / "run", ["model.image=masked"])
 
 
+def test_maps_are_looked_at_even_if_their_colours_are_given(folder: Path, tmp_path: Path) -> None:
+    given = ["model.image.colours=[[0, 0, 0], [255, 0, 0]]"]
+    planned = plan(str(folder), "segmentation", tmp_path / "run", given)
+    assert planned.recipe.model.image == LayoutMap(colours=((0, 0, 0), (255, 0, 0)))
+    (folder / "2.map.png").unlink()
+    with pytest.raises(UserError, match=r"'2\.png' has no map"):
+        plan(str(folder), "segmentation", tmp_path / "run", given)
+
+
 def test_emoji_have_rough_maps_of_what_their_lines_surround() -> None:
     rgba = np.zeros((64, 64, 4), np.uint8)
     rgba[16:48, 16:48] = (0, 0, 0, 255)

@@ -10,6 +10,7 @@ from carrara.backbone import NoiseAwareClassifier, UNetConfig
 from carrara.noise import Cosine
 from carrara.objective import ClassificationObjective
 from carrara.seeds import Draws, torch_generator
+from carrara.train import held_out
 from carrara.types import Batch
 
 TINY = UNetConfig(channels=8, multipliers=(1,), blocks=1, attention_levels=())
@@ -39,6 +40,17 @@ def test_a_sample_without_a_label_costs_nothing_and_others_are_not_touched() -> 
     some.columns["label"][2] = 0  # type: ignore[index]
     loss = objective()(some, "main", draws).per_sample
     assert loss[2].item() == 0 and loss[0].item() == pytest.approx(math.log(3))
+
+
+def test_samples_without_a_label_do_not_count_as_misses() -> None:
+    made, some = objective(), batch(8)
+    some.columns["label"][4:] = 0  # type: ignore[index]
+    half = Batch(x=some.x[:4], position=some.position[:4], columns={"label": LABELS})
+    for parts in ([some], [half, Batch(x=some.x[4:], position=some.position[4:], columns={"label": 0 * LABELS})]):
+        assert held_out(made, parts, seed=0) == pytest.approx(held_out(made, [half], seed=0))
+    assert held_out(made, parts[1:], seed=0) == {}
+    logs = [made(batch, "main", Draws(0, batch.position)).logs["accuracy"] for batch in (some, half)]
+    assert logs[0] == logs[1] > 0
 
 
 def test_only_the_network_learns_and_is_a_part() -> None:

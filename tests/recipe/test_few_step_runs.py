@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from carrara.backbone import Backbone, MlpConfig
@@ -19,7 +20,7 @@ from carrara.noise import X0, RectifiedFlow, Schedule
 from carrara.objective.fewstep import TOLD
 from carrara.recipe import Encoding, HeldOut, Plan, Session, load, open_model, plan, plan_few_step
 from carrara.recipe.schema import FewStepSettings
-from carrara.recipe.trajectories import Teacher, TrajectoryCache
+from carrara.recipe.trajectories import Teacher, Trajectories, TrajectoryCache
 from carrara.sample import Uniform, last
 from carrara.seeds import Draws
 from carrara.task import generate
@@ -153,6 +154,18 @@ def test_what_was_made_is_kept_and_what_was_lost_is_made_again(teacher: Path, st
     assert first.stat().st_mtime_ns == stamp
 
 
+def test_solutions_stay_on_the_disk(teacher: Path, student: Path) -> None:
+    cache = Session(plan_few_step(teacher, 2, student, SMALL), CPU)._cache
+    assert isinstance(cache, TrajectoryCache)
+    first, second = sorted((student / "trajectories").rglob("*.safetensors"))
+    gone = Trajectories(cache._beginnings, [first, second.with_name("gone")])
+    states = load_file(first)["states"]
+    assert all(np.array_equal(gone.pixels(k), states[k].numpy()) for k in (0, 63))
+    with pytest.raises(OSError):
+        gone.pixels(64)
+    assert np.array_equal(cache.opened().pixels(69), load_file(second)["states"][5].numpy())
+
+
 def test_conditions_are_drawn_from_the_data_and_some_are_dropped(teacher: Path, tmp_path: Path) -> None:
     session = Session(plan_few_step(teacher, 2, tmp_path / "new", [*SMALL, "objective.drop=0.5"]), CPU)
     cache = session._cache
@@ -202,5 +215,22 @@ def test_mistakes(teacher: Path, student: Path, tmp_path: Path) -> None:
         plan_few_step(tmp_path / "nowhere", 4, None, [])
     with pytest.raises(UserError, match="is not empty"):
         plan_few_step(teacher, 4, photos, [])
-    with pytest.raises(UserError, match="'carrara distill RUN --steps 4' names it"):
-        trained(plan(str(photos), "pixel", tmp_path / "own", [*TINY, "objective=few_step", "train.steps=1"]))
+    for preset, named in (("pixel", "objective=few_step"), ("few-step", f"objective.teacher={teacher}")):
+        with pytest.raises(UserError, match="'carrara distill RUN --steps 4' names it"):
+            plan(str(photos), preset, tmp_path / "own", [*TINY, named])
+
+
+def test_a_student_learns_from_one_teacher_that_is_opened_once(
+    teacher: Path, student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught, again = (Path(shutil.copytree(run, tmp_path / run.name)) for run in (teacher, student))
+    recipe = (again / "recipe.yaml").read_text().replace(str(teacher), str(taught))
+    (again / "recipe.yaml").write_text(recipe)
+    opened = list[Path]()
+    monkeypatch.setattr("carrara.recipe.teachers.open_model", lambda path: opened.append(path) or open_model(path))
+    longer = [*SMALL, "train.steps=5"]
+    trained(plan_few_step(taught, 2, again, longer))
+    assert opened == [taught]
+    trained(plan(None, None, taught, ["train.steps=3"]))
+    with pytest.raises(UserError, match="has learned from another model than its teacher is now"):
+        Session(plan_few_step(taught, 2, again, [*SMALL, "train.steps=6"]), CPU)

@@ -28,6 +28,7 @@ from carrara.recipe import (
     rehearse,
     request,
 )
+from carrara.recipe.latents import LatentCache
 from carrara.seeds import Draws
 from carrara.train import StepReport
 
@@ -138,6 +139,17 @@ def test_cached_and_encoded_latents_train_the_same_model(
     assert with_cache == pytest.approx(without, rel=2e-3)  # float16 on the disk
 
 
+def test_held_out_latents_are_encoded_in_float32_too(photos: Path, tmp_path: Path) -> None:
+    trained(planned(photos, tmp_path / "run"))
+    session = Session(planned(photos, tmp_path / "run").stages[1], CPU)
+    assert isinstance(session._cache, LatentCache)
+    held = session._held_out(2)
+    (exact,) = session._cache.encoded([held])
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = session._cache.encoded([held])
+    assert torch.equal(found.x, exact.x)
+
+
 def test_another_autoencoder_gets_another_cache(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     trained(planned(photos, run))
@@ -199,6 +211,19 @@ def test_a_tiny_decoder_is_distilled_and_draws_the_previews(photos: Path, tmp_pa
     trained(other)
     (run / "autoencoder" / "tiny-decoder").rename(tmp_path / "other" / "autoencoder" / "tiny-decoder")
     assert open_model(tmp_path / "other" / "autoencoder").fast is None  # of another first stage
+
+
+def test_a_tiny_decoder_that_goes_on_learns_from_the_same_first_stage(photos: Path, tmp_path: Path) -> None:
+    run, small = tmp_path / "run", ["train.steps=2", "train.batch=4", "preview.every=0"]
+    changes = ["data.size=16", f"model.first_stage={TINY}", "objective.perceptual=0", "train.batch=4"]
+    trained(plan(str(photos), "autoencoder-kl-f4", run, [*changes, "train.steps=1"]))
+    trained(plan_distillation(run, small))
+    for change in ("data.size=8", "data={size: 8}", "model.first_stage.run=x"):
+        with pytest.raises(UserError, match="is the run's own: leave it out"):
+            plan_distillation(run, [change])
+    trained(plan(None, None, run, ["train.steps=2"]))
+    with pytest.raises(UserError, match="has learned from another model than its teacher is now"):
+        Session(plan_distillation(run, [*small, "train.steps=3"]), CPU)
 
 
 def test_a_stages_recipe_can_be_read_again(photos: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from itertools import islice
+from time import monotonic, sleep
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from carrara.errors import UserError
 from carrara.objective.base import LossReport, Objective
 from carrara.seeds import Draws
-from carrara.train import TrainState, held_out, train, trainer
+from carrara.train import TrainState, held_out, stopwatch, train
 from carrara.types import Batch
 
 
@@ -117,7 +118,7 @@ def test_minutes_are_a_budget_over_all_processes(monkeypatch):
             now[0] += 2.0
             yield batch
 
-    monkeypatch.setattr(trainer, "monotonic", lambda: now[0])
+    monkeypatch.setattr(stopwatch, "monotonic", lambda: now[0])
     options = settings(steps=None, minutes=0.2, decay=0.5, warmup=0)
     state = TrainState(Quadratic(), options)
     first = list(islice(train(state, slow, options, seed=0), 2))
@@ -127,6 +128,28 @@ def test_minutes_are_a_budget_over_all_processes(monkeypatch):
     assert [r.seconds for r in reports] == [2, 4, 6, 8, 10, 12]
     assert [r.progress for r in reports] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
     assert [r.lr / options.lr for r in reports] == pytest.approx([1, 1, 1, 1, 2 / 3, 1 / 3])
+
+
+def test_a_suspended_process_does_not_spend_its_minutes(monkeypatch):
+    now = [0.0]
+
+    def suspended(start):
+        for step, batch in enumerate(constant(start)):
+            now[0] += 3600.0 if step == 1 else 2.0
+            yield batch
+
+    monkeypatch.setattr(stopwatch, "monotonic", lambda: now[0])
+    reports = train(TrainState(Quadratic(), settings()), suspended, settings(steps=None, minutes=5.0), seed=0)
+    assert [report.seconds for report in islice(reports, 3)] == [2, 2 + stopwatch.GAP, 4 + stopwatch.GAP]
+
+
+def test_a_step_that_takes_long_counts_whole(monkeypatch):
+    monkeypatch.setattr(stopwatch, "EVERY", 0.01)
+    monkeypatch.setattr(stopwatch, "GAP", 0.3)
+    with stopwatch.Stopwatch(10.0) as watch:
+        begun = monotonic()
+        sleep(1.0)
+        assert watch.seconds() - 10 == pytest.approx(monotonic() - begun, abs=0.2)
 
 
 def test_a_step_that_is_not_finite_changes_no_weight_and_is_counted():

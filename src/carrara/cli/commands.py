@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from carrara import pixels, recipe
-from carrara.cli.options import Asking, Between
+from carrara.cli.options import Asking, Between, Drawing
 from carrara.cli.progress import TrainingProgress, counted, tracked
 from carrara.errors import UserError
 from carrara.model import ModelConfig
@@ -209,7 +209,8 @@ def draw_over(folder: Path, drawing: Asking, verb: Callable[[Job], Edited], seed
         verb: one of ``recipe.edits``, with its pictures and options.
     """
     changes = {name: getattr(drawing, name, None) for name in ("sampler", "grid", "steps", "guidance")}
-    options = {name: getattr(drawing, name) for name in ("size", "tile", "negative", "weak", "fast")}
+    judged = ("classifier", "label", "classifier_scale") if isinstance(drawing, Drawing) else ()
+    options = {name: getattr(drawing, name) for name in ("size", "tile", "negative", "weak", "fast", *judged)}
     job = edits.job(
         folder,
         build.device(),

@@ -49,6 +49,12 @@ class Drawing(Asking):
     "The first result's seed; the others count up."
     count: Annotated[int, Parameter(name=["--count", "-n"])] = 4
     "How many results for each picture."
+    classifier: Path | None = None
+    "A classifier that guides to --class: a run of 'carrara train DATA --preset classifier'."
+    label: Annotated[str | None, Parameter(name="--class")] = None
+    "What the classifier shall find: one of its classes."
+    classifier_scale: float = 1.0
+    "How much it counts: 1 = as probability says, larger = surer."
 
 
 @Parameter(name="*")

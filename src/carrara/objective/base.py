@@ -40,7 +40,8 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def validate(self, batch: Batch, draws: Draws) -> Mapping[str, Tensor]:
-        """Held-out measures of ``batch``, ``(B,)`` each: the loss per noise level, say."""
+        """Held-out measures of ``batch``, ``(B,)`` each, or fewer where samples do not count: the loss per noise level,
+        say."""
 
     def diagnose(self, logs: Mapping[str, float]) -> list[str]:
         """What is going wrong, in sentences that say what to do, from the numbers of a training step's report."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from carrara.autoencoder import FirstStage
@@ -42,18 +43,23 @@ class ClassificationObjective(Objective):
 
     def forward(self, batch: Batch, role: Role, draws: Draws) -> LossReport:
         t = UniformTimes()(draws.uniform("time"), self.schedule)
-        loss, right = self._judged(self._latents(batch, draws), batch.columns["label"], t, draws)
-        return LossReport(per_sample=loss, logs={"accuracy": right})
+        labels = batch.columns["label"]
+        loss, right = self._judged(self._latents(batch, draws), labels, t, draws)
+        accuracy = right.sum() / _labelled(labels).sum().clamp(min=1)
+        return LossReport(per_sample=loss, logs={"accuracy": accuracy})
 
     @torch.no_grad()
     def validate(self, batch: Batch, draws: Draws) -> Mapping[str, Tensor]:
-        """``loss@t=...`` and ``accuracy@t=...`` at the middle of each of ``NOISE_LEVELS`` equal parts of time."""
+        """``loss@t=...`` and ``accuracy@t=...`` at the middle of each of ``NOISE_LEVELS`` equal parts of time, of
+        the samples that have a label."""
         x0, labels = self._latents(batch, None), batch.columns["label"]
+        labelled = _labelled(labels)
         values: dict[str, Tensor] = {}
         for k in range(NOISE_LEVELS):
             t = torch.full((len(x0),), (k + 0.5) / NOISE_LEVELS, device=x0.device)
             named = f"@t={t[0].item():.3f}"
-            values["loss" + named], values["accuracy" + named] = self._judged(x0, labels, t, draws.at(k))
+            loss, right = self._judged(x0, labels, t, draws.at(k))
+            values["loss" + named], values["accuracy" + named] = loss[labelled], right[labelled]
         return values
 
     def _judged(self, x0: Samples, labels: Tensor, t: PerSample, draws: Draws) -> tuple[PerSample, PerSample]:
@@ -69,3 +75,8 @@ class ClassificationObjective(Objective):
     def _latents(self, batch: Batch, draws: Draws | None) -> Tensor:
         stage = self._held[0].to(batch.x.device)
         return stage.latents(stage.encode_raw(batch.x), draws)
+
+
+def _labelled(labels: Tensor) -> Bool[Tensor, " B"]:
+    """Who has any label."""
+    return (labels > 0).any(1)

@@ -48,6 +48,10 @@ def completed(
             return replace(image, colours=colours), "; ".join(
                 [f"{len(colours)} colours of the data's maps", *[why] * latent]
             )
+        case LayoutMap():
+            for _ in maps:
+                pass  # each is read, so that one that is missing or broken is refused now
+            return image, why
         case _:
             return image, why
 

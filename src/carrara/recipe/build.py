@@ -67,7 +67,7 @@ from carrara.recipe.schema import (
     Recipe,
     TrainedConfig,
 )
-from carrara.recipe.teachers import few_step_teacher, teacher, trained_config
+from carrara.recipe.teachers import teacher, trained_config
 
 LARGE = 20_000_000
 """Parameters of a first stage from which on its tiny decoder is of the larger size."""
@@ -159,10 +159,14 @@ def parameterization(recipe: Recipe) -> Parameterization:
 
 def first_stage(recipe: Recipe) -> FirstStage:
     """Pixels to latents."""
-    built = model(recipe)
+    taught_by = teacher(recipe)
+    built = model(recipe, taught_by)
     if isinstance(built, Classifier):
-        return frozen_first_stage(recipe, shape(recipe))[0]
-    return teacher(recipe).first_stage if isinstance(built, DistilledDecoder) else built.first_stage
+        return frozen_first_stage(recipe, shape(recipe), taught_by)[0]
+    if isinstance(built, DistilledDecoder):
+        assert taught_by is not None
+        return taught_by.first_stage
+    return built.first_stage
 
 
 def conditioner(recipe: Recipe) -> Conditioner:
@@ -195,18 +199,22 @@ def _decoder_config(settings: DistillationSettings, trained: AnyModel) -> Decode
     return DecoderConfig(shape=whole, latent_shape=trained.latent_shape, decoder=chosen, teacher=digest)
 
 
-def model_config(recipe: Recipe) -> AnyModelConfig:
+def model_config(recipe: Recipe, taught_by: AnyModel | None = None) -> AnyModelConfig:
     """What ``model/config.json`` says.
+
+    Args:
+        taught_by: the recipe's ``teacher``, if it is open already.
 
     Raises:
         UserError: the recipe leaves network or condition open.
     """
-    if isinstance(recipe.objective, DistillationSettings):
-        return _decoder_config(recipe.objective, teacher(recipe))
+    taught_by = taught_by or teacher(recipe)
     if isinstance(recipe.objective, ClassificationSettings):
-        return classifier_config(recipe, shape(recipe))
-    if isinstance(recipe.objective, FewStepSettings):
-        return replace(few_step_teacher(recipe.objective).config, sample=recipe.sample)
+        return classifier_config(recipe, shape(recipe), taught_by)
+    if isinstance(recipe.objective, DistillationSettings) and taught_by is not None:
+        return _decoder_config(recipe.objective, taught_by)
+    if isinstance(recipe.objective, FewStepSettings) and isinstance(taught_by, DiffusionModel):
+        return replace(taught_by.config, sample=recipe.sample)
     settings, stage = recipe.model, first_stage_config(recipe)
     if not isinstance(recipe.objective, DiffusionSettings):
         return AutoencoderConfig(shape=shape(recipe), first_stage=stage)
@@ -225,21 +233,26 @@ def model_config(recipe: Recipe) -> AnyModelConfig:
     return config if settings.conditioner is None else replace(config, conditioner=settings.conditioner)
 
 
-def model(recipe: Recipe) -> AnySaved:
+def model(recipe: Recipe, taught_by: AnyModel | None = None) -> AnySaved:
     """The untrained model; its initial weights are a function of the seed, or its teacher's.
+
+    Args:
+        taught_by: the recipe's ``teacher``, if it is open already.
 
     Raises:
         UserError: the parts do not fit together.
     """
+    taught_by = taught_by or teacher(recipe)
     with seeds.torch_generator(recipe.seed, "initial weights"):
         try:
-            built = build_model(model_config(recipe))
+            built = build_model(model_config(recipe, taught_by))
         except UserError:
             raise
         except ValueError as error:
             raise UserError(f"this model cannot be built: {error}") from None
-    if isinstance(recipe.objective, FewStepSettings):
-        built.load_state_dict(few_step_teacher(recipe.objective).state_dict())
+    if isinstance(recipe.objective, FewStepSettings) and isinstance(built, DiffusionModel) and taught_by is not None:
+        built.load_state_dict(taught_by.state_dict())
+        built.fast = taught_by.fast
     return built
 
 
@@ -251,6 +264,8 @@ def adopt_first_stage(untrained: AnyModel, recipe: Recipe, folder: Path) -> None
         UserError: there is none, or it is another one than the recipe says.
     """
     own = recipe.model.first_stage
+    if isinstance(recipe.objective, FewStepSettings):
+        return  # it has its teacher's
     if recipe.autoencoder is not None:
         source = folder / "autoencoder"
     elif isinstance(own, TrainedConfig):
@@ -270,15 +285,19 @@ def adopt_first_stage(untrained: AnyModel, recipe: Recipe, folder: Path) -> None
     attach_decoder(untrained, source)
 
 
-def objective(recipe: Recipe, untrained: AnySaved, *, encoded: bool = False) -> Objective:
+def objective(
+    recipe: Recipe, untrained: AnySaved, taught_by: AnyModel | None = None, *, encoded: bool = False
+) -> Objective:
     """What training minimises.
 
     Args:
+        taught_by: the recipe's ``teacher``, if it is open already.
         encoded: batches hold raw latents in the place of pixels.
 
     Raises:
         UserError: the model is not of the kind that the objective trains.
     """
+    taught_by = taught_by or teacher(recipe)
     match recipe.objective, untrained:
         case DiffusionSettings(), DiffusionModel() if not _is_trained(recipe):
             raise UserError(
@@ -306,11 +325,11 @@ def objective(recipe: Recipe, untrained: AnySaved, *, encoded: bool = False) -> 
             )
         case AutoencodingSettings() as settings, Autoencoder(first_stage=ConvolutionalStage() as stage):
             return _autoencoding(settings, stage, untrained.shape)
-        case DistillationSettings() as settings, DistilledDecoder():
-            stage = teacher(recipe).first_stage
+        case DistillationSettings() as settings, DistilledDecoder() if taught_by is not None:
+            stage = taught_by.first_stage
             return DecoderDistillation(decoder=untrained.decoder, first_stage=stage, original=settings.original)
         case ClassificationSettings(), Classifier():
-            stage, _ = frozen_first_stage(recipe, shape(recipe))
+            stage, _ = frozen_first_stage(recipe, shape(recipe), taught_by)
             return ClassificationObjective(network=untrained.network, first_stage=stage, schedule=schedule(recipe))
         case ElboSettings() as settings, Autoencoder(first_stage=LayeredVae() as stage):
             return ElboObjective(stage, warmup=settings.warmup, free_bits=settings.free_bits)

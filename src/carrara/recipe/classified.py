@@ -72,7 +72,7 @@ def _fitting(folder: Path, model: AnyModel) -> Classifier:
         if theirs != ours:
             raise UserError(
                 f"the classifier in '{folder}' does not fit, as its {what} is another one ({theirs}, not {ours}): "
-                "train one on such pictures with --preset classifier, and for latents with the run's own first stage "
-                "(model.first_stage.kind=trained model.first_stage.run=RUN)"
+                "train one for the run: carrara train DATA --preset classifier model.first_stage.kind=trained "
+                "model.first_stage.run=RUN"
             )
     return classifier

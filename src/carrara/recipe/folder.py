@@ -2,6 +2,7 @@
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 
@@ -95,6 +96,13 @@ def configured(path: Path) -> ModelConfig | AutoencoderConfig:
     """How the model of a run is built, without its weights; errors as in ``open_model``."""
     config, _ = read_config(_newest(path))
     return open_model(path).config if isinstance(config, DecoderConfig | ClassifierConfig) else config
+
+
+def begun_about(run: Path) -> dict[str, Any]:
+    """What the newest checkpoint of a run, or its model, says about itself; nothing before there is one."""
+    newest, _ = checkpoint.latest(run / "checkpoints")
+    newest = newest or run / "model"
+    return dict(read_config(newest)[1]) if (newest / "config.json").is_file() else {}
 
 
 def _open(path: Path) -> AnySaved:

@@ -92,4 +92,7 @@ class LatentCache:
 
     @torch.no_grad()
     def _raw(self, pixels: Tensor) -> Tensor:
-        return self._model.first_stage.encode_raw(pixels.to(self._model.device))
+        """In float32, whatever training computes in."""
+        device = self._model.device
+        with torch.autocast(device.type, enabled=False):
+            return self._model.first_stage.encode_raw(pixels.to(device))

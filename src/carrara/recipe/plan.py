@@ -12,18 +12,22 @@ from carrara.backbone import DiTConfig, UNetConfig
 from carrara.conditioning import LayoutMap
 from carrara.data import BUILTIN, looks_captioned, maps_of
 from carrara.errors import UserError
+from carrara.model import DiffusionModel
 from carrara.recipe import build
-from carrara.recipe.folder import TINY, open_model
+from carrara.recipe.folder import TINY
 from carrara.recipe.loading import DEFAULT, dump, load, presets
 from carrara.recipe.resolve import RUN_CHANGES, differences, resolve
 from carrara.recipe.schema import FewStepSettings, Recipe, TrainedConfig
+from carrara.recipe.teachers import decoder_teacher, few_step_teacher
 
 CAPTIONED = "latent"
 """The preset for a folder with captions."""
 FEW_STEP = "few-step"
-TAKEN_OVER = ("data.", "model.", "autoencoder.", "objective.steps", "objective.teacher", "sample.steps")
-"""What a model of few steps has from its teacher, or from ``--steps``."""
 """The preset for a model that learns to take few steps."""
+TAKEN_OVER = ("data", "model", "autoencoder")
+"""What is learned from a teacher with the teacher's own."""
+SAID = ("objective.steps", "objective.teacher", "sample.steps")
+"""What ``--steps`` says of a model of few steps."""
 AUTOENCODER = "autoencoder"
 """The folder, in a run's, of the autoencoder that is trained first."""
 
@@ -99,6 +103,11 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
         return _resumed(folder, changed if preset is None else changed.model_copy(update={"preset": preset}))
     if not known and folder.exists() and any(folder.iterdir()):
         raise UserError(f"'{folder}' is not empty and holds no run: choose another folder with --run")
+    if isinstance(recipe.objective, FewStepSettings) and not known:
+        raise UserError(
+            "a few-step model learns from a trained run, whose data and network it has: 'carrara distill RUN --steps "
+            "4' names it and makes one"
+        )
     data = build.dataset(recipe)
     recipe = _like(recipe, load(folder / "recipe.yaml")) if known else recipe
     captions = (caption for k in range(len(data)) for caption in data.captions(k))
@@ -124,17 +133,16 @@ def plan_distillation(run: Path, overrides: Sequence[str]) -> Plan:
     Raises:
         UserError: the run has no autoencoder, or anything is wrong with the overrides.
     """
+    _leave_out(overrides, TAKEN_OVER, "the run's own")
     folder = run / TINY
     if (folder / "recipe.yaml").is_file():
         return _resumed(folder, load(folder / "recipe.yaml", overrides))
-    open_model(run)
+    decoder_teacher(run)
     if not (run / "recipe.yaml").is_file():
         raise UserError(f"'{run}' has no recipe.yaml, which says what its data are: name the run, not a folder in it")
     source, chosen = load(run / "recipe.yaml"), load(TINY, overrides)
     model = replace(chosen.model, first_stage=TrainedConfig(run=str(run.resolve())))
-    recipe = chosen.model_copy(update={"data": source.data, "model": model})
-    build.teacher(recipe)
-    return Plan(recipe=recipe, folder=folder)
+    return Plan(recipe=chosen.model_copy(update={"data": source.data, "model": model}), folder=folder)
 
 
 def plan_few_step(run: Path, steps: int, folder: Path | None, overrides: Sequence[str]) -> Plan:
@@ -149,22 +157,27 @@ def plan_few_step(run: Path, steps: int, folder: Path | None, overrides: Sequenc
     Raises:
         UserError: the run draws nothing in steps or takes few already, or anything is wrong with the overrides.
     """
-    for key in (override.partition("=")[0] for override in overrides):
-        if key.startswith(TAKEN_OVER):
-            raise UserError(f"'{key}' is the teacher's, or said by --steps: leave it out")
+    _leave_out(overrides, (*TAKEN_OVER, *SAID), "the teacher's, or said by --steps")
     folder = folder or run.resolve().with_name(f"{run.resolve().name}-{steps}-steps")
     changes = [f"objective.steps={steps}", f"objective.teacher={json.dumps(str(run.resolve()))}", *overrides]
     if (folder / "recipe.yaml").is_file():
         return _resumed(folder, load(folder / "recipe.yaml", changes))
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"'{folder}' is not empty and holds no run: choose another folder with --run")
-    open_model(run)
+    trained = few_step_teacher(run)
     if not (run / "recipe.yaml").is_file():
         raise UserError(f"'{run}' has no recipe.yaml, which says what its data are: name the run, not a folder in it")
-    return Plan(recipe=_student(run, load(run / "recipe.yaml"), load(FEW_STEP, changes)), folder=folder)
+    return Plan(recipe=_student(run, trained, load(run / "recipe.yaml"), load(FEW_STEP, changes)), folder=folder)
 
 
-def _student(run: Path, source: Recipe, chosen: Recipe) -> Recipe:
+def _leave_out(overrides: Sequence[str], taken: tuple[str, ...], why: str) -> None:
+    """Refuses changes to what is ``taken`` from elsewhere."""
+    for key in (override.partition("=")[0] for override in overrides):
+        if any(key == section or key.startswith(f"{section}.") for section in taken):
+            raise UserError(f"'{key}' is {why}: leave it out")
+
+
+def _student(run: Path, trained: DiffusionModel, source: Recipe, chosen: Recipe) -> Recipe:
     """The recipe of a model of few steps: its teacher's data and model, and what was ``chosen`` about the rest."""
     if isinstance(source.objective, FewStepSettings):
         raise UserError(f"'{run}' takes {source.objective.steps} steps already: name its teacher's run")
@@ -174,7 +187,7 @@ def _student(run: Path, source: Recipe, chosen: Recipe) -> Recipe:
         )
     objective = chosen.objective
     assert isinstance(objective, FewStepSettings)
-    guidance = build.few_step_teacher(objective).settings(guidance=objective.guidance).guidance
+    guidance = trained.settings(guidance=objective.guidance).guidance
     stage = source.model.first_stage
     if source.autoencoder is not None or not isinstance(stage, IdentityConfig):
         stage = TrainedConfig(run=objective.teacher)

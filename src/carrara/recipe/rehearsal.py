@@ -69,9 +69,10 @@ def rehearse(plan: Plan) -> Rehearsal:
     if isinstance(recipe.objective, FewStepSettings):
         raise UserError("a few-step model learns from its teacher's samples, which come first: run 'carrara distill'")
     training, held_out = build.parts(recipe, build.dataset(recipe))
-    model = build.model(recipe).to(device)
+    teacher = build.teacher(recipe)
+    model = build.model(recipe, teacher).to(device)
     settings = replace(recipe.train, steps=STEPS, minutes=None)
-    state = TrainState(build.objective(recipe, model), settings)
+    state = TrainState(build.objective(recipe, model, teacher), settings)
     loader = build.loader(recipe, captioned(training, captions_for(model)))
     first, last = train(state, loader.batches, settings, seed=recipe.seed)
     seconds = last.seconds - first.seconds

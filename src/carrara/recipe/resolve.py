@@ -17,6 +17,7 @@ from carrara.conditioning import (
 )
 from carrara.data import DataInfo, bucket_sizes, suggested_size
 from carrara.errors import UserError
+from carrara.model import ModelConfig
 from carrara.recipe import build
 from carrara.recipe.beside import Maps, completed
 from carrara.recipe.schema import ClassificationSettings, DataSettings, Drawing, ElboSettings, Recipe, TrainedConfig
@@ -58,12 +59,14 @@ def resolve(
     """
     reasons: list[str] = []
     data, model = recipe.data, recipe.model
+    if info.native is not None:
+        data, why = _like_first_stage(recipe, data)
+        reasons += [f"size {why}"] * bool(why)
     if info.native is not None and data.size is None:
         size, why = _size(info.native, LARGEST[device] * _factor(recipe), device)
         data = replace(data, size=size)
         reasons.append(f"size {size[0]}x{size[1]}: {why}")
     if info.native is not None:
-        data = _like_first_stage(recipe, data)
         _check_channels(data.channels, info.channels)
     if info.native is not None and data.channels is None:
         transparent = info.channels == 4
@@ -93,22 +96,35 @@ def resolve(
     return Resolved(recipe=resolved, reasons=tuple(reasons))
 
 
-def _like_first_stage(recipe: Recipe, data: DataSettings) -> DataSettings:
-    """The data with the channels that a trained first stage takes.
+def _like_first_stage(recipe: Recipe, data: DataSettings) -> tuple[DataSettings, str]:
+    """The data with the channels that a trained first stage takes, and for a classifier with the size of the pictures
+    that it will guide to; and why.
 
     Raises:
         UserError: the recipe names others.
     """
     own = recipe.model.first_stage
     if not isinstance(own, TrainedConfig) or not isinstance(recipe.objective, NETWORKS):
-        return data
-    channels = build.trained_config(own).shape[0]
+        return data, ""
+    guided = build.trained_config(own)
+    channels, *size = guided.shape
     if data.channels not in (None, channels):
         raise UserError(
             f"the autoencoder in '{own.run}' takes pictures of {channels} channels, and data.channels is "
             f"{data.channels}: set data.channels={channels}, or leave it out"
         )
-    return replace(data, channels=channels)
+    data = replace(data, channels=channels)
+    if not isinstance(recipe.objective, ClassificationSettings) or len(size) != 2:
+        return data, ""
+    height, width = size
+    if data.size is None:
+        return replace(data, size=(height, width)), f"{height}x{width}: that of the pictures of '{own.run}'"
+    if data.size != (height, width) and isinstance(guided, ModelConfig):
+        raise UserError(
+            f"'{own.run}' draws pictures of {height}x{width}, and data.size is {data.size[0]}x{data.size[1]}: a "
+            "classifier guides pictures of its own size, so leave data.size out"
+        )
+    return data, ""
 
 
 def _check_channels(wanted: int | None, have: int) -> None:

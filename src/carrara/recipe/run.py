@@ -33,12 +33,13 @@ from carrara.evaluate import Features
 from carrara.model import AnyModel, Autoencoder, DiffusionModel, DistilledDecoder
 from carrara.recipe import build
 from carrara.recipe.best import is_better, kept, waited
-from carrara.recipe.latents import Encoding, LatentCache, cache_for, captioned, captions_for
+from carrara.recipe.latents import BATCH, Encoding, LatentCache, cache_for, captioned, captions_for
 from carrara.recipe.plan import Plan
 from carrara.recipe.resolve import resolve
 from carrara.recipe.sampling import Request, collect, cycled, draw, record
 from carrara.recipe.schema import FewStepSettings
 from carrara.recipe.seeing import said
+from carrara.recipe.teachers import known_teacher
 from carrara.recipe.trajectories import Teacher, TrajectoryCache
 from carrara.saved import config_json
 from carrara.task import compared, seen, shown
@@ -46,8 +47,6 @@ from carrara.train import Line, Log, StepReport, Training, autocast, distributed
 from carrara.train.precision import matmul_dtype
 from carrara.types import Batch
 
-BATCH = 64
-"""Pictures that are encoded at a time."""
 MEASURED = 50_000
 """At most so many pictures decide the mean and the deviation of latents."""
 PROVISIONAL = 2_000
@@ -117,18 +116,21 @@ class Session:
         whole = build.dataset(self.recipe)
         resolve(self.recipe, whole.info, device.type)  # refuses data that no longer have the recipe's classes
         self.training_data, self.held_out_data = build.parts(self.recipe, whole)
-        self.model = build.model(self.recipe).to(device)
+        self._teacher = build.teacher(self.recipe)
+        self.model = build.model(self.recipe, self._teacher).to(device)
         if not isinstance(self.model, DistilledDecoder | Classifier):
             build.adopt_first_stage(self.model, self.recipe, self.folder)
         self._features = self._judges(device)
         self._captions = captions_for(self.model, self.folder)
         self._cache = self._cached(device)
-        self.objective = build.objective(self.recipe, self.model, encoded=self._cache is not None)
+        self.objective = build.objective(self.recipe, self.model, self._teacher, encoded=self._cache is not None)
         self._about: dict[str, Any] = {"preset": self.recipe.preset, "data": whole.info.name}
         bare = whole.dataset if isinstance(whole, Mapped) else whole
         self._about |= {"examples": len(whole), "fingerprint": fingerprint(bare)}
         if isinstance(self.recipe.objective, FewStepSettings):
             self._about |= {"few_steps": self.recipe.objective.steps}
+        if self._teacher is not None:
+            self._about |= {"teacher": known_teacher(self.recipe, self._teacher, self.folder)}
         distributed.anywhere(False, device)  # nobody writes before all have looked into the folder
         if distributed.is_main():
             plan.write()
@@ -149,7 +151,8 @@ class Session:
         wanted, seed = self.recipe.objective, self.recipe.seed
         if not isinstance(wanted, FewStepSettings):
             return cache_for(self.folder, self.recipe, self.model, self.training_data)
-        teacher = Teacher(model=build.few_step_teacher(wanted).to(device), distilled=wanted)
+        assert isinstance(self._teacher, DiffusionModel)
+        teacher = Teacher(model=self._teacher.to(device), distilled=wanted)
         return TrajectoryCache(self.folder, teacher, self.training_data, self._captions, seed)
 
     def _judges(self, device: torch.device) -> Features | None:
@@ -305,7 +308,8 @@ class Session:
                 picture = compared(model, self._held_out(count).x.to(model.device))
                 return pixels.save_png(picture, path, overwrite=True)
             case DistilledDecoder() as model:
-                full = build.teacher(self.recipe).to(model.device)
+                assert self._teacher is not None
+                full = self._teacher.to(model.device)
                 full.fast = model.forward
                 picture = compared(full, self._held_out(count).x.to(model.device))
                 return pixels.save_png(picture, path, overwrite=True)

@@ -7,21 +7,22 @@ whether anything is said at all. No picture is looked at.
 trajectories/<key>/00000.safetensors    the states of the first solutions, (n, N + 1, *S); 00001 has the next, and so on
 
 The folder is named by its key, a hash of all that the numbers depend on. A file is written whole or not at all, so an
-interruption costs no more than one.
+interruption costs no more than one. What is read stays on the disk: memory does not grow with the solutions.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from carrara.data import Captioned, CaptionTable, Dataset, batch_of, fingerprint
@@ -39,6 +40,8 @@ from carrara.types import Batch
 
 SHARD = 64
 """Solutions of a file, and of a batch of the teacher's."""
+OPEN = 64
+"""Files that are kept open."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,17 +113,17 @@ class Beginnings(Dataset):
 
 @final
 class Trajectories(Dataset):
-    """Solutions in the place of pictures: ``pixels`` are states (N + 1, *S)."""
+    """Solutions in the place of pictures: ``pixels`` are states (N + 1, *S). Threads may share it."""
 
-    def __init__(self, beginnings: Dataset, files: Iterable[Path]) -> None:
-        self._beginnings, self.info = beginnings, beginnings.info
-        self._states = [load_file(file)["states"].numpy() for file in files]
+    def __init__(self, beginnings: Dataset, files: Sequence[Path]) -> None:
+        self._beginnings, self.info, self._files = beginnings, beginnings.info, files
+        self._states = lru_cache(OPEN)(self._opened)
 
     def __len__(self) -> int:
         return len(self._beginnings)
 
     def pixels(self, index: int) -> NDArray[Any]:
-        return self._states[index // SHARD][index % SHARD]
+        return self._states(index // SHARD)[index % SHARD]
 
     def key(self, index: int) -> str:
         return self._beginnings.key(index)
@@ -130,6 +133,10 @@ class Trajectories(Dataset):
 
     def captions(self, index: int) -> tuple[str, ...]:
         return self._beginnings.captions(index)
+
+    def _opened(self, number: int) -> Any:
+        """The states of a file, of which only those are read that are asked for."""
+        return _states(self._files[number])
 
 
 class TrajectoryCache:
@@ -191,9 +198,13 @@ class TrajectoryCache:
         return [self._folder / key / f"{number:05d}.safetensors" for number in range(-(-count // SHARD))]
 
 
+def _states(path: Path) -> Any:
+    return safe_open(path, framework="numpy").get_slice("states")
+
+
 def _is_whole(path: Path, count: int) -> bool:
     try:
-        return len(load_file(path)["states"]) == count
+        return _states(path).get_shape()[0] == count
     except (OSError, SafetensorError):
         return False
 
@@ -204,6 +215,8 @@ def _save(path: Path, states: Tensor) -> None:
     try:
         with replacing(path) as file:
             file.write(save({"states": states.contiguous()}))
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise UserError(
             f"'{path}' could not be saved ({error}): make room on the disk and run the same command to go on"

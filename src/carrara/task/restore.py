@@ -28,7 +28,7 @@ def restore(
 
     Args:
         y: (1, C', H', W'), as ``measure`` makes it of pictures in [-1, 1].
-        told: what they shall show, and how they are drawn.
+        told: what they shall show, and how they are drawn; a classifier's opinion adds to the measurement.
         noise: standard deviation of the measurement's, for values in [-1, 1].
         size: of the pictures; None is the model's own.
         batch: at a time; fewer than without a measurement, because the network's steps are kept for the gradient.
@@ -41,6 +41,7 @@ def restore(
 
     def given(denoise: DenoiseFn) -> DenoiseFn:
         schedule = model.config.schedule
-        return measured(denoise, y, measure, schedule, likelihood=likelihood, noise=noise, decode=decode)
+        restored = measured(denoise, y, measure, schedule, likelihood=likelihood, noise=noise, decode=decode)
+        return restored if told.within is None else told.within(restored)
 
     yield from drawn(model, replace(told, within=given), size=size, batch=batch)

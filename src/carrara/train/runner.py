@@ -124,7 +124,7 @@ class Training:
 
 @torch.no_grad()
 def held_out(objective: Objective, batches: Iterable[Batch], seed: int) -> dict[str, float]:
-    """Means over all samples of what the objective measures on data that it does not train on.
+    """Means over all samples that count of what the objective measures on data that it does not train on.
 
     The random numbers are the same at each call, so two results differ by the weights alone. To be called under
     ``ema.swapped_in()``, and under ``autocast`` for the precision of the training.
@@ -134,10 +134,10 @@ def held_out(objective: Objective, batches: Iterable[Batch], seed: int) -> dict[
         batches: finitely many.
         seed: of the random numbers.
     """
-    device, count, sums = next(objective.parameters()).device, 0, dict[str, Tensor]()
+    device, counts, sums = next(objective.parameters()).device, dict[str, int](), dict[str, Tensor]()
     for batch in batches:
         here = batch.to(device)
-        count += len(here)
         for name, values in objective.validate(here, Draws(seed, here.position)).items():
+            counts[name] = counts.get(name, 0) + len(values)
             sums[name] = sums.get(name, torch.zeros((), device=device)) + values.float().sum()
-    return {name: total.item() / count for name, total in sums.items()}
+    return {name: total.item() / counts[name] for name, total in sums.items() if counts[name]}

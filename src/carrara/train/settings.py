@@ -13,7 +13,8 @@ class TrainSettings:
 
     Attributes:
         steps: optimizer steps of the whole run.
-        minutes: wall-clock budget of the whole run instead, previews and saves included. It survives a resume.
+        minutes: wall-clock budget of the whole run instead, previews and saves included. It survives a resume,
+            and hardly goes on while the process is suspended.
         batch: samples of an optimizer step, over all ranks and micro-batches.
         optimizer: ``muon`` learns more of each image and costs more each step; see ``muon.py``.
         lr: learning rate, of the size that AdamW takes.

@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from time import monotonic
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,6 +27,7 @@ from carrara.train import distributed, optim
 from carrara.train.precision import autocast
 from carrara.train.settings import TrainSettings
 from carrara.train.state import Clock, TrainState
+from carrara.train.stopwatch import Stopwatch
 from carrara.types import Batch, Role
 
 Batches = Callable[[int], Iterator[Batch]]
@@ -45,7 +45,7 @@ class StepReport:
         step: steps done, this one included.
         loss: mean over the batch, before the update.
         images: samples seen.
-        seconds: wall-clock time of the run so far.
+        seconds: wall-clock time of the run so far; see ``stopwatch``.
         lr: learning rate of the update.
         grad_norm: norm of the gradient before clipping.
         progress: the part of the run that is done; the rest takes about ``seconds (1 - progress) / progress``.
@@ -79,9 +79,8 @@ def train(
         UserError: loss or gradient were not finite for ``PATIENCE`` steps in a row.
     """
     objective = distributed.replicated(state.objective.train())
-    started = monotonic() - state.clock.seconds
 
-    with _opened(batches(state.clock.step)) as stream:
+    with _opened(batches(state.clock.step)) as stream, Stopwatch(state.clock.seconds) as watch:
         while (progress := settings.progress(state.clock.step, state.clock.seconds)) < 1:
             clock, skipped, numbers = state.clock, 0, dict[str, float]()
 
@@ -111,7 +110,7 @@ def train(
             state.ema.update(clock.images, images)
 
             # Clock
-            seconds = distributed.agreed(monotonic() - started, state.device)
+            seconds = distributed.agreed(watch.seconds(), state.device)
             state.clock = Clock(step=clock.step + 1, images=clock.images + images, seconds=seconds, skipped=skipped)
             if skipped >= PATIENCE:
                 raise _diverged(state.clock, settings)

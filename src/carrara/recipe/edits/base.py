@@ -20,6 +20,7 @@ from torch import Tensor
 from carrara import pixels
 from carrara.model import DiffusionModel, Size
 from carrara.pixels import Pictures
+from carrara.recipe.classified import open_classified
 from carrara.recipe.edits.motion import save_animation
 from carrara.recipe.folder import open_model
 from carrara.recipe.pictures import named
@@ -27,6 +28,7 @@ from carrara.recipe.sampling import Request, Watch, check_fast, record, request
 from carrara.recipe.weaker import open_weaker
 from carrara.sample import AnySampler
 from carrara.task import Told, editable
+from carrara.types import Wrapper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +60,18 @@ class Job:
             tile=self.wanted.tile,
             negative=self.wanted.negative,
             weak=self.weak,
+            within=self.within,
         )
 
     @cached_property
     def weak(self) -> DiffusionModel | None:
         """The weaker model that guidance leads away from, if there is one: opened for the first picture."""
         return None if self.wanted.weak is None else open_weaker(self.wanted.weak, self.model)
+
+    @cached_property
+    def within(self) -> Wrapper | None:
+        """What guides by a classifier, if one is asked for: opened for the first picture."""
+        return None if self.wanted.found is None else open_classified(self.wanted.found, self.model)
 
     def own_size(self) -> Size:
         """(height, width) of the pictures that are asked for: the model's own, unless another one is."""
