@@ -141,6 +141,19 @@ def test_a_fresh_network_learns_from_its_last_layer_on() -> None:
     assert learning == {"out.weight", "out.bias"}
 
 
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 7, 10), (2, 5, 4)])
+def test_patches_are_the_channels_of_a_smaller_picture(shape: tuple[int, ...]) -> None:
+    """The same weights, given the patches of pictures that are filled up with zeros, answer in patches."""
+    channels, rows, columns = shape
+    full = (channels, rows + rows % 2, columns + columns % 2)
+    net, small = network(replace(TINY, patch=2), shape), network(shape=(4 * channels, full[1] // 2, full[2] // 2))
+    small.load_state_dict(net.state_dict())
+    x, level, cond = inputs(2, shape)
+    filled = F.pad(x, (0, columns % 2, 0, rows % 2))
+    expected = F.pixel_shuffle(small(F.pixel_unshuffle(filled, 2), level, cond), 2)
+    assert torch.equal(net(x, level, cond), expected[..., :rows, :columns])
+
+
 def test_an_image_condition_lies_beside_the_input() -> None:
     net = network(shape=(3, 8, 8), image_channels=2)
     x, level, _ = inputs(2)
@@ -217,8 +230,9 @@ def test_dropout_acts_in_training_only() -> None:
     [
         ({"channels": 10}, "multiples of 4"),
         ({"channels": 0}, "multiples of 4"),
-        ({"blocks": 0}, "at least one block"),
-        ({"multipliers": (), "attention_levels": ()}, "at least one level"),
+        ({"blocks": 0}, "one block"),
+        ({"multipliers": (), "attention_levels": ()}, "one level"),
+        ({"patch": 0}, "a patch of 1 pixel"),
         ({"multipliers": (1, 0)}, "multipliers"),
         ({"attention_levels": (4,)}, "must be among the levels 0 to 3"),
         ({"dropout": 1.0}, "dropout is a probability below 1"),

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.backbone.base import Backbone, BackboneConfig
-from carrara.nn import Attention, NoiseEmbedding, Tokens, zeroed
+from carrara.nn import Attention, NoiseEmbedding, Tokens, cut, joined, zeroed
 from carrara.nn.transformer import linear, sincos, turns
 from carrara.shapes import PerSample, Samples
 from carrara.types import Conditioning
@@ -151,18 +151,13 @@ class DiT(Backbone):
         emb = self.noise(noise_level)
         emb = F.silu(emb if cond.vector is None else emb + cond.vector)[:, None]
         tokens = Tokens.of(cond, self.config.context_width)
-        patches = self._patches(x if cond.image is None else torch.cat([x, cond.image], dim=1))
+        patches = cut(x if cond.image is None else torch.cat([x, cond.image], dim=1), self.config.patch)
         h, positions = self._placed(patches)
         for block in self.blocks:
             h = block(h, emb, positions, tokens)
         b, s = self.modulation(emb).chunk(2, dim=-1)
         pixels = self.out(_modulated(self.norm(h), s, b)).transpose(1, 2).unflatten(2, patches.shape[2:])
-        return F.pixel_shuffle(pixels, self.config.patch)[..., : x.shape[2], : x.shape[3]]
-
-    def _patches(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C patch^2, rows, columns), the last ones filled up with zeros."""
-        below, right = (-n % self.config.patch for n in x.shape[2:])
-        return F.pixel_unshuffle(F.pad(x, (0, right, 0, below)), self.config.patch)
+        return joined(pixels, self.config.patch, x.shape[2:])
 
     def _placed(self, patches: Tensor) -> tuple[Tensor, Tensor | None]:
         """Rows of features (B, L, C) in the type of the patches, and what attention has to know of their places."""

@@ -25,7 +25,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.backbone.base import Backbone, BackboneConfig
-from carrara.nn import NoiseEmbedding, PixelAttention, SpatialTransformer, Tokens, Upsample, conv3, group_norm, zeroed
+from carrara.nn import (
+    NoiseEmbedding,
+    PixelAttention,
+    SpatialTransformer,
+    Tokens,
+    Upsample,
+    conv3,
+    cut,
+    group_norm,
+    joined,
+    zeroed,
+)
 from carrara.shapes import PerSample, Samples
 from carrara.types import Conditioning
 
@@ -49,6 +60,8 @@ class UNetConfig(BackboneConfig):
             condition has them.
         modulation: how the embedding enters, equations (1) to (3).
         dropout: probability, before each block's last convolution.
+        patch: the pixels of a patch of this edge are the channels of one place of the first level. 2 costs a quarter;
+            edges that are not multiples of it get zeros, which are cut off from the prediction.
     """
 
     kind: Literal["unet"] = "unet"
@@ -62,10 +75,13 @@ class UNetConfig(BackboneConfig):
     context_width: int | None = None
     modulation: Modulation = "shift"
     dropout: float = 0.0
+    patch: int = 1
 
     def __post_init__(self) -> None:
-        if self.channels < 4 or self.channels % 4 or self.blocks < 1 or not self.multipliers:
-            raise ValueError("a U-Net needs channels in multiples of 4, at least one block and at least one level")
+        if self.channels < 4 or self.channels % 4 or min(self.blocks, self.patch, len(self.multipliers)) < 1:
+            raise ValueError(
+                "a U-Net needs channels in multiples of 4, and at least one block, one level and a patch of 1 pixel"
+            )
         widths = (w for w in (self.head_width, self.heads) if w is not None)
         if min(*self.multipliers, *widths, 1) < 1 or (self.context_width or 0) < 0:
             raise ValueError(
@@ -125,7 +141,7 @@ class UNetConfig(BackboneConfig):
             raise ValueError(f"a U-Net takes pictures (C, H, W), not samples of shape {shape}")
         if self.context_width == 0:
             raise ValueError("context_width 0 leaves the width of the condition's tokens open: say it")
-        smallest = min(shape[1:]) >> (len(self.multipliers) - 1)
+        smallest = -(-min(shape[1:]) // self.patch) >> (len(self.multipliers) - 1)
         if smallest < 1:
             raise ValueError(f"{len(self.multipliers)} levels are too many for pictures of {shape[1]}x{shape[2]}")
         return UNet(self, in_channels=shape[0] + image_channels, out_channels=shape[0] * answers)
@@ -213,7 +229,7 @@ class UNet(Backbone):
         levels = range(len(widths))
         attends = [level in config.attention_levels for level in levels]
         self.noise = NoiseEmbedding(config.channels, config.vector_width)
-        self.inp = conv3(in_channels, config.channels)
+        self.inp = conv3(in_channels * config.patch**2, config.channels)
 
         enters = [config.channels, *widths[:-1]]
         self.down = nn.ModuleList(
@@ -238,12 +254,12 @@ class UNet(Backbone):
         self.gates = nn.ModuleList(ContextGate(w, config.vector_width) for w in above) if context else None
 
         self.norm = group_norm(config.channels * config.multipliers[0])
-        self.out = zeroed(conv3(config.channels * config.multipliers[0], out_channels))
+        self.out = zeroed(conv3(config.channels * config.multipliers[0], out_channels * config.patch**2))
 
     def forward(self, x: Samples, noise_level: PerSample, cond: Conditioning) -> Tensor:
         emb, context = self._embed(noise_level, cond.vector)
         tokens = Tokens.of(cond, self.config.context_width)
-        h = self.inp(x if cond.image is None else torch.cat([x, cond.image], dim=1))
+        h = self.inp(cut(x if cond.image is None else torch.cat([x, cond.image], dim=1), self.config.patch))
         skips = [h]
         for level, blocks in enumerate(self.down):
             for block in _modules(blocks):
@@ -264,7 +280,7 @@ class UNet(Backbone):
             if level:
                 size = skips[-1].shape[-2:]
                 h = self.upsample[level - 1](h, size)
-        return self.out(F.silu(self.norm(h)))
+        return joined(self.out(F.silu(self.norm(h))), self.config.patch, x.shape[2:])
 
     def _embed(self, noise_level: Tensor, vector: Tensor | None) -> tuple[Tensor, Tensor]:
         """The activated embedding that the blocks see, and the one that the context gates see; (B, D) each."""

@@ -3,7 +3,7 @@
 from carrara.nn.attention import PixelAttention
 from carrara.nn.cross_attention import SpatialTransformer, Tokens
 from carrara.nn.embedding import NoiseEmbedding
-from carrara.nn.layers import Upsample, conv3, group_norm, zeroed
+from carrara.nn.layers import Upsample, conv3, cut, group_norm, joined, zeroed
 from carrara.nn.residual import ResidualBlock
 from carrara.nn.transformer import Attention
 
@@ -16,6 +16,8 @@ __all__ = [
     "Tokens",
     "Upsample",
     "conv3",
+    "cut",
     "group_norm",
+    "joined",
     "zeroed",
 ]

@@ -1,5 +1,6 @@
 """Small layers that several networks share."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -26,6 +27,18 @@ def group_norm(channels: int) -> nn.GroupNorm:
     """Group normalisation in at most 32 groups of at least 4 channels, the most that divide ``channels``."""
     groups = next(g for g in range(min(32, max(1, channels // 4)), 0, -1) if channels % g == 0)
     return nn.GroupNorm(groups, channels)
+
+
+def cut(x: Tensor, patch: int) -> Tensor:
+    """(B, C, H, W) to (B, C patch^2, rows, columns), each patch of pixels as channels; the last ones filled up with
+    zeros."""
+    below, right = (-n % patch for n in x.shape[2:])
+    return F.pixel_unshuffle(F.pad(x, (0, right, 0, below)), patch)
+
+
+def joined(patches: Tensor, patch: int, size: Sequence[int]) -> Tensor:
+    """The inverse of ``cut``, to (B, C, *size): what was filled up is cut off."""
+    return F.pixel_shuffle(patches, patch)[..., : size[0], : size[1]]
 
 
 class Upsample(nn.Module):
