@@ -8,6 +8,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 import carrara
+from carrara.cli.benching import bench
 from carrara.cli.edits import Run, edits, verb_first
 from carrara.errors import UserError
 
@@ -22,8 +23,7 @@ app = App(
 inspect = App(name="inspect", help="Look into a run, a noise schedule, or data.")
 app.command(inspect)
 app.command(edits)
-
-Count = Annotated[int | None, Parameter(name=["--count", "-n"])]
+app.command(bench)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -110,7 +110,7 @@ def sample(
     run: Run,
     /,
     *wishes: str,
-    count: Count = None,
+    count: Annotated[int | None, Parameter(name=["--count", "-n"])] = None,
     sampler: str | None = None,
     grid: str | None = None,
     steps: int | None = None,
