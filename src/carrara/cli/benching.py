@@ -87,7 +87,9 @@ def _show(found: "Bench") -> None:
         files, memory = found.reading
         console.print(f"reading     {files:,.0f} examples/s the first time, {memory:,.0f} again from memory")
         if files < speed.works[0].speed:
-            console.print("Reading is slower than training: the first epoch waits for files. Smaller files help, or more cores.")
+            console.print(
+                "Reading is slower than training: the first epoch waits for files. Smaller files help, or more cores."
+            )
     console.print(f"memory      {speed.memory / 2**30:.2f} GiB at the peak of training")
 
 

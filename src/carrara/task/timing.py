@@ -98,8 +98,15 @@ class Measured:
     def of(cls, work: Work, seconds: Sequence[float]) -> "Measured":
         """From all repetitions, two or more."""
         low, median, high = quantiles(seconds, n=4, method="inclusive")
-        kept = {"name": work.name, "images": work.images, "flops": work.flops, "about": work.about}
-        return cls(**kept, low=low, median=median, high=high)
+        return cls(
+            name=work.name,
+            images=work.images,
+            flops=work.flops,
+            about=work.about,
+            low=low,
+            median=median,
+            high=high,
+        )
 
     @property
     def rate(self) -> float:
