@@ -80,7 +80,8 @@ def _show(found: "Bench") -> None:
     for work in (*speed.works, *found.roofs):
         table.add_row(work.name, *_images(work), *_rates(work, found))
     console.print(table)
-    console.print("\n" + "; ".join(f"{roof.name}: {roof.about}" for roof in found.roofs) + ": the best of some")
+    convolution, product = (roof.about for roof in found.roofs)
+    console.print(f"\nthe convolution is {convolution}, the product {product}: the fastest of several")
     if speed.sampling is not None:
         console.print(f"sampling    {speed.sampling:.3g} images/s, in {speed.steps} steps of the model's own sampler")
     if found.reading is not None:

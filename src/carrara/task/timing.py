@@ -233,7 +233,7 @@ def peak_memory(device: torch.device) -> int:
 def machine(device: torch.device) -> str:
     """Processor, threads and versions, in a line."""
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    threads = f"{torch.get_num_threads()} threads of {os.cpu_count()}"
+    threads = f"{torch.get_num_threads()} of {os.cpu_count()} threads"
     return f"{kind}, {threads}, torch {torch.__version__}, Carrara {carrara.__version__}"
 
 
