@@ -90,8 +90,3 @@ def test_a_compiler_that_is_missing_gets_a_sentence(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: setattr(self, "_compiled_call_impl", broken))
     with pytest.raises(UserError, match=r"does not work here \(no C\+\+ compiler\): leave --compile out"):
         measured(CONFIG, compiled=True)
-
-
-@pytest.mark.slow
-def test_a_compiled_network_is_measured() -> None:
-    assert measured(CONFIG, compiled=True).sampling is not None

@@ -149,7 +149,7 @@ def _update(state: TrainState, images: int) -> Work:
         state.ema.update(state.clock.images, images)
         state.objective.zero_grad(set_to_none=True)
 
-    return Work(name=UPDATE, do=do, images=images)
+    return Work(name=UPDATE, do=do, images=images, flops=flops_of(do))
 
 
 def _sampling(
