@@ -1,5 +1,5 @@
 """The command ``carrara``."""
 
-from carrara.cli.app import main
+from carrara.cli.entry import main
 
 __all__ = ["main"]

@@ -1,16 +1,13 @@
 """What the command accepts. The work is in ``commands``, which is imported when a command runs: help needs no torch."""
 
-import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
+from cyclopts import App, Parameter
 
 import carrara
-from carrara.cli.edits import Run, edits, verb_first
-from carrara.errors import UserError
-from carrara.memory import keep_freed
+from carrara.cli.benching import bench
+from carrara.cli.edits import Run, edits
 
 app = App(
     name="carrara",
@@ -23,31 +20,7 @@ app = App(
 inspect = App(name="inspect", help="Look into a run, a picture, a noise schedule, or data.")
 app.command(inspect)
 app.command(edits)
-
-Count = Annotated[int | None, Parameter(name=["--count", "-n"])]
-
-
-def main(arguments: list[str] | None = None) -> NoReturn:
-    """Runs the command and exits: 0 if all went well, 2 for a mistake of the user's, 130 after Ctrl-C."""
-    console = Console(stderr=True, soft_wrap=True)
-    keep_freed()
-    try:
-        given = verb_first(sys.argv[1:] if arguments is None else arguments)
-        result = app(given, exit_on_error=False, print_error=False)
-        sys.exit(result if isinstance(result, int) else 0)
-    except CycloptsError as error:
-        lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
-        console.print(" ".join(lines), markup=False, highlight=False)
-        console.print("'carrara --help' and 'carrara COMMAND --help' say what there is.", markup=False, highlight=False)
-        sys.exit(2)
-    except UserError as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("stopped", highlight=False)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(1)
+app.command(bench)
 
 
 @app.command
@@ -112,7 +85,7 @@ def sample(
     run: Run,
     /,
     *wishes: str,
-    count: Count = None,
+    count: Annotated[int | None, Parameter(name=["--count", "-n"])] = None,
     sampler: str | None = None,
     grid: str | None = None,
     steps: int | None = None,

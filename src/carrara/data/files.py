@@ -69,7 +69,12 @@ def find(folder: Path) -> tuple[list[Path], Counter[str]]:
             elif not name.startswith("."):
                 others[path.suffix.lower() or name] += 1
         seen.add(real)
-    return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix()), others
+    return sorted(pictures, key=lambda path: relative(path, folder)), others
+
+
+def relative(path: Path, folder: Path) -> str:
+    """The name of a file within its folder, with slashes."""
+    return "/".join(path.parts[len(folder.parts) :])
 
 
 def scan(read: Callable[[Path], T], paths: Sequence[Path], title: str) -> list[T]:

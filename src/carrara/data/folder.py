@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carrara.data.base import DataInfo, Dataset, Map, Row, one_hot
-from carrara.data.files import ENDINGS, Header, decode, find, read_header, scan
+from carrara.data.files import ENDINGS, Header, decode, find, relative
+from carrara.data.index import headers_of
 from carrara.errors import UserError
 from carrara.pixels import to_pixels, to_tensor, with_channels
 
@@ -45,7 +46,8 @@ class Folder(Dataset):
     def __init__(self, path: Path | str, headers: Sequence[Header] | None = None) -> None:
         self.path = Path(path)
         self._headers = _readable(self.path) if headers is None else headers
-        files = [header.path.relative_to(self.path).as_posix() for header in self._headers]
+        files = [relative(header.path, self.path) for header in self._headers]
+        self._files = files
         rows = read_metadata(self.path)
         self._labels = [_labels(rows.get(file, {})) for file in files]
         if not any(self._labels):
@@ -96,7 +98,7 @@ class Folder(Dataset):
         return found if found.dtype == np.uint8 else to_pixels(to_tensor(found))
 
     def name(self, index: int) -> str:
-        return self._headers[index].path.relative_to(self.path).as_posix()
+        return self._files[index]
 
 
 def look(path: Path) -> list[Path]:
@@ -109,7 +111,7 @@ def look(path: Path) -> list[Path]:
         raise UserError(f"there is no folder '{path}'")
     pictures, others = find(path)
     maps = {path / row["map"] for row in read_metadata(path).values() if "map" in row}
-    pictures = [file for file in pictures if file not in maps and not _is_map(file)]
+    pictures = [file for file in pictures if not (maps and file in maps) and not _is_map(file)]
     if pictures:
         return pictures
     kinds = ", ".join(sorted(others)[:5])
@@ -128,7 +130,7 @@ def looks_captioned(path: Path) -> bool:
 
 
 def _readable(folder: Path) -> list[Header]:
-    headers = scan(read_header, look(folder), "Reading headers")
+    headers = headers_of(folder, look(folder))
     broken = [header for header in headers if header.problem]
     if len(broken) == len(headers):
         first = f"'{broken[0].path.name}': {broken[0].problem}"

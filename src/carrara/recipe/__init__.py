@@ -1,6 +1,7 @@
 """Where everything meets: recipes, what is built from them, and the folders that hold what came out."""
 
 from carrara.recipe import build
+from carrara.recipe.benching import Bench, benched
 from carrara.recipe.editing import Edit, edit
 from carrara.recipe.folder import open_model, shipped
 from carrara.recipe.latents import Encoding
@@ -16,6 +17,7 @@ from carrara.recipe.sheets import read_variation, sheet
 from carrara.recipe.shipping import ship, working_folder
 
 __all__ = [
+    "Bench",
     "Diagnosis",
     "Drawn",
     "Edit",
@@ -30,6 +32,7 @@ __all__ = [
     "Resolved",
     "Saved",
     "Session",
+    "benched",
     "build",
     "collect",
     "draw",

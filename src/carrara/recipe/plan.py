@@ -10,13 +10,13 @@ from carrara import pixels
 from carrara.autoencoder import IdentityConfig
 from carrara.backbone import DiTConfig, UNetConfig
 from carrara.conditioning import LayoutMap
-from carrara.data import BUILTIN, looks_captioned, maps_of
+from carrara.data import BUILTIN, Dataset, looks_captioned, maps_of
 from carrara.errors import UserError
 from carrara.model import DiffusionModel
 from carrara.recipe import build
 from carrara.recipe.folder import TINY
 from carrara.recipe.loading import DEFAULT, dump, load, presets
-from carrara.recipe.resolve import RUN_CHANGES, differences, resolve
+from carrara.recipe.resolve import RUN_CHANGES, Resolved, differences, resolve
 from carrara.recipe.schema import FewStepSettings, Recipe, TrainedConfig
 from carrara.recipe.teachers import decoder_teacher, few_step_teacher
 
@@ -110,12 +110,17 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
         )
     data = build.dataset(recipe)
     recipe = _like(recipe, load(folder / "recipe.yaml")) if known else recipe
-    captions = (caption for k in range(len(data)) for caption in data.captions(k))
-    natives = (data.native(k) for k in range(len(data)))
-    resolved = resolve(recipe, data.info, build.device().type, captions, natives, maps_of(data))
+    resolved = completed(recipe, data)
     if known:
         return _resumed(folder, resolved.recipe)
     return Plan(recipe=resolved.recipe, folder=folder, reasons=(*[why] * bool(why), *resolved.reasons))
+
+
+def completed(recipe: Recipe, data: Dataset) -> Resolved:
+    """What a recipe leaves open, filled in from its data and this machine; errors as of ``resolve``."""
+    captions = (caption for k in range(len(data)) for caption in data.captions(k))
+    natives = (data.native(k) for k in range(len(data)))
+    return resolve(recipe, data.info, build.device().type, captions, natives, maps_of(data))
 
 
 def _preset_for(source: str | None) -> tuple[str, str]:

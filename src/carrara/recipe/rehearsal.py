@@ -1,16 +1,13 @@
 """``--dry-run``: builds everything, makes a few steps in memory, and says what the whole would cost."""
 
-import resource
-import sys
 from dataclasses import dataclass, replace
-
-import torch
 
 from carrara.errors import UserError
 from carrara.recipe import build
 from carrara.recipe.latents import captioned, captions_for
 from carrara.recipe.plan import Plan
 from carrara.recipe.schema import FewStepSettings
+from carrara.task import peak_memory
 from carrara.train import TrainState, train
 
 STEPS = 2
@@ -89,16 +86,8 @@ def rehearse(plan: Plan) -> Rehearsal:
         loss=first.loss,
         step_seconds=seconds,
         steps=recipe.train.steps or max(1, round((minutes or 0) * 60 / seconds)),
-        memory=_peak(device),
+        memory=peak_memory(device),
     )
-
-
-def _peak(device: torch.device) -> int:
-    """Bytes of the device's memory, or of this process where the device is the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -66,9 +66,14 @@ def orthogonal(u: Tensor) -> Tensor:
     x = u.T if u.shape[0] > u.shape[1] else u
     x = x / x.norm().clamp(min=1e-12)
     gram, identity = x @ x.T, torch.eye(len(x), device=x.device, dtype=x.dtype)
-    factor = identity
-    for _ in range(_STEPS):
-        q = _A * identity + _B * gram + _C * gram @ gram
-        factor, gram = q @ factor, q @ gram @ q
+    factor = q = _polynomial(gram, identity)
+    for _ in range(_STEPS - 1):
+        gram = q @ gram @ q
+        q = _polynomial(gram, identity)
+        factor = q @ factor
     o = factor @ x
     return o.T if u.shape[0] > u.shape[1] else o
+
+
+def _polynomial(gram: Tensor, identity: Tensor) -> Tensor:
+    return _A * identity + _B * gram + _C * gram @ gram

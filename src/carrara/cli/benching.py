@@ -1,0 +1,109 @@
+"""``carrara bench``: how fast this machine is, and how near a model comes to what it can do."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from carrara.recipe import Bench
+    from carrara.task import Measured
+
+HEADINGS = ("images/s", "ms/image", "spread", "GFLOP/s", "of conv.", "of product")
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def bench(
+    run: Path | None = None,
+    /,
+    *overrides: str,
+    preset: str | None = None,
+    batch: int = 16,
+    precision: str | None = None,
+    compiled: Annotated[bool, Parameter(name="--compile", negative="")] = False,
+    rounds: int = 15,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Measures how fast a model trains and samples here, and how near that is to what the machine can do.
+
+    Everything takes turns, and medians count. Rates are compared with those of a 3x3 convolution and of a matrix
+    product, measured in the same turns and precision. Nothing is written. docs/speed.md says how to read the table.
+
+    Examples:
+        carrara bench
+        carrara bench runs/photos --batch 64
+        carrara bench --preset digits --precision float32
+        carrara bench runs/photos --compile --json
+
+    Parameters
+    ----------
+    run
+        A run's folder: its network and its data are measured.
+    overrides
+        Changes to the recipe, key=value.
+    preset
+        A preset instead, or a recipe file; without both it is ddpm-cifar, the network of DDPM for CIFAR-10.
+    batch
+        Samples of a step.
+    precision
+        float32, bfloat16 or auto; the recipe's, if not given.
+    compiled
+        Compile the network with torch.compile first, which takes a minute or more.
+    rounds
+        How often each thing is measured.
+    as_json
+        Print numbers for a program: seconds, bytes, operations.
+    """
+    from carrara.recipe import benched
+
+    if run is not None and "=" in str(run) and not run.exists():
+        run, overrides = None, (str(run), *overrides)
+    changes = [f"train.batch={batch}", *([f"train.precision={precision}"] if precision else [])]
+    found = benched(run, preset, [*overrides, *changes], rounds=rounds, compiled=compiled)
+    if as_json:
+        console.print(json.dumps(found.values(), indent=2), markup=False)
+    else:
+        _show(found)
+
+
+def _show(found: "Bench") -> None:
+    speed = found.speed
+    console.print(f"[bold]{found.subject}[/], {speed.parameters:,} parameters that learn")
+    console.print(f"batches of {found.batch} in {str(speed.precision).removeprefix('torch.')}; {found.machine}")
+    table = Table("", *HEADINGS, box=None, padding=(0, 1, 0, 0))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for work in (*speed.works, *found.roofs):
+        table.add_row(work.name, *_images(work), *_rates(work, found))
+    console.print(table)
+    convolution, product = (roof.about for roof in found.roofs)
+    console.print(f"\nthe convolution is {convolution}, the product {product}: the fastest of several")
+    if speed.sampling is not None:
+        console.print(f"sampling    {speed.sampling:.3g} images/s, in {speed.steps} steps of the model's own sampler")
+    if found.reading is not None:
+        files, memory = found.reading
+        console.print(f"reading     {files:,.0f} examples/s the first time, {memory:,.0f} again from memory")
+        if files < speed.works[0].speed:
+            console.print(
+                "Reading is slower than training: the first epoch waits for files. Smaller files help, or more cores."
+            )
+    console.print(f"memory      {speed.memory / 2**30:.2f} GiB at the peak of training")
+
+
+def _images(work: "Measured") -> tuple[str, str, str]:
+    """Images a second, milliseconds for one, and how far the repetitions lie apart."""
+    if not work.images:
+        return "", "", f"{work.spread:.0%}"
+    return f"{work.speed:,.1f}", f"{1e3 * work.median / work.images:.3g}", f"{work.spread:.0%}"
+
+
+def _rates(work: "Measured", found: "Bench") -> tuple[str, str, str]:
+    """Operations a second, and their parts of the rooflines."""
+    if not work.flops:
+        return "", "", ""
+    convolution, product = (f"{work.rate / roof.rate:.0%}" for roof in found.roofs)
+    return f"{work.rate / 1e9:,.0f}", convolution, product

@@ -1,0 +1,109 @@
+"""A large folder is scanned once, and what changes in it is seen."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from carrara.data import Folder, index
+from carrara.data.files import Header, read_header
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
+    """The names of the files whose headers were read."""
+    names: list[str] = []
+
+    def watched(path: Path) -> Header:
+        names.append(path.name)
+        return read_header(path)
+
+    monkeypatch.setattr(index, "read_header", watched)
+    monkeypatch.setattr(index, "FEW", 2)
+    monkeypatch.setenv("CARRARA_CACHE", str(tmp_path / "cache"))
+    return names
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    (tmp_path / "p").mkdir()
+    for k in range(4):
+        save(tmp_path / "p" / f"{k}.png", k)
+    return tmp_path / "p"
+
+
+def save(path: Path, value: int, size: int = 5) -> None:
+    Image.fromarray(np.full((size, 6, 3), value, np.uint8)).save(path)
+
+
+def opened(folder: Path, read: list[str]) -> list[tuple[str, str, tuple[int, int]]]:
+    """What is known about the pictures, before which nothing was read."""
+    read.clear()
+    data = Folder(folder)
+    return [(data.name(k), data.key(k), data.native(k)) for k in range(len(data))]
+
+
+def test_the_second_time_nothing_is_read(pictures: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = opened(pictures, read)
+    assert sorted(read) == ["0.png", "1.png", "2.png", "3.png"]
+    assert opened(pictures, read) == first
+    assert read == []
+    monkeypatch.chdir(pictures)
+    assert opened(Path(), read) == first, "the same folder by another name"
+    assert read == []
+    assert {path.name for path in pictures.iterdir()} == {"0.png", "1.png", "2.png", "3.png"}, (
+        "nothing is written there"
+    )
+
+
+def test_changes_are_seen(pictures: Path, read: list[str]) -> None:
+    opened(pictures, read)
+    save(pictures / "1.png", 77, size=9)
+    (pictures / "2.png").unlink()
+    save(pictures / "4.png", 4)
+    found = opened(pictures, read)
+    assert sorted(read) == ["1.png", "4.png"]
+    assert [name for name, _, _ in found] == ["0.png", "1.png", "3.png", "4.png"]
+    assert found[1][2] == (9, 6)
+
+
+def test_another_content_of_the_same_size_and_date_is_seen(pictures: Path, read: list[str]) -> None:
+    before = opened(pictures, read)
+    old = (pictures / "1.png").stat()
+    content = (pictures / "1.png").read_bytes()
+    (pictures / "1.png").write_bytes(content[:-20] + bytes(20))
+    os.utime(pictures / "1.png", ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert opened(pictures, read)[1][1] != before[1][1]
+
+
+def test_broken_files_are_looked_at_each_time(pictures: Path, read: list[str]) -> None:
+    (pictures / "9.png").write_bytes(b"no picture")
+    opened(pictures, read)
+    assert len(opened(pictures, read)) == 4
+    assert read == ["9.png"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b'{"format": 0, "headers": {}}', b"\xff"])
+def test_a_damaged_memory_is_only_slow(pictures: Path, read: list[str], damage: bytes) -> None:
+    first = opened(pictures, read)
+    (memory,) = (pictures.parent / "cache").iterdir()
+    memory.write_bytes(damage)
+    assert opened(pictures, read) == first
+    assert len(read) == 4
+
+
+def test_a_memory_that_cannot_be_kept_is_only_slow(
+    pictures: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pictures.parent / "file").touch()
+    monkeypatch.setenv("CARRARA_CACHE", str(pictures.parent / "file"))
+    assert opened(pictures, read) == opened(pictures, read)
+
+
+def test_few_pictures_leave_no_trace(pictures: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "FEW", 5)
+    opened(pictures, read)
+    assert not (pictures.parent / "cache").exists()

@@ -1,0 +1,92 @@
+"""What ``bench`` measures is what training and sampling do."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from carrara.autoencoder import KlConfig
+from carrara.backbone import UNetConfig
+from carrara.conditioning import LabelsConfig
+from carrara.errors import UserError
+from carrara.model import DiffusionModel, ModelConfig
+from carrara.noise import Cosine, UniformTimes, UnitWeighting, V
+from carrara.objective import DiffusionObjective
+from carrara.sample import SampleSettings
+from carrara.seeds import torch_generator
+from carrara.task import Benched, bench, flops_of, timing
+from carrara.task.timing import Roofs
+from carrara.train import TrainSettings
+from carrara.types import Batch, Conditioning
+
+CONFIG = ModelConfig(
+    shape=(3, 8, 8),
+    backbone=UNetConfig(channels=8, multipliers=(1, 2), blocks=1, attention_levels=(1,), dropout=0.5),
+    schedule=Cosine(),
+    parameterization=V(),
+    conditioner=LabelsConfig(classes=("cat", "dog")),
+    sample=SampleSettings(steps=3, guidance=2.0),
+)
+SETTINGS = TrainSettings(steps=5, precision="float32")
+
+
+@pytest.fixture(autouse=True)
+def small_roofs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(timing.ROOFS, "cpu", Roofs(pictures=1, convolutions=((4, 8),), products=(16,)))
+
+
+def made(config: ModelConfig) -> tuple[DiffusionModel, DiffusionObjective, Batch]:
+    with torch_generator(0):
+        model = DiffusionModel(config)
+        batch = Batch(
+            x=torch.rand(4, *config.shape), position=torch.arange(4), columns={"label": torch.eye(2)[[0, 1, 0, 1]]}
+        )
+    parts = {"first_stage": model.first_stage, "conditioner": model.conditioner, "denoiser": model.denoiser}
+    return model, DiffusionObjective(**parts, times=UniformTimes(), weighting=UnitWeighting()), batch
+
+
+def measured(config: ModelConfig, **how: bool) -> Benched:
+    model, objective, batch = made(config)
+    return bench(model, objective, batch, SETTINGS, rounds=2, wishes=("cat", "dog", "cat", "dog"), **how)
+
+
+def test_operations_are_those_of_the_network() -> None:
+    found = measured(CONFIG)
+    network = made(CONFIG)[0].denoiser.backbone
+    one = flops_of(lambda: network(torch.zeros(4, 3, 8, 8), torch.zeros(4), Conditioning()))
+    flops = {work.name: work.flops for work in found.works}
+    assert list(flops) == ["training step", "update", "forward pass", "sampler's step"]
+    labels = 2 * 4 * 2 * network.config.vector_width
+    assert one <= flops["forward pass"] <= one + labels
+    assert 2 * one <= flops["sampler's step"] <= 2 * (one + labels), "guided: with and without its label"
+    assert 2.8 < flops["training step"] / one < 3.1, "backward twice as much; attention more, the first layer less"
+    assert flops["update"] == 0
+
+
+def test_a_training_step_is_the_trainers() -> None:
+    model, objective, batch = made(CONFIG)
+    before = [p.detach().clone() for p in model.denoiser.parameters()]
+    found = bench(model, objective, batch, SETTINGS, rounds=2)
+    assert any(not torch.equal(p, old) for p, old in zip(model.denoiser.parameters(), before, strict=True))
+    assert all(p.grad is None for p in model.parameters()), "no gradient stays for the next step"
+    assert found.parameters == sum(p.numel() for p in model.parameters())
+    assert found.memory > 1 << 20
+
+
+def test_sampling_costs_all_of_its_steps_and_decoding() -> None:
+    latents = replace(CONFIG, shape=(3, 16, 16), first_stage=KlConfig(channels=8, multipliers=(1, 1), blocks=1))
+    found = measured(latents)
+    parts = {work.name: work.median for work in found.works}
+    assert found.steps == 3
+    assert found.sampling == pytest.approx(4 / (3 * parts["sampler's step"] + parts["decoding"]))
+
+
+def test_a_compiler_that_is_missing_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._dynamo.exc import TorchDynamoException
+
+    def broken(*_: object, **__: object) -> None:
+        raise TorchDynamoException("no C++ compiler\nfound anywhere")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: setattr(self, "_compiled_call_impl", broken))
+    with pytest.raises(UserError, match=r"does not work here \(no C\+\+ compiler\): leave --compile out"):
+        measured(CONFIG, compiled=True)
