@@ -23,6 +23,7 @@ from carrara.sample import (
     last,
     measured,
 )
+from carrara.sample.decoded import conjugate
 from carrara.seeds import Draws
 from carrara.types import DenoiseFn
 
@@ -145,6 +146,45 @@ def test_pigdm_through_a_linear_decoder_has_the_posteriors_mean(task: str) -> No
     start = torch.zeros(1, *problem.shape, dtype=torch.float64)
     made = last(DpmPp().steps(denoise, start, Uniform()(50, schedule), schedule, no_noise)).x.flatten()
     assert (made - wanted).norm() < 0.05 * wanted.norm()
+
+
+@pytest.mark.parametrize("task", ["upscale", "colour", "inpaint"])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_pigdm_through_a_decoder_of_two_gains_is_the_denoiser_of_the_posterior(task: str, name: str) -> None:
+    """x = g z: iterations of conjugate gradients are exact once they are as many as S has eigenvalues, at all noise."""
+    schedule, problem = SCHEDULES[name], Problem(task)
+    gains = torch.tensor([0.2, 1.5, 1.5], dtype=torch.float64)[:, None, None]
+    a = problem.matrix() * gains.expand(problem.shape).flatten()
+    eye = torch.eye(a.shape[1], dtype=torch.float64)
+    known = a.T @ a / NOISE**2 + eye
+    denoise = measured(
+        gaussian(schedule, 1.0, 0.0),
+        problem.y,
+        problem.measure,
+        schedule,
+        likelihood=PiGdm(spread=STD),
+        noise=NOISE,
+        decode=lambda z: gains * z,
+    )
+    for t in (0.05, 0.5, 0.999):
+        time = torch.tensor(t, dtype=torch.float64)
+        alpha, sigma = schedule(time)
+        x = torch.cos(torch.arange(len(eye)).double())
+        wanted = torch.linalg.solve(
+            known + alpha**2 / sigma**2 * eye, a.T @ problem.y.flatten() / NOISE**2 + alpha / sigma**2 * x
+        )
+        made = denoise(x.reshape(1, *problem.shape), time).flatten()
+        torch.testing.assert_close(made, wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_conjugate_gradients_solve_each_sample_by_itself() -> None:
+    """In as many iterations as there are unknowns, and no further step once all is solved."""
+    root = torch.sin(torch.arange(32.0, dtype=torch.float64) ** 2).reshape(2, 4, 4)
+    matrix = root @ root.mT + torch.eye(4)
+    b = torch.tensor([[1.0, 2, 3, 4], [0, 0, 0, 0]], dtype=torch.float64)
+    for iterations in (4, 9):
+        x = conjugate(lambda v: (matrix @ v[:, :, None])[:, :, 0], b, lambda v: v / 2, iterations)
+        torch.testing.assert_close(x, torch.linalg.solve(matrix, b), rtol=1e-9, atol=1e-12)
 
 
 def test_gradients_do_not_leak_and_samples_do_not_mix() -> None:

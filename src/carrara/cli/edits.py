@@ -151,6 +151,7 @@ def restore(
         carrara edit runs/photos restore small.png --task upscale --factor 4
         carrara edit runs/photos restore --task deblur --blur 1.5 --noise 3
         carrara edit runs/photos restore grey.png --task colour -n 8
+        carrara edit openmoji restore --task deblur --sampler ddpm
 
     Parameters
     ----------

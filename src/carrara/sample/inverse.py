@@ -13,14 +13,8 @@ which is **PiGDM**, pseudoinverse guidance (Song et al., "Pseudoinverse-Guided D
 
 .. math:: r_t^2 = \frac{d^2 \sigma^2}{\alpha^2 d^2 + \sigma^2},                                                  (3)
 
-and the samples are exact whatever A; the paper has d = 1. Where latents diffuse, they are whitened, and the variance of
-their estimate is (3) with d = 1. Through a decoder with the Jacobian J, pictures have about the covariance
-:math:`J J^\top`, the mean of its diagonal is their variance :math:`d^2`, and what is not known of them yet has
-
-.. math:: \frac{\sigma^2}{\alpha^2 + \sigma^2} J J^\top \approx r_t^2 I, \qquad
-          r_t^2 = \frac{d^2 \sigma^2}{\alpha^2 + \sigma^2},                                                      (4)
-
-which is exact for a linear decoder whose :math:`J J^\top` is :math:`d^2 I`, and else right on average over the pixels.
+and the samples are exact whatever A; the paper has d = 1. Where latents diffuse, ``sample.decoded`` does the same with
+the decoder in it.
 
 **DPS**, diffusion posterior sampling (Chung et al.,
 "Diffusion Posterior Sampling for General Noisy Inverse Problems", 2023), needs no more of A than its gradient. It
@@ -28,10 +22,10 @@ descends :math:`|y - A \hat x_0|^2`, divided by :math:`|y - A \hat x_0|` in the 
 An estimate knows no sampler. Here S_t is a number that is measured: the mean square of the m values of the residual, of
 which (2) expects the trace of S_t,
 
-.. math:: S_t = \max(|y - A \hat x_0|^2 / m, \; s^2) / w,                                                        (5)
+.. math:: S_t = \max(|y - A \hat x_0|^2 / m, \; s^2) / w,                                                        (4)
 
 with a weight w. In both, the gradient of log p(y | x_t) goes back through the network to x_t, which costs twice as much
-as its estimate alone; and where latents diffuse, through the decoder, which stands between them and A.
+as its estimate alone; with DPS also where latents diffuse, through the decoder, which stands between them and A.
 """
 
 from abc import ABC, abstractmethod
@@ -44,6 +38,7 @@ from torch import Tensor
 
 from carrara.noise import Schedule
 from carrara.pixels import Pictures
+from carrara.sample.decoded import reconciled
 from carrara.sample.operators import Measured, Measurement
 from carrara.sample.tilt import tweedie
 from carrara.shapes import Samples
@@ -54,32 +49,19 @@ SURE = 2 / 255 / 12**0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noised:
-    """What an estimate was made of.
-
-    Attributes:
-        latent: whether that are whitened latents, not pictures.
-    """
-
-    alpha: float
-    sigma: float
-    latent: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class Likelihood(ABC):
     """How sure the measurement of an estimate is: S_t."""
 
     kind: str
 
     @abstractmethod
-    def weighed(self, residual: Measured, measure: Measurement, at: Noised, s2: float) -> Measured:
+    def weighed(self, residual: Measured, measure: Measurement, alpha: float, sigma: float, s2: float) -> Measured:
         """S_t^-1 (y - A x0)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PiGdm(Likelihood):
-    """Equation (2), with (3) or (4).
+    """Equation (2), with (3).
 
     Attributes:
         spread: d, the standard deviation of the pictures' values, whatever diffuses.
@@ -92,14 +74,14 @@ class PiGdm(Likelihood):
         if not self.spread > 0:
             raise ValueError(f"the data's standard deviation is positive, got {self.spread}")
 
-    def weighed(self, residual: Measured, measure: Measurement, at: Noised, s2: float) -> Measured:
-        d2, alpha2, sigma2 = self.spread**2, at.alpha**2, at.sigma**2
-        return measure.solve(residual, d2 * sigma2 / (alpha2 * (1 if at.latent else d2) + sigma2), s2)
+    def weighed(self, residual: Measured, measure: Measurement, alpha: float, sigma: float, s2: float) -> Measured:
+        d2, alpha2, sigma2 = self.spread**2, alpha**2, sigma**2
+        return measure.solve(residual, d2 * sigma2 / (alpha2 * d2 + sigma2), s2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dps(Likelihood):
-    """Equation (5).
+    """Equation (4).
 
     Attributes:
         weight: w.
@@ -112,7 +94,7 @@ class Dps(Likelihood):
         if not self.weight > 0:
             raise ValueError(f"the weight of a measurement is positive, got {self.weight}")
 
-    def weighed(self, residual: Measured, measure: Measurement, at: Noised, s2: float) -> Measured:
+    def weighed(self, residual: Measured, measure: Measurement, alpha: float, sigma: float, s2: float) -> Measured:
         measured = residual.square().mean(dim=(1, 2, 3), keepdim=True)
         return self.weight * residual / measured.clamp(min=s2)
 
@@ -141,6 +123,8 @@ def measured(
         decode: whitened latents to pictures, differentiable; None where pictures diffuse.
     """
     s2 = max(noise, SURE) ** 2
+    if decode is not None and isinstance(likelihood, PiGdm):
+        return reconciled(denoise, y, measure, schedule, decode=decode, spread=likelihood.spread, s2=s2)
 
     def given(x_t: Samples, t: Tensor) -> Samples:
         alpha, sigma = (value.item() for value in schedule(t))
@@ -148,8 +132,7 @@ def measured(
             x = x_t.detach().requires_grad_()
             x0 = denoise(x, t)
             seen = measure(x0 if decode is None else decode(x0))
-            at = Noised(alpha=alpha, sigma=sigma, latent=decode is not None)
-            weighed = likelihood.weighed((y - seen).detach(), measure, at, s2)
+            weighed = likelihood.weighed((y - seen).detach(), measure, alpha, sigma, s2)
             (gradient,) = torch.autograd.grad((seen * weighed).sum(), x)
         return tweedie(x0.detach(), gradient, t, schedule)
 
