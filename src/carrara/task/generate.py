@@ -93,7 +93,8 @@ def denoiser(model: DiffusionModel, told: Told) -> DenoiseFn:
     with torch.no_grad():
         sides = (model, told.wishes, told.image), _other_side(model, told)
         cond, null = (_estimate(told, side, window) for side in sides)
-    return told.settings.wrap(cond, null, model.config.schedule, told.within)
+    both = cond.with_null(null) if isinstance(cond, Estimate) else None
+    return told.settings.wrap(cond, null, model.config.schedule, told.within, both)
 
 
 def batches(model: DiffusionModel, count: int, shape: Sequence[int], batch: int = 64) -> Iterator[slice]:
