@@ -43,6 +43,17 @@ def test_where_tosses_one_coin_per_sample_in_every_field() -> None:
         assert value.flatten(1).double().mean(1).tolist() == [1, 0, 1]
 
 
+def test_then_has_the_samples_of_both() -> None:
+    longer = Conditioning(**{**vars(conditioning(0.0)), "tokens": torch.zeros(3, 4, 3), "mask": torch.ones(3, 4) > 0})
+    both = conditioning(1.0).then(longer)
+    assert both.mask is not None
+    assert both.mask.tolist() == 3 * [[True, True, True, False]] + 3 * [[True] * 4]
+    for value in (both.vector, both.tokens, both.image):
+        assert value is not None
+        assert value.flatten(1).amax(1).tolist() == [1, 1, 1, 0, 0, 0]
+    assert UNCONDITIONAL.then(UNCONDITIONAL) == Conditioning()
+
+
 def test_where_keeps_absent_fields_absent() -> None:
     assert UNCONDITIONAL.where(torch.tensor([True, False]), UNCONDITIONAL) == Conditioning()
     some = Conditioning(vector=torch.ones(2, 4)).where(torch.tensor([False, True]), Conditioning(vector=torch.zeros(4)))

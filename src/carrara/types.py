@@ -43,10 +43,18 @@ class Conditioning:
 
         Sequences of tokens may differ in length, and ``other`` may have none: what is missing is masked.
         """
+        return self._merged(other, lambda a, b: torch.where(keep.reshape(-1, *[1] * (a.ndim - 1)), a, b))
+
+    def then(self, other: "Conditioning") -> "Conditioning":
+        """The samples of this condition and as many of another, (2B, ...), with tokens as in ``where``."""
+        return self._merged(other, lambda a, b: torch.cat([a, b]))
+
+    def _merged(self, other: "Conditioning", merge: Callable[[Tensor, Tensor], Tensor]) -> "Conditioning":
+        """Merges each field that the two have; apart from tokens they have the same ones."""
         mine, theirs = self._with_tokens_of(other), other._with_tokens_of(self)
         return Conditioning(
             **{
-                f.name: torch.where(keep.reshape(-1, *[1] * (ours.ndim - 1)), ours, getattr(theirs, f.name))
+                f.name: merge(ours, getattr(theirs, f.name))
                 for f in fields(mine)
                 if (ours := getattr(mine, f.name)) is not None
             }

@@ -28,6 +28,17 @@ def test_scale_1_is_off_and_0_is_unconditional() -> None:
     torch.testing.assert_close(guide(double, plus_one, 3.0)(X, T), (X + 1) + 3 * (X - 1))
 
 
+def test_both_at_once_are_asked_in_the_place_of_each() -> None:
+    def both(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        return double(x, t), plus_one(x, t)
+
+    early, late = torch.tensor(0.9), torch.tensor(0.1)
+    torch.testing.assert_close(guide(never, never, 3.0, both=both)(X, T), guide(double, plus_one, 3.0)(X, T))
+    guided = guide(double, never, 3.0, both=both, interval=(0.5, 1.0))
+    torch.testing.assert_close(guided(X, late), double(X, late))
+    torch.testing.assert_close(guided(X, early), 4 * X - 2)
+
+
 @pytest.mark.parametrize(("t", "guided"), [(0.1, False), (0.2, True), (0.5, True), (0.8, True), (0.9, False)])
 def test_interval(t: float, guided: bool) -> None:
     time = torch.tensor(t, dtype=torch.float64)

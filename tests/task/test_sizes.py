@@ -80,10 +80,10 @@ def test_fewer_large_pictures_are_made_at_a_time() -> None:
     of, seen = model(PIXELS), list[int]()
     of.denoiser.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     made(of, [1, 2, 3], size=(16, 16), batch=8)
-    assert set(seen) == {1, 2}
+    assert set(seen) == {2 * 1, 2 * 2}  # both sides of guidance at once
     seen.clear()
     made(of, [1, 2, 3], size=(4, 4), batch=2)
-    assert set(seen) == {1, 2}
+    assert set(seen) == {2 * 1, 2 * 2}  # both sides of guidance at once
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from carrara.nn.attention import PixelAttention
 from carrara.nn.cross_attention import SpatialTransformer, Tokens
 from carrara.nn.embedding import NoiseEmbedding
+from carrara.nn.inference import lowered
 from carrara.nn.layers import Upsample, conv3, cut, group_norm, joined, zeroed
 from carrara.nn.residual import ResidualBlock
 from carrara.nn.transformer import Attention
@@ -19,5 +20,6 @@ __all__ = [
     "cut",
     "group_norm",
     "joined",
+    "lowered",
     "zeroed",
 ]

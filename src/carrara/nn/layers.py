@@ -50,7 +50,12 @@ class Upsample(nn.Module):
     .. math:: (w_1, \; w_0 + w_1, \; w_{-1} + w_0, \; w_{-1})                                                   (1)
 
     and likewise its columns.
+
+    Attributes:
+        kernel: what ``doubling`` gives, where the weights do not change any more; None makes it anew at each call.
     """
+
+    kernel: Tensor | None = None
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -59,9 +64,13 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, C, h, w) to (B, C, *size)."""
         if size == (2 * x.shape[2], 2 * x.shape[3]):
-            kernel = _repeated(_repeated(self.conv.weight, 2), 3).transpose(0, 1)
+            kernel = self.doubling() if self.kernel is None else self.kernel
             return F.conv_transpose2d(x, kernel, self.conv.bias, stride=2, padding=1)
         return self.conv(F.interpolate(x, size=size, mode="nearest"))
+
+    def doubling(self) -> Tensor:
+        """The kernel of the transposed convolution, (C, C, 4, 4)."""
+        return _repeated(_repeated(self.conv.weight, 2), 3).transpose(0, 1)
 
 
 def _repeated(weight: Tensor, dim: int) -> Tensor:

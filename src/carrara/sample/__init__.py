@@ -4,7 +4,7 @@ from carrara.sample.base import Level, Sampler, SampleStep, Step, last, walk
 from carrara.sample.catalogue import GRIDS, METHODS, SAMPLERS, AnySampler, grid, method, sampler
 from carrara.sample.generate import draws_for, generate, initial, noise_for
 from carrara.sample.grids import AnyGrid, Karras, Leading, Quadratic, TimeGrid, Trailing, Uniform
-from carrara.sample.guidance import AnyMethod, Apg, Cfg, CfgZero, Method, clip, dynamic_threshold, guide
+from carrara.sample.guidance import AnyMethod, Apg, Both, Cfg, CfgZero, Method, clip, dynamic_threshold, guide
 from carrara.sample.inpainting import Repaint
 from carrara.sample.interpolation import blend, compose, slerp
 from carrara.sample.inverse import AnyLikelihood, Dps, Likelihood, PiGdm, measured
@@ -26,6 +26,7 @@ __all__ = [
     "AnyMethod",
     "AnySampler",
     "Apg",
+    "Both",
     "Cfg",
     "CfgZero",
     "Ddim",

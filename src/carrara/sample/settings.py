@@ -8,7 +8,7 @@ from carrara.kinds import BY_KIND, SPELLED
 from carrara.noise import Schedule
 from carrara.sample.catalogue import AnyGrid, AnySampler
 from carrara.sample.grids import Uniform
-from carrara.sample.guidance import AnyMethod, Cfg, clip, dynamic_threshold, guide
+from carrara.sample.guidance import AnyMethod, Both, Cfg, clip, dynamic_threshold, guide
 from carrara.sample.multistep import DpmPp
 from carrara.types import DenoiseFn, Wrapper
 
@@ -56,14 +56,22 @@ class SampleSettings:
         if self.threshold is not None and not 0 < self.threshold <= 1:
             raise ValueError(f"threshold is a percentile in (0, 1], got {self.threshold}")
 
-    def wrap(self, cond: DenoiseFn, null: DenoiseFn, schedule: Schedule, within: Wrapper | None = None) -> DenoiseFn:
+    def wrap(
+        self,
+        cond: DenoiseFn,
+        null: DenoiseFn,
+        schedule: Schedule,
+        within: Wrapper | None = None,
+        both: Both | None = None,
+    ) -> DenoiseFn:
         """Guides ``cond`` away from ``null`` and keeps the result in range, as these settings say, for one sampling.
 
         Args:
             within: what else becomes of the guided estimate before it is kept in range.
+            both: ``cond`` and ``null`` at once, where that is cheaper; see ``guide``.
         """
         rule = self.method.rule(schedule)
-        guided = guide(cond, null, self.guidance, rule=rule, interval=self.interval, rescale=self.rescale)
+        guided = guide(cond, null, self.guidance, rule=rule, interval=self.interval, rescale=self.rescale, both=both)
         guided = guided if within is None else within(guided)
         if self.threshold is not None:
             return dynamic_threshold(guided, self.threshold)

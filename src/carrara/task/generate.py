@@ -6,17 +6,20 @@ edits call.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from carrara.autoencoder import LayeredVae
+from carrara.denoiser import Denoiser
 from carrara.errors import UserError
 from carrara.model import AnyModel, Autoencoder, DiffusionModel, Size
+from carrara.nn import lowered
 from carrara.sample import SampleSettings, SampleStep, tiled
 from carrara.sample import generate as run
 from carrara.seeds import Draws
+from carrara.task.estimate import Estimate
 from carrara.task.wishes import spoken
 from carrara.types import Conditioning, DenoiseFn, Wrapper
 
@@ -41,7 +44,12 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What is asked of a diffusion model besides sizes; attributes as the arguments of ``generate``."""
+    """What is asked of a diffusion model besides sizes; attributes as the arguments of ``generate``.
+
+    Attributes:
+        forms: of networks, in which they are asked. They have the weights of when they were first asked: make another
+            request after these have changed.
+    """
 
     wishes: Sequence[str | None]
     seeds: Sequence[int]
@@ -53,9 +61,18 @@ class Told:
     weak: DiffusionModel | None = None
     within: Wrapper | None = None
     image: Tensor | None = None
+    forms: dict[Denoiser, Denoiser] = field(default_factory=dict[Denoiser, Denoiser], repr=False, compare=False)
 
     def __post_init__(self) -> None:
         assert len(self.wishes) == len(self.seeds)
+
+    def network(self, model: DiffusionModel) -> Denoiser:
+        """The model's network in the form that is asked, made once for all batches."""
+        if self.autocast is torch.float32:
+            return model.denoiser
+        if model.denoiser not in self.forms:
+            self.forms[model.denoiser] = lowered(model.denoiser, self.autocast)
+        return self.forms[model.denoiser]
 
     def only(self, part: slice) -> "Told":
         """The same for some of the samples, which come out as they do among all."""
@@ -75,8 +92,9 @@ def denoiser(model: DiffusionModel, told: Told) -> DenoiseFn:
     window = () if told.tile is None else model.latents_of(told.tile)[1:]
     with torch.no_grad():
         sides = (model, told.wishes, told.image), _other_side(model, told)
-        cond, null = (_estimate(side, told.autocast, window) for side in sides)
-    return told.settings.wrap(cond, null, model.config.schedule, told.within)
+        cond, null = (_estimate(told, side, window) for side in sides)
+    both = cond.with_null(null) if isinstance(cond, Estimate) else None
+    return told.settings.wrap(cond, null, model.config.schedule, told.within, both)
 
 
 def batches(model: DiffusionModel, count: int, shape: Sequence[int], batch: int = 64) -> Iterator[slice]:
@@ -196,10 +214,28 @@ def _other_side(model: DiffusionModel, told: Told) -> Side:
     return model, [told.negative] * len(told.wishes), seen
 
 
-def _estimate(side: Side, dtype: torch.dtype, window: Sequence[int]) -> DenoiseFn:
+def _estimate(told: Told, side: Side, window: Sequence[int]) -> DenoiseFn:
+    """What a side answers, by windows of this size if there is one."""
     model, wishes, image = side
+    network = told.network(model)
     image = None if image is None else image.to(model.device)
-    return spoken(model, wishes, lambda said: _lowered(model, replace(said, image=image), dtype, window))
+
+    def bound(said: Conditioning) -> DenoiseFn:
+        estimate = Estimate(network=network, cond=replace(said, image=image), autocast=told.autocast)
+        return _by_windows(estimate, model.latent_shape[0], (window[0], window[1])) if window else estimate
+
+    return spoken(model, wishes, bound)
+
+
+def _by_windows(estimate: Estimate, channels: int, window: Size) -> DenoiseFn:
+    """The same of a canvas with so many channels; the network sees the part of the image that is beside a window."""
+    cond = estimate.cond
+
+    def of_window(x_t: Tensor, t: Tensor) -> Tensor:
+        beside = None if cond.image is None else x_t[:, channels:]
+        return replace(estimate, cond=replace(cond, image=beside))(x_t[:, :channels], t)
+
+    return tiled(of_window, window, beside=cond.image)
 
 
 def _from_prior(model: Autoencoder, seeds: Sequence[int], batch: int) -> Iterator[Progress]:
@@ -215,18 +251,3 @@ def _from_prior(model: Autoencoder, seeds: Sequence[int], batch: int) -> Iterato
         with torch.no_grad():
             x = stage.generate(Draws(0, samples))
         yield Progress(first=first, step=SampleStep(index=0, total=1, t=0.0, x=x, x0=x), pixels=x)
-
-
-def _lowered(model: DiffusionModel, cond: Conditioning, dtype: torch.dtype, window: Sequence[int] = ()) -> DenoiseFn:
-    """The model's denoiser with its network in ``dtype``, by windows of this size if there is one.
-
-    The context lasts one call, not from one step to the next.
-    """
-    channels = model.latent_shape[0]
-
-    def lowered(x_t: Tensor, t: Tensor) -> Tensor:
-        told = replace(cond, image=x_t[:, channels:]) if window and cond.image is not None else cond
-        with torch.autocast(x_t.device.type, dtype, enabled=dtype is not torch.float32):
-            return model.denoiser(x_t[:, :channels], t, told)
-
-    return tiled(lowered, (window[0], window[1]), beside=cond.image) if window else lowered
