@@ -5,6 +5,7 @@ from carrara.nn.cross_attention import SpatialTransformer, Tokens
 from carrara.nn.embedding import NoiseEmbedding
 from carrara.nn.inference import lowered
 from carrara.nn.layers import Upsample, conv3, cut, group_norm, joined, zeroed
+from carrara.nn.recompute import Recomputed, recompute
 from carrara.nn.residual import ResidualBlock
 from carrara.nn.transformer import Attention
 
@@ -12,6 +13,7 @@ __all__ = [
     "Attention",
     "NoiseEmbedding",
     "PixelAttention",
+    "Recomputed",
     "ResidualBlock",
     "SpatialTransformer",
     "Tokens",
@@ -21,5 +23,6 @@ __all__ = [
     "group_norm",
     "joined",
     "lowered",
+    "recompute",
     "zeroed",
 ]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from carrara.errors import UserError
+from carrara.nn import recompute
 from carrara.seeds import Draws
 from carrara.types import Batch, Role
 
@@ -42,6 +44,18 @@ class Objective(nn.Module, ABC):
     def validate(self, batch: Batch, draws: Draws) -> Mapping[str, Tensor]:
         """Held-out measures of ``batch``, ``(B,)`` each, or fewer where samples do not count: the loss per noise level,
         say."""
+
+    def recompute(self, wanted: bool) -> None:
+        """Whether blocks keep their inputs alone for the gradient: less memory, the same numbers; see ``nn.recompute``.
+
+        Raises:
+            UserError: it is wanted, and there are no blocks.
+        """
+        if not recompute(self, wanted) and wanted:
+            raise UserError(
+                "train.recompute is for U-Nets, transformers and autoencoders of convolutions, and this network has "
+                "none of their blocks: leave it out"
+            )
 
     def diagnose(self, logs: Mapping[str, float]) -> list[str]:
         """What is going wrong, in sentences that say what to do, from the numbers of a training step's report."""
