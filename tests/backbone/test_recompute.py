@@ -77,9 +77,9 @@ def kept(made: DiffusionObjective) -> int:
 def test_less_is_kept(name: str) -> None:
     made = objective(NETWORKS[name]).train()
     before = kept(made)
-    made.recompute(True)
+    made.prepare(recomputed=True)
     assert kept(made) < before / 2
-    made.recompute(False)
+    made.prepare()
     assert kept(made) == before
 
 

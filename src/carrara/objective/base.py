@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from carrara.errors import UserError
-from carrara.nn import recompute
+from carrara.nn import compile_for_training, recompute
 from carrara.seeds import Draws
 from carrara.types import Batch, Role
 
@@ -45,17 +45,23 @@ class Objective(nn.Module, ABC):
         """Held-out measures of ``batch``, ``(B,)`` each, or fewer where samples do not count: the loss per noise level,
         say."""
 
-    def recompute(self, wanted: bool) -> None:
-        """Whether blocks keep their inputs alone for the gradient: less memory, the same numbers; see ``nn.recompute``.
+    def prepare(self, *, recomputed: bool = False, compiled: bool = False) -> None:
+        """Decides how gradients are computed.
+
+        Args:
+            recomputed: blocks keep their inputs alone and compute the rest again; see ``nn.recompute``.
+            compiled: by torch's compiler; see ``nn.compiled``.
 
         Raises:
-            UserError: it is wanted, and there are no blocks.
+            UserError: one of them is wanted, and no part of the model can; or there is no compiler.
         """
-        if not recompute(self, wanted) and wanted:
+        if not recompute(self, recomputed) and recomputed:
             raise UserError(
                 "train.recompute is for U-Nets, transformers and autoencoders of convolutions, and this network has "
                 "none of their blocks: leave it out"
             )
+        if compiled and not compile_for_training(self):
+            raise UserError("train.compile is for networks that denoise, and there is none here: leave it out")
 
     def diagnose(self, logs: Mapping[str, float]) -> list[str]:
         """What is going wrong, in sentences that say what to do, from the numbers of a training step's report."""
