@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from carrara.nn import Compilable
 from carrara.shapes import PerSample, Samples
 from carrara.types import Conditioning
 
 
-class Backbone(nn.Module, ABC):
+class Backbone(Compilable, ABC):
     """F of the parameterization: it knows nothing of schedules, samplers or losses."""
 
     @abstractmethod

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.backbone.base import Backbone, BackboneConfig
-from carrara.nn import Attention, NoiseEmbedding, Tokens, cut, joined, zeroed
+from carrara.nn import Attention, NoiseEmbedding, Recomputed, Tokens, cut, joined, zeroed
 from carrara.nn.transformer import linear, sincos, turns
 from carrara.shapes import PerSample, Samples
 from carrara.types import Conditioning
@@ -101,7 +101,7 @@ DIT_SIZES: Mapping[str, DiTConfig] = {
 """The paper's table 1, with patches of 2: about 32, 130, 457 and 674 million parameters at 4 channels."""
 
 
-class Block(nn.Module):
+class Block(Recomputed):
     """Equations (1) to (5). A fresh one is the identity."""
 
     def __init__(self, config: DiTConfig) -> None:

@@ -28,6 +28,7 @@ from carrara.backbone.base import Backbone, BackboneConfig
 from carrara.nn import (
     NoiseEmbedding,
     PixelAttention,
+    Recomputed,
     SpatialTransformer,
     Tokens,
     Upsample,
@@ -188,7 +189,7 @@ class ResidualBlock(nn.Module):
         return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
 
 
-class Block(nn.Module):
+class Block(Recomputed):
     """A residual block to the width of a level, and attention if wanted."""
 
     def __init__(self, inp: int, level: int, config: UNetConfig, attention: bool) -> None:

@@ -41,6 +41,37 @@ def joined(patches: Tensor, patch: int, size: Sequence[int]) -> Tensor:
     return F.pixel_shuffle(patches, patch)[..., : size[0], : size[1]]
 
 
+class Dropout(nn.Module):
+    """In training, values become 0 with probability p, and the others are scaled by 1 / (1 - p) (Srivastava et al.,
+    2014).
+
+    torch draws 64 random bits for each value on a CPU, one after the other. Here they are four coins of 16 bits, so p
+    is rounded to a multiple of 2^-16.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same."""
+        if not self.training or self.p == 0:
+            return x
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return F.dropout(x, self.p)
+        dropped = min(round(self.p * _SIDES), _SIDES - 1)
+        return torch.where(_coins(x.shape) >= dropped - _SIDES // 2, x * (_SIDES / (_SIDES - dropped)), 0.0)
+
+
+_SIDES = 1 << 16
+
+
+def _coins(shape: torch.Size) -> Tensor:
+    """Whole numbers, uniform in [-2^15, 2^15), from torch's generator."""
+    words = torch.empty(-(-shape.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
+    return words.view(torch.int16)[: shape.numel()].view(shape)
+
+
 class Upsample(nn.Module):
     r"""Repeats pixels up to a given size, then convolves: any size works, odd ones too.
 

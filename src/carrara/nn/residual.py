@@ -4,9 +4,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.nn.layers import conv3, group_norm, zeroed
+from carrara.nn.recompute import Recomputed
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Recomputed):
     """Normalise, activate, convolve, twice, around a skip connection: (B, inp, H, W) to (B, out, H, W)."""
 
     def __init__(self, inp: int, out: int) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from carrara.errors import UserError
+from carrara.nn import compile_for_training, recompute
 from carrara.seeds import Draws
 from carrara.types import Batch, Role
 
@@ -42,6 +44,24 @@ class Objective(nn.Module, ABC):
     def validate(self, batch: Batch, draws: Draws) -> Mapping[str, Tensor]:
         """Held-out measures of ``batch``, ``(B,)`` each, or fewer where samples do not count: the loss per noise level,
         say."""
+
+    def prepare(self, *, recomputed: bool = False, compiled: bool = False) -> None:
+        """Decides how gradients are computed.
+
+        Args:
+            recomputed: blocks keep their inputs alone and compute the rest again; see ``nn.recompute``.
+            compiled: by torch's compiler; see ``nn.compiled``.
+
+        Raises:
+            UserError: one of them is wanted, and no part of the model can; or there is no compiler.
+        """
+        if not recompute(self, recomputed) and recomputed:
+            raise UserError(
+                "train.recompute is for U-Nets, transformers and autoencoders of convolutions, and this network has "
+                "none of their blocks: leave it out"
+            )
+        if compiled and not compile_for_training(self):
+            raise UserError("train.compile is for networks that denoise, and there is none here: leave it out")
 
     def diagnose(self, logs: Mapping[str, float]) -> list[str]:
         """What is going wrong, in sentences that say what to do, from the numbers of a training step's report."""

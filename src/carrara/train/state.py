@@ -42,10 +42,14 @@ class TrainState:
 
     Args:
         objective: on its device, float32.
-        settings: what the optimizers and the average are made with.
+        settings: what the optimizers and the average are made with, and how gradients are computed.
+
+    Raises:
+        UserError: the settings want what this model cannot.
     """
 
     def __init__(self, objective: Objective, settings: TrainSettings) -> None:
+        objective.prepare(recomputed=settings.recompute, compiled=settings.compile)
         self.objective = objective
         self.optimizers: dict[Role, optim.Optimizers] = {
             role: optim.optimizers(parameters, settings) for role, parameters in objective.roles().items()
