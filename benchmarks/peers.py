@@ -8,7 +8,7 @@ own, so that threads and memory are each one's own, and take turns, A B C A B C 
 ratio is the median over the turns of the peer's time by ours in the same turn.
 
 diffusers is trained as its unconditional example does it, with the network's default of 8-wide heads; and once more in
-bfloat16 with 64-wide heads. Neither has dropout, and ours has the 0.1 of DDPM. azula has no loop of its own: its ADM
+bfloat16 with 64-wide heads. Neither has dropout, so ours leaves out DDPM's. azula has no loop of its own: its ADM
 network learns DDPM's loss with torch's AdamW and averaging; it gets an environment in benchmarks/.peers, which sees
 this one's torch. denoising-diffusion-pytorch needs torchvision, and its network is another one: it is left out.
 """
@@ -50,11 +50,14 @@ def carrara_(batch: int, precision: str) -> Contender:
 
     import torch
 
+    from carrara.memory import keep_freed
     from carrara.recipe import build, load
     from carrara.train import TrainState, autocast, train
     from carrara.types import UNCONDITIONAL, Batch
 
-    recipe = load("ddpm-cifar", [f"train.batch={batch}", f"train.precision={precision}"])
+    keep_freed()
+    changes = ["model.backbone.dropout=0", f"train.batch={batch}", f"train.precision={precision}"]
+    recipe = load("ddpm-cifar", changes)
     model, device = build.model(recipe), torch.device("cpu")
     state = TrainState(build.objective(recipe, model), recipe.train)
     x = torch.rand(batch, 3, EDGE, EDGE) * 2 - 1
