@@ -1,5 +1,7 @@
 """The classifier of noised data: what it sees, and what it refuses."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -47,3 +49,9 @@ def test_tokens_are_refused() -> None:
     looking = UNetConfig(channels=8, multipliers=(1, 1), transformer_depths=(1, 1), context_width=4, head_width=8)
     with pytest.raises(ValueError, match="no tokens"):
         NoiseAwareClassifier(looking, channels=3, classes=2)
+
+
+def test_patches_are_what_its_first_layer_sees() -> None:
+    made = NoiseAwareClassifier(replace(CONFIG, patch=2), channels=2, classes=5)
+    assert made.inp.in_channels == 4 * 2
+    assert made(X, torch.tensor(0.6), torch.tensor(0.8)).shape == (3, 5)

@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
-from carrara.nn import attention
+from carrara.nn import PixelAttention, attention
 from carrara.nn.attention import attend
 
 
@@ -33,7 +34,7 @@ def test_bfloat16_is_as_exact_as_torchs(attended: Tensor | None) -> None:
 
 
 def test_more_scores_than_memory_is_kept_for_are_never_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "SCORES", 2 * 3 * 5 * 7 - 1)
+    monkeypatch.setattr(attention, "SCORES", 3 * 5 * 7 - 1)
     q, k, v = rows(torch.bfloat16)
     assert torch.equal(attend(q, k, v), F.scaled_dot_product_attention(q, k, v))
 
@@ -41,3 +42,12 @@ def test_more_scores_than_memory_is_kept_for_are_never_made(monkeypatch: pytest.
 def test_float32_is_torchs_own() -> None:
     q, k, v = rows(torch.float32)
     assert torch.equal(attend(q, k, v, attended=MASK), F.scaled_dot_product_attention(q, k, v, attn_mask=MASK))
+
+
+def test_large_maps_never_have_all_scores_at_once() -> None:
+    """At 64x64 places they would be 64 MiB; torch's fused kernel makes a few rows at a time."""
+    layer, x = PixelAttention(16), torch.randn(1, 16, 64, 64)
+    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+        layer(x)
+    made = max(event.self_cpu_memory_usage for event in watched.key_averages())
+    assert made < 16 << 20

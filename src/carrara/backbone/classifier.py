@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from carrara.backbone.unet import Block, UNetConfig
-from carrara.nn import NoiseEmbedding, conv3, group_norm, zeroed
+from carrara.nn import NoiseEmbedding, conv3, cut, group_norm, zeroed
 from carrara.pixels import Pictures
 from carrara.shapes import Scalars, expand
 
@@ -41,10 +41,11 @@ class NoiseAwareClassifier(nn.Module):
         super().__init__()
         if config.context_width is not None:
             raise ValueError("a classifier looks at no tokens: leave context_width and transformer_depths out")
+        self.config = config
         widths, levels = config.widths, range(len(config.multipliers))
         enters = [config.channels, *widths[:-1]]
         self.noise = NoiseEmbedding(config.channels, config.vector_width)
-        self.inp = conv3(channels, config.channels)
+        self.inp = conv3(channels * config.patch**2, config.channels)
         self.levels = nn.ModuleList(
             nn.ModuleList(
                 Block(inp, i, config, i in config.attention_levels)
@@ -61,7 +62,7 @@ class NoiseAwareClassifier(nn.Module):
         """Logits of states (B, C, H, W) at levels () or (B,), float32."""
         level = (alpha.double().log() - sigma.double().log()).clamp(-MAX_LEVEL, MAX_LEVEL)
         emb = F.silu(self.noise(level.to(x_t).expand(len(x_t))))
-        h = self.inp(x_t / expand(torch.hypot(alpha, sigma), x_t).to(x_t))
+        h = self.inp(cut(x_t / expand(torch.hypot(alpha, sigma), x_t).to(x_t), self.config.patch))
         for i, blocks in enumerate(self.levels):
             assert isinstance(blocks, nn.ModuleList)
             h = self.downsample[i - 1](h) if i else h

@@ -170,7 +170,7 @@ def _bucketed(
     if data.buckets != "auto":
         return data, ""
     halvings = len(backbone.multipliers) - 1 if isinstance(backbone, UNetConfig) else 0
-    patch = backbone.patch if isinstance(backbone, DiTConfig) else 1
+    patch = backbone.patch if isinstance(backbone, UNetConfig | DiTConfig) else 1
     counts = bucket_sizes(natives, data.size, _factor(recipe) * patch << halvings, recipe.train.batch)
     why = ", ".join(f"{height}x{width} ({count} pictures)" for (height, width), count in sorted(counts.items()))
     return replace(data, buckets=tuple(sorted(counts))), why
