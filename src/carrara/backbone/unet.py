@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from carrara.backbone.base import Backbone, BackboneConfig
 from carrara.nn import (
+    Dropout,
     NoiseEmbedding,
     PixelAttention,
     Recomputed,
@@ -174,7 +175,7 @@ class ResidualBlock(nn.Module):
         self.norm1, self.conv1 = group_norm(inp), conv3(inp, out)
         self.emb = nn.Linear(config.vector_width, 2 * out if self.scale_shift else out)
         self.norm2, self.conv2 = group_norm(out), zeroed(conv3(out, out))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.skip = nn.Conv2d(inp, out, 1) if inp != out else nn.Identity()
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:

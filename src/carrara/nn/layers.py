@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _M = TypeVar("_M", bound=nn.Linear | nn.Conv2d)
+_SIDES = 1 << 16
+"""Of a coin."""
 
 
 def zeroed(layer: _M) -> _M:
@@ -60,10 +62,8 @@ class Dropout(nn.Module):
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(x, self.p)
         dropped = min(round(self.p * _SIDES), _SIDES - 1)
-        return torch.where(_coins(x.shape) >= dropped - _SIDES // 2, x * (_SIDES / (_SIDES - dropped)), 0.0)
-
-
-_SIDES = 1 << 16
+        kept = _coins(x.shape) >= dropped - _SIDES // 2
+        return x * kept.to(x.dtype).mul_(_SIDES / (_SIDES - dropped))
 
 
 def _coins(shape: torch.Size) -> Tensor:
