@@ -58,6 +58,19 @@ def test_latents_of_a_run_are_trained_on(carrara: Command, photos: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("arguments", "batch"), [([], 16), (["train.batch=3"], 3), (["train.batch=3", "--batch", "2"], 2)]
+)
+def test_the_batch_is_what_was_said_last(
+    carrara: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], batch: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    how = ("data.size=8", "--precision", "float32", "--rounds", "2")
+    code, said = carrara("bench", NETWORK, *how, *arguments)
+    assert code == 0, said
+    assert f"batches of {batch} in" in said
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["nowhere"], "'nowhere' holds no run"),

@@ -1,5 +1,6 @@
 """A large folder is scanned once, and what changes in it is seen."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,49 @@ def test_broken_files_are_looked_at_each_time(pictures: Path, read: list[str]) -
     assert read == ["9.png"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b'{"format": 0, "headers": {}}', b"\xff"])
+def test_what_is_known_is_not_written_again(pictures: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    (pictures / "9.png").write_bytes(b"no picture")
+    opened(pictures, read)
+    monkeypatch.setattr(index, "_remember", lambda *_: pytest.fail("nothing has changed"))
+    opened(pictures, read)
+
+
+@pytest.mark.parametrize("row", [None, 5, [], [[]], "stamp", [1, 2, 3, 4, 5]])
+def test_a_damaged_line_is_read_again(pictures: Path, read: list[str], row: object) -> None:
+    first = opened(pictures, read)
+    (memory,) = (pictures.parent / "cache").iterdir()
+    document = json.loads(memory.read_bytes())
+    document["headers"]["1.png"] = row
+    memory.write_text(json.dumps(document))
+    assert opened(pictures, read) == first
+    assert read == ["1.png"]
+
+
+def test_a_user_without_a_home_scans_each_time(
+    pictures: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("CARRARA_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert opened(pictures, read) == opened(pictures, read)
+    assert len(read) == 4
+
+
+DAMAGES = [
+    b"",
+    b"[]",
+    b"{}",
+    b'{"format": 0, "headers": {}}',
+    b'{"format": 1, "headers": []}',
+    b'{"format": 1, "headers": null}',
+    b"\xff",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_memory_is_only_slow(pictures: Path, read: list[str], damage: bytes) -> None:
     first = opened(pictures, read)
     (memory,) = (pictures.parent / "cache").iterdir()

@@ -1,6 +1,8 @@
 """What ``bench`` measures is what training and sampling do."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -45,9 +47,9 @@ def made(config: ModelConfig) -> tuple[DiffusionModel, DiffusionObjective, Batch
     return model, DiffusionObjective(**parts, times=UniformTimes(), weighting=UnitWeighting()), batch
 
 
-def measured(config: ModelConfig, **how: bool) -> Benched:
+def measured(config: ModelConfig, settings: TrainSettings = SETTINGS, **how: bool) -> Benched:
     model, objective, batch = made(config)
-    return bench(model, objective, batch, SETTINGS, rounds=2, wishes=("cat", "dog", "cat", "dog"), **how)
+    return bench(model, objective, batch, settings, rounds=2, wishes=("cat", "dog", "cat", "dog"), **how)
 
 
 def test_operations_are_those_of_the_network() -> None:
@@ -81,12 +83,35 @@ def test_sampling_costs_all_of_its_steps_and_decoding() -> None:
     assert found.sampling == pytest.approx(4 / (3 * parts["sampler's step"] + parts["decoding"]))
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_and_sampling_are_compiled(
+    precision: Literal["float32", "bfloat16"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is measured of the network, in the form in which it is asked."""
+    asked: list[tuple[bool, torch.dtype]] = []
+
+    def watched(call: Any) -> Callable[..., object]:
+        def compiled(*inputs: object) -> object:
+            weights = next(p for p in call.__self__.parameters() if p.ndim == 4)
+            asked.append((call.__self__.training, weights.dtype))
+            return call(*inputs)
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", watched)
+    measured(CONFIG, replace(SETTINGS, precision=precision), compiled=True)
+    rounds, form = 2 + timing.WARM, getattr(torch, precision)
+    assert asked.count((True, torch.float32)) == rounds
+    assert asked.count((False, form)) == rounds * 2, "a forward pass, and a sampler's step with and without its label"
+    assert len(asked) == rounds * 3
+
+
 def test_a_compiler_that_is_missing_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._dynamo.exc import TorchDynamoException
 
     def broken(*_: object, **__: object) -> None:
         raise TorchDynamoException("no C++ compiler\nfound anywhere")
 
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: setattr(self, "_compiled_call_impl", broken))
+    monkeypatch.setattr(torch, "compile", lambda _: broken)
     with pytest.raises(UserError, match=r"does not work here \(no C\+\+ compiler\): leave --compile out"):
         measured(CONFIG, compiled=True)

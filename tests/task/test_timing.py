@@ -1,5 +1,7 @@
 """Operations are counted as by hand, and works take turns."""
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -78,3 +80,8 @@ def test_peak_memory_is_at_least_what_was_touched() -> None:
     touched = torch.ones(1 << 24)
     assert peak_memory(CPU) >= before
     assert peak_memory(CPU) > touched.numel() * 4
+
+
+def test_where_nobody_counts_memory_it_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert peak_memory(CPU) == 0

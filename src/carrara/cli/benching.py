@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from carrara.task import Measured
 
 HEADINGS = ("images/s", "ms/image", "spread", "GFLOP/s", "of conv.", "of product")
+BATCH = 16
+"""Samples of a step where nothing is said."""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -22,7 +24,7 @@ def bench(
     /,
     *overrides: str,
     preset: str | None = None,
-    batch: int = 16,
+    batch: int | None = None,
     precision: str | None = None,
     compiled: Annotated[bool, Parameter(name="--compile", negative="")] = False,
     rounds: int = 15,
@@ -48,7 +50,7 @@ def bench(
     preset
         A preset instead, or a recipe file; without both it is ddpm-cifar, the network of DDPM for CIFAR-10.
     batch
-        Samples of a step.
+        Samples of a step; 16, unless the changes say otherwise.
     precision
         float32, bfloat16 or auto; the recipe's, if not given.
     compiled
@@ -62,8 +64,9 @@ def bench(
 
     if run is not None and "=" in str(run) and not run.exists():
         run, overrides = None, (str(run), *overrides)
-    changes = [f"train.batch={batch}", *([f"train.precision={precision}"] if precision else [])]
-    found = benched(run, preset, [*overrides, *changes], rounds=rounds, compiled=compiled)
+    said = {"train.batch": batch, "train.precision": precision}
+    changes = [f"{key}={value}" for key, value in said.items() if value is not None]
+    found = benched(run, preset, [f"train.batch={BATCH}", *overrides, *changes], rounds=rounds, compiled=compiled)
     if as_json:
         console.print(json.dumps(found.values(), indent=2), markup=False)
     else:
@@ -91,7 +94,8 @@ def _show(found: "Bench") -> None:
             console.print(
                 "Reading is slower than training: the first epoch waits for files. Smaller files help, or more cores."
             )
-    console.print(f"memory      {speed.memory / 2**30:.2f} GiB at the peak of training")
+    if speed.memory:
+        console.print(f"memory      {speed.memory / 2**30:.2f} GiB at the peak of training")
 
 
 def _images(work: "Measured") -> tuple[str, str, str]:

@@ -22,27 +22,32 @@ _FORMAT = 1
 
 def headers_of(folder: Path, pictures: Sequence[Path]) -> list[Header]:
     """The headers of a folder's pictures, which are read where they are not known."""
-    if len(pictures) < FEW:
+    memory = None if len(pictures) < FEW else _memory(folder)
+    if memory is None:
         return scan(read_header, pictures, "Reading headers")
-    memory = (
-        cache_folder() / f"headers-{hashlib.blake2b(str(folder.resolve()).encode(), digest_size=8).hexdigest()}.json"
-    )
     known, stamps = _recalled(memory), [_stamp(picture) for picture in pictures]
-    rows = [known.get(relative(picture, folder)) for picture in pictures]
     found = [
-        _header(picture, row) if row is not None and row[0] == stamp else None
-        for picture, row, stamp in zip(pictures, rows, stamps, strict=True)
+        _header(picture, stamp, known.get(relative(picture, folder)))
+        for picture, stamp in zip(pictures, stamps, strict=True)
     ]
     fresh = iter(scan(read_header, [p for p, h in zip(pictures, found, strict=True) if h is None], "Reading headers"))
     headers = [next(fresh) if header is None else header for header in found]
-    if None in found or len(known) > len(headers):
-        kept = {
-            relative(header.path, folder): [stamp, header.size, header.mode, header.channels, header.content]
-            for header, stamp in zip(headers, stamps, strict=True)
-            if not header.problem
-        }
+    kept = {
+        relative(header.path, folder): [stamp, [*header.size], header.mode, header.channels, header.content]
+        for header, stamp in zip(headers, stamps, strict=True)
+        if header.size and not header.problem
+    }
+    if kept != known:
         _remember(memory, kept)
     return headers
+
+
+def _memory(folder: Path) -> Path | None:
+    """The file in which a folder's headers are kept; None for a user without a home."""
+    with suppress(RuntimeError):
+        name = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=8).hexdigest()
+        return cache_folder() / f"headers-{name}.json"
+    return None
 
 
 def _stamp(picture: Path) -> list[int]:
@@ -53,19 +58,23 @@ def _stamp(picture: Path) -> list[int]:
     return []
 
 
-def _header(picture: Path, row: Sequence[Any]) -> Header:
-    _, (height, width), mode, channels, content = row
-    return Header(path=picture, size=(height, width), mode=mode, channels=channels, content=content)
+def _header(picture: Path, stamp: list[int], row: Any) -> Header | None:
+    """What is known of a picture; None if that is nothing, damaged, or of another stamp."""
+    with suppress(ValueError, TypeError):
+        then, (height, width), mode, channels, content = row
+        if then == stamp:
+            return Header(path=picture, size=(height, width), mode=mode, channels=channels, content=content)
+    return None
 
 
-def _recalled(memory: Path) -> Mapping[str, Sequence[Any]]:
+def _recalled(memory: Path) -> Mapping[str, Any]:
     with suppress(OSError, ValueError, KeyError, TypeError):
         document = json.loads(memory.read_bytes())
-        if document["format"] == _FORMAT:
+        if document["format"] == _FORMAT and isinstance(document["headers"], dict):
             return document["headers"]
     return {}
 
 
-def _remember(memory: Path, headers: Mapping[str, Sequence[Any]]) -> None:
+def _remember(memory: Path, headers: Mapping[str, Any]) -> None:
     with suppress(OSError), replacing(memory) as file:  # a memory that cannot be written is only slow
         file.write(json.dumps({"format": _FORMAT, "headers": headers}).encode())

@@ -1,7 +1,7 @@
 """Layers that the networks share."""
 
 from carrara.nn.attention import PixelAttention
-from carrara.nn.compiled import Compilable, compile_for_training
+from carrara.nn.compiled import Compilable, compile_for_sampling, compile_for_training
 from carrara.nn.cross_attention import SpatialTransformer, Tokens
 from carrara.nn.embedding import NoiseEmbedding
 from carrara.nn.inference import lowered
@@ -21,6 +21,7 @@ __all__ = [
     "SpatialTransformer",
     "Tokens",
     "Upsample",
+    "compile_for_sampling",
     "compile_for_training",
     "conv3",
     "cut",

@@ -5,6 +5,7 @@ import shutil
 import sys
 from typing import Any
 
+import torch
 from torch import nn
 
 from carrara.errors import UserError
@@ -37,3 +38,8 @@ def compile_for_training(network: nn.Module) -> int:
     for part in parts:
         part.compile()
     return len(parts)
+
+
+def compile_for_sampling(network: Compilable) -> None:
+    """Has a network compiled for calls outside training too, which then are to be of few sizes."""
+    network.forward = torch.compile(network.forward)

@@ -60,7 +60,7 @@ class Bench:
             "batch": self.batch,
             "precision": str(speed.precision).removeprefix("torch."),
             "parameters": speed.parameters,
-            "peak_bytes": speed.memory,
+            "peak_bytes": speed.memory or None,
             "sampler_steps": speed.steps,
             "samples_per_second": speed.sampling,
             "reading_per_second": self.reading and dict(zip(("files", "memory"), self.reading, strict=True)),
@@ -104,13 +104,14 @@ def benched(
     if rounds < 2:
         raise UserError(f"a median needs 2 rounds or more, and {rounds} were asked for")
     recipe, whole = _opened(run, preset, overrides)
-    model = build.model(recipe).to(build.device())
+    taught_by = build.teacher(recipe)
+    model = build.model(recipe, taught_by).to(build.device())
     training = None if whole is None else build.parts(recipe, whole)[0]
     encoded = training is not None and cache_for(Path(), recipe, model, training) is not None
     batch = _random(recipe) if training is None else _first(recipe, model, training, encoded)
     speed = bench(
         model,
-        build.objective(recipe, model, encoded=encoded).to(model.device),
+        build.objective(recipe, model, taught_by, encoded=encoded).to(model.device),
         batch,
         recipe.train,
         rounds=rounds,

@@ -27,7 +27,7 @@ class Rehearsal:
         loss: of the untrained model.
         step_seconds: one step's.
         steps: of the whole run.
-        memory: bytes at the peak.
+        memory: bytes at the peak; 0 if unknown.
     """
 
     parameters: dict[str, int]
@@ -51,8 +51,9 @@ class Rehearsal:
             f"parameters  {sum(self.parameters.values()):,} ({parts})",
             f"one step    {self.batch} samples in {self.step_seconds:.2f} s, loss {self.loss:.3f} before training",
             f"whole run   {self.steps:,} steps, about {_duration(total)}",
-            f"memory      {self.memory / 2**30:.2f} GiB at the peak",
         ]
+        if self.memory:
+            lines.append(f"memory      {self.memory / 2**30:.2f} GiB at the peak")
         return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from carrara.errors import UserError
 from carrara.model import AnySaved, DiffusionModel
+from carrara.nn import compile_for_sampling
 from carrara.objective import Objective
 from carrara.sample import SampleStep, draws_for, generate, initial
 from carrara.task.generate import Told, denoiser
@@ -40,7 +41,7 @@ class Benched:
         parameters: that learn.
         works: what the model does; a diffusion model samples, any other one only trains.
         convolution, product: what the machine can do.
-        memory: bytes at the peak of training.
+        memory: bytes at the peak of training; 0 if unknown.
         steps: of the sampler; 0 where nothing is sampled.
     """
 
@@ -95,10 +96,11 @@ def bench(
     works, steps = [step, _update(state, len(batch))], 0
     if isinstance(model, DiffusionModel):
         sampled, steps = deepcopy(model).eval(), model.config.sample.steps
-        works += _sampling(sampled, batch, wishes or (None,) * len(batch), dtype)
+        told = _told(sampled, batch, wishes or (None,) * len(batch), dtype)
+        works += _sampling(sampled, told)
         if compiled:
             model.denoiser.backbone.compile()
-            sampled.denoiser.backbone.compile()
+            compile_for_sampling(told.network(sampled).backbone)
     with _explained(compiled):
         *measured, convolution, product = interleaved([*works, *roofline(device, dtype)], rounds, device)
     return Benched(
@@ -152,14 +154,17 @@ def _update(state: TrainState, images: int) -> Work:
     return Work(name=UPDATE, do=do, images=images, flops=flops_of(do))
 
 
-def _sampling(
-    model: DiffusionModel, batch: Batch, wishes: tuple[str | None, ...], dtype: torch.dtype
-) -> Iterator[Work]:
+def _told(model: DiffusionModel, batch: Batch, wishes: tuple[str | None, ...], dtype: torch.dtype) -> Told:
+    """As many samples as the batch has, with the model's own settings."""
+    own, image = model.settings(), seen(model, batch)
+    return Told(wishes=wishes, seeds=range(len(batch)), settings=own, autocast=dtype, image=image)
+
+
+def _sampling(model: DiffusionModel, told: Told) -> Iterator[Work]:
     """Evaluates the network, makes a step of the model's own sampler, and decodes where that is something to do."""
-    own, shape, images = model.settings(), model.latent_shape, len(batch)
-    told = Told(wishes=wishes, seeds=range(images), settings=own, autocast=dtype, image=seen(model, batch))
+    shape, images = model.latent_shape, len(told.seeds)
     x = initial(draws_for(told.seeds, model.device), shape, model.config.schedule)
-    plain = denoiser(model, replace(told, settings=replace(own, guidance=1.0)))
+    plain = denoiser(model, replace(told, settings=replace(told.settings, guidance=1.0)))
     steps = _endless(model, told, shape)
 
     @torch.no_grad()

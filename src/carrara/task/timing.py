@@ -15,7 +15,6 @@ addition as two operations,
 import math
 import os
 import platform
-import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -223,9 +222,13 @@ _ON_CPU: dict[Any, Any] = {
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes so far: of the device's memory, or of this process where the device is the CPU."""
+    """The most bytes so far: of the device's memory, or of this process where the device is the CPU; 0 if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
