@@ -46,6 +46,8 @@ def test_held_out_pictures_are_spoilt_and_restored(
     assert (about["verb"], about["spoilt"]["task"]) == ("restore", options[0])
     with Image.open(tmp_path / "out" / "held-out-1-1.png") as made:
         assert made.size == (8, 8)
+    code, said = carrara("replay", tmp_path / "out" / "sheet.png", "--run", run / "model")
+    assert code == 0 and "every pixel is the same" in said, said
 
 
 def test_every_option_counts(carrara: Command, run: Path, tmp_path: Path) -> None:

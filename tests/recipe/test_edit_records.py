@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from carrara.pixels import read_recipe, save_png
-from carrara.recipe import edits, weaker
+from carrara.recipe import build, edits, open_model, weaker
+from carrara.recipe.replaying import origin
 from small_models import saved
 from tiny import Command
 
@@ -112,3 +113,62 @@ def test_an_edit_of_another_picture_is_not_made_again(
     assert code == 2 and "only samples and edits can be replayed" in said
     code, said = carrara("inspect", photo)
     assert code == 2 and "carries no recipe" in said
+
+
+def test_pictures_of_one_name_are_found_in_folders_within(carrara: Command, tmp_path: Path) -> None:
+    run = saved("autoencoder", tmp_path / "run")
+    ends = [tmp_path / "photos [1]" / name / "a.png" for name in ("dogs", "cats")]
+    for path, value in zip(ends, (40, 200), strict=True):
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8), (value, 90, 90)).save(path)
+    assert carrara("edit", run, "interpolate", *ends, "--out", tmp_path / "out")[0] == 0
+    code, said = carrara("replay", tmp_path / "out" / "interpolation.png", "--pictures", tmp_path / "photos [1]")
+    assert code == 0 and "every pixel is the same" in said, said
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"edit": {}},
+        {"edit": None},
+        {"edit": {"verb": "unheard of"}},
+        {"edit": {"verb": "restore", "images": [], "spoilt": {"task": "deblur", "strength": 2}}},
+        {"edit": {"verb": "inpaint", "image": {"name": "a.png"}}},
+        {"edit": {"verb": "inpaint", "how": {"resamplings": 0}}},
+        {"edit": {"verb": "img2img", "images": ["a.png"], "strength": 0.6}},
+        {"row": 2},
+        {"column": "1"},
+        {"request": None},
+        {"weights": None, "run": None},
+    ],
+    ids=str,
+)
+def test_a_record_of_another_version_is_refused_in_a_sentence(
+    carrara: Command, photo: Path, tmp_path: Path, damage: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = saved("pixels", tmp_path / "run")
+    assert carrara("edit", run, "img2img", photo, "-n", 1, "--out", "out")[0] == 0
+    save_png(Image.new("RGB", (8, 8)), Path("old.png"), read_recipe(Path("out/a-1.png")) | damage)
+    code, said = carrara("replay", "old.png")
+    assert code == 2 and "another kind or version" in said and "Traceback" not in said, said
+
+
+@pytest.mark.parametrize(
+    "damage", [{"result": 3}, {"result": None}, {"edit": {"verb": "sharpen", "images": []}}], ids=str
+)
+def test_a_record_of_another_autoencoder_version_is_refused_in_a_sentence(
+    carrara: Command, photo: Path, tmp_path: Path, damage: dict[str, object]
+) -> None:
+    run = saved("autoencoder", tmp_path / "run")
+    assert carrara("edit", run, "reconstruct", photo, "--out", tmp_path / "out")[0] == 0
+    save_png(Image.new("RGB", (8, 8)), tmp_path / "old.png", read_recipe(tmp_path / "out" / "a.png") | damage)
+    code, said = carrara("replay", tmp_path / "old.png", "--pictures", tmp_path)
+    assert code == 2 and "another kind or version" in said and "Traceback" not in said, said
+
+
+def test_a_replay_draws_where_edits_and_samples_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = saved("pixels", tmp_path / "run")
+    monkeypatch.setattr(build, "device", lambda: torch.device("meta"))
+    model, _ = origin(tmp_path / "a.png", {"run": str(run), "weights": open_model(run).digest()}, None)
+    assert model.device.type == "meta"

@@ -14,6 +14,7 @@ from carrara.data import batch_of, spread
 from carrara.errors import UserError
 from carrara.model import AnyModel
 from carrara.recipe import build
+from carrara.recipe.folder import located, run_of
 from carrara.recipe.loading import load
 from carrara.recipe.pictures import named, picture
 from carrara.recipe.sampling import made_by
@@ -71,10 +72,17 @@ def decoded(
 
 
 def examples(model: AnyModel, folder: Path, count: int) -> Tensor:
-    """Held-out pictures of the data that a run was trained on, (N, *S), on the model's device."""
-    if not (folder / "recipe.yaml").is_file():
+    """Held-out pictures of the data that a run was trained on, (N, *S), on the model's device.
+
+    Args:
+        folder: the run's, or its ``best/`` or a checkpoint.
+
+    Raises:
+        UserError: there is no run, or its data are gone.
+    """
+    if (run := run_of(located(folder))) is None:
         raise UserError(f"'{folder}' has no recipe.yaml, which says what its data are: name pictures instead")
-    recipe = load(folder / "recipe.yaml")
+    recipe = load(run / "recipe.yaml")
     training, held_out = build.parts(recipe, build.dataset(recipe))
     data = held_out if len(held_out) else training
     return batch_of(data, build.transform(recipe), spread(count, len(data))).x.to(model.device)

@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
 
 from PIL import Image
@@ -66,14 +67,18 @@ def named(path: Path) -> dict[str, str]:
 
 
 def found(name: Mapping[str, str], folder: Path) -> Path:
-    """The file in ``folder`` of which ``named`` said this.
+    """The file in ``folder``, or in a folder within, of which ``named`` said this.
 
     Raises:
         UserError: it is not there, or has changed.
     """
-    path = folder / Path(name["file"]).name
-    if not path.is_file():
-        raise UserError(f"the picture '{path.name}' is not in '{folder}': say where it is, as in --pictures DIR")
-    if named(path) != name:
-        raise UserError(f"'{path}' is another picture than the one of that time: say where that is, by --pictures DIR")
-    return path
+    file = Path(name["file"]).name
+    others = list[Path]()
+    for path in (folder / file, *folder.rglob(escape(file))):
+        if path.is_file():
+            if named(path) == name:
+                return path
+            others.append(path)
+    if not others:
+        raise UserError(f"the picture '{file}' is not in '{folder}': say where it is, as in --pictures DIR")
+    raise UserError(f"'{others[0]}' is another picture than the one of that time: say where that is, by --pictures DIR")

@@ -1,17 +1,19 @@
 """Pictures made again, from the records that they carry."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from carrara import pixels
 from carrara.errors import UserError
 from carrara.model import AnyModel
+from carrara.recipe import build
 from carrara.recipe.folder import open_model
 from carrara.recipe.sampling import PictureKind, Request, collect
 
@@ -36,16 +38,23 @@ def replay(image: Path, folder: Path | None = None, out: Path | None = None) -> 
         UserError: it carries none, or the run is gone or has learned since.
     """
     about = pixels.read_recipe(image)
-    try:
+    with understood(image):
         kind: PictureKind = TypeAdapter(PictureKind).validate_python(about["picture"])
-    except (KeyError, ValidationError):
-        raise not_replayable(image) from None
     wanted, (model, _) = asked(image, about), origin(image, about, folder)
     return kept(collect(model, wanted).picture(kind), image, about, out)
 
 
-def not_replayable(image: Path) -> UserError:
-    return UserError(f"the recipe in '{image}' is of another kind: only samples and edits can be replayed")
+@contextmanager
+def understood(image: Path) -> Generator[None]:
+    """Says so where a picture's record, perhaps another version's, does not hold what is looked for in it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise UserError(
+            f"the recipe in '{image}' is of another kind or version: only samples and edits can be replayed"
+        ) from None
 
 
 def asked(image: Path, about: Mapping[str, Any]) -> Request:
@@ -54,14 +63,12 @@ def asked(image: Path, about: Mapping[str, Any]) -> Request:
     Raises:
         UserError: it does not say.
     """
-    try:
+    with understood(image):
         return TypeAdapter(Request).validate_python(about["request"])
-    except (KeyError, ValidationError):
-        raise not_replayable(image) from None
 
 
 def origin(image: Path, about: Mapping[str, Any], folder: Path | None) -> tuple[AnyModel, Path]:
-    """The model that made a picture, and its folder.
+    """The model that made a picture, on a GPU where there is one, and its folder.
 
     Args:
         about: the picture's record.
@@ -70,17 +77,15 @@ def origin(image: Path, about: Mapping[str, Any], folder: Path | None) -> tuple[
     Raises:
         UserError: there is no such record, or the run is gone or has learned since.
     """
-    try:
+    with understood(image):
         source, digest = folder or Path(about["run"]), str(about["weights"])
-    except (KeyError, TypeError):
-        raise not_replayable(image) from None
     model = open_model(source)
     if model.digest() != digest:
         raise UserError(
             f"the model in '{source}' has changed since '{image}' was made: "
             "name the old one, or its checkpoint, with --run"
         )
-    return model, source
+    return model.to(build.device()), source
 
 
 def kept(again: Image.Image, image: Path, about: Mapping[str, Any], out: Path | None) -> Replay:

@@ -1,15 +1,16 @@
 """Edits made again, from what their files say of them and the pictures that they were made of."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from pydantic import TypeAdapter
 
 from carrara import pixels
-from carrara.recipe.editing import decoded
+from carrara.recipe.editing import Edit, decoded
 from carrara.recipe.edits.base import Edited, Job
 from carrara.recipe.edits.inverting import interpolate, invert, rewrite
 from carrara.recipe.edits.painting import inpaint, outpaint
@@ -17,7 +18,7 @@ from carrara.recipe.edits.redrawing import img2img, variation
 from carrara.recipe.edits.restoring import Spoilt, restore
 from carrara.recipe.edits.seeing import paint_map, upscale
 from carrara.recipe.pictures import found
-from carrara.recipe.replaying import Replay, asked, kept, not_replayable, origin
+from carrara.recipe.replaying import Replay, asked, kept, origin, understood
 from carrara.sample import Repaint
 from carrara.task import editable
 
@@ -48,24 +49,27 @@ def replay_edit(image: Path, pictures: Path, folder: Path | None = None, out: Pa
     """
     about = pixels.read_recipe(image)
     model, source = origin(image, about, folder)
-    options = {name: _value(name, given, pictures) for name, given in about["edit"].items()}
-    verb = options.pop("verb")
-    if "request" not in about:
-        _, again = _bound(image, decoded, model, source, verb, **options)()[about["result"]]
-        return kept(again, image, about, out)
-    job = Job(model=editable(model), folder=source, wanted=asked(image, about))
-    edited: Edited = _bound(image, VERBS.get(verb), job, **options)()
-    return kept(_shown(edited, job, about), image, about, out)
+    with understood(image):
+        options = {name: _value(name, given, pictures) for name, given in dict(about["edit"]).items()}
+        verb = options.pop("verb")
+        if "request" in about:
+            job = Job(model=editable(model), folder=source, wanted=asked(image, about))
+            edit, show = _bound(VERBS[verb], job, **options), partial(_shown, job=job)
+        else:
+            edit, show = _bound(decoded, model, source, TypeAdapter(Edit).validate_python(verb), **options), _result
+    made = edit()
+    with understood(image):
+        again = show(made, about=about)
+    return kept(again, image, about, out)
 
 
-def _bound(image: Path, verb: Callable[..., Any] | None, /, *given: Any, **options: Any) -> Callable[[], Any]:
-    """A verb with its arguments, if it has such."""
-    if verb is None:
-        raise not_replayable(image)
-    try:
-        inspect.signature(verb).bind(*given, **options)
-    except TypeError:
-        raise not_replayable(image) from None
+def _bound(verb: Callable[..., Any], /, *given: Any, **options: Any) -> Callable[[], Any]:
+    """A verb with its arguments.
+
+    Raises:
+        TypeError: it has no such.
+    """
+    inspect.signature(verb).bind(*given, **options)
     return partial(verb, *given, **options)
 
 
@@ -84,6 +88,11 @@ def _value(name: str, given: Any, pictures: Path) -> Any:
             return tuple(given)
         case _:
             return given
+
+
+def _result(made: Sequence[tuple[str, Image.Image]], about: Mapping[str, Any]) -> Image.Image:
+    """The one of an autoencoder's results that a record is about."""
+    return made[about["result"]][1]
 
 
 def _shown(edited: Edited, job: Job, about: Mapping[str, Any]) -> Image.Image:
