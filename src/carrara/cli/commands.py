@@ -262,7 +262,8 @@ def replay(image: Path, folder: Path | None, out: Path | None, pictures: Path) -
         again = edits.replay_edit(image, pictures, folder, out)
     else:
         again = recipe.replay(image, folder, out)
-    verdict = "every pixel is the same" if again.identical else "it differs: another machine or another torch made it"
+    differs = "it differs: another machine, another torch, or other held-out pictures (where none are named) made it"
+    verdict = "every pixel is the same" if again.identical else differs
     console.print(f"[bold]{again.path}[/]: {verdict}")
 
 
