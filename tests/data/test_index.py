@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,8 +106,8 @@ def test_a_damaged_line_is_read_again(pictures: Path, read: list[str], row: obje
     assert read == ["1.png"]
 
 
-def test_a_user_without_a_home_scans_each_time(
-    pictures: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+def test_a_user_without_a_home_has_the_memory_among_temporary_files(
+    pictures: Path, read: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -114,8 +115,11 @@ def test_a_user_without_a_home_scans_each_time(
     monkeypatch.delenv("CARRARA_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
-    assert opened(pictures, read) == opened(pictures, read)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    first = opened(pictures, read)
     assert len(read) == 4
+    assert (opened(pictures, read), read) == (first, [])
+    assert len(list((tmp_path / "temporary").rglob("headers-*.json"))) == 1
 
 
 DAMAGES = [

@@ -1,5 +1,7 @@
 """Measurements: what they do to pictures, and that what is solved for is solved."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -60,9 +62,11 @@ def test_blur_keeps_flat_pictures_and_the_mean_and_spreads_a_point_as_its_varian
 
 
 def test_a_picture_smaller_than_the_blur_is_mirrored_again_and_again() -> None:
-    point = torch.zeros(1, 1, 2, 2)
+    """Without end, two pixels are a mean and a cosine of period 4, of which exp(-(pi / 2)^2 sigma^2 / 2) is left."""
+    point, share = torch.zeros(1, 1, 2, 2), math.exp(-((math.pi / 2) ** 2) * 2.0**2 / 2)
     point[..., 0, 0] = 1
-    torch.testing.assert_close(blurred((1, 2, 2), 50.0)(point), torch.full((1, 1, 2, 2), 0.25), rtol=1e-3, atol=0)
+    line = torch.tensor([1 + share, 1 - share]) / 2
+    torch.testing.assert_close(blurred((1, 2, 2), 2.0)(point)[0, 0], torch.outer(line, line), rtol=2e-4, atol=0)
 
 
 def test_what_makes_no_sense_is_refused() -> None:
@@ -70,6 +74,8 @@ def test_what_makes_no_sense_is_refused() -> None:
         downscaled(SHAPE, 5)
     with pytest.raises(ValueError, match="positive width"):
         blurred(SHAPE, 0.0)
+    with pytest.raises(ValueError, match="at most that of the pictures"):
+        blurred((1, 2, 2), 2.1)
     with pytest.raises(ValueError, match="3 channels"):
         greyed((1, 8, 8))
 

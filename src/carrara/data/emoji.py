@@ -18,6 +18,7 @@ from importlib import metadata
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import numpy as np
@@ -140,8 +141,16 @@ def layout(rgba: NDArray[np.uint8]) -> Map:
 
 def cache_folder() -> Path:
     """Where what takes seconds to make is kept: ``$CARRARA_CACHE``, or ``carrara`` in the user's cache folder."""
-    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    user = os.environ.get("XDG_CACHE_HOME") or _home() / ".cache"
     return Path(os.environ.get("CARRARA_CACHE") or Path(user, "carrara"))
+
+
+def _home() -> Path:
+    """The user's, or for users without one the system's folder for temporary files."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(gettempdir())
 
 
 def _drawings_folder() -> Traversable:

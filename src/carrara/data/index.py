@@ -22,9 +22,9 @@ _FORMAT = 1
 
 def headers_of(folder: Path, pictures: Sequence[Path]) -> list[Header]:
     """The headers of a folder's pictures, which are read where they are not known."""
-    memory = None if len(pictures) < FEW else _memory(folder)
-    if memory is None:
+    if len(pictures) < FEW:
         return scan(read_header, pictures, "Reading headers")
+    memory = _memory(folder)
     known, stamps = _recalled(memory), [_stamp(picture) for picture in pictures]
     found = [
         _header(picture, stamp, known.get(relative(picture, folder)))
@@ -42,12 +42,10 @@ def headers_of(folder: Path, pictures: Sequence[Path]) -> list[Header]:
     return headers
 
 
-def _memory(folder: Path) -> Path | None:
-    """The file in which a folder's headers are kept; None for a user without a home."""
-    with suppress(RuntimeError):
-        name = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=8).hexdigest()
-        return cache_folder() / f"headers-{name}.json"
-    return None
+def _memory(folder: Path) -> Path:
+    """The file in which a folder's headers are kept."""
+    name = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=8).hexdigest()
+    return cache_folder() / f"headers-{name}.json"
 
 
 def _stamp(picture: Path) -> list[int]:
