@@ -3,9 +3,9 @@
     python benchmarks/peers.py [--rounds 15] [--batch 16] [--out benchmarks/results]
 
 A training step is what each library's own loop does with a batch that is in memory: loss, backward, clipping, AdamW,
-moving average. The forward pass is one evaluation of the network without gradients. Contenders are processes of their
-own, so that threads and memory are each one's own, and take turns, A B C A B C ..., one of them at work at a time. A
-ratio is the median over the turns of the peer's time by ours in the same turn.
+moving average. The forward pass is one evaluation of the network without gradients, ours in the form in which it is
+sampled. Contenders are processes of their own, so that threads and memory are each one's own, and take turns, A B C
+A B C ..., one of them at work at a time. A ratio is the median over the turns of the peer's time by ours in that turn.
 
 diffusers is trained as its unconditional example does it, with the network's default of 8-wide heads; and once more in
 bfloat16 with 64-wide heads. Neither has dropout, so ours leaves out DDPM's. azula has no loop of its own: its ADM
@@ -51,8 +51,10 @@ def carrara_(batch: int, precision: str) -> Contender:
     import torch
 
     from carrara.memory import keep_freed
+    from carrara.nn import lowered
     from carrara.recipe import build, load
     from carrara.train import TrainState, autocast, train
+    from carrara.train.precision import matmul_dtype
     from carrara.types import UNCONDITIONAL, Batch
 
     keep_freed()
@@ -64,10 +66,12 @@ def carrara_(batch: int, precision: str) -> Contender:
     same = Batch(x=x, position=torch.arange(batch))
     reports = train(state, lambda _: repeat(same), recipe.train, seed=0)
     averaged, t = deepcopy(model).eval(), torch.rand(batch)
+    dtype = matmul_dtype(recipe.train.precision, device)
+    network = averaged.denoiser if dtype is torch.float32 else lowered(averaged.denoiser, dtype)
 
     def forward() -> None:
         with torch.no_grad(), autocast(recipe.train.precision, device):
-            averaged.denoiser(x, t, UNCONDITIONAL)
+            network(x, t, UNCONDITIONAL)
 
     return Contender(parameters=_count(model), train=lambda: next(reports), forward=forward)
 
