@@ -8,7 +8,7 @@ sampled. Contenders are processes of their own, so that threads and memory are e
 A B C ..., one of them at work at a time. A ratio is the median over the turns of the peer's time by ours in that turn.
 
 diffusers is trained as its unconditional example does it, with the network's default of 8-wide heads; and once more in
-bfloat16 with 64-wide heads. Neither has dropout, so ours leaves out DDPM's. azula has no loop of its own: its ADM
+bfloat16 with 64-wide heads. Neither has dropout, so all leave out DDPM's. azula has no loop of its own: its ADM
 network learns DDPM's loss with torch's AdamW and averaging; it gets an environment in benchmarks/.peers, which sees
 this one's torch. denoising-diffusion-pytorch needs torchvision, and its network is another one: it is left out.
 """
@@ -106,24 +106,15 @@ def diffusers_(batch: int, heads: int, bfloat16: bool) -> Contender:
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             return network(noisy, at).sample.float()
 
-    def train() -> None:
-        network.train()
+    def loss() -> torch.Tensor:
         noise, at = torch.randn(x.shape), torch.randint(0, 1000, (batch,))
-        loss = F.mse_loss(answer(noising.add_noise(x, noise, at), at), noise)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
+        return F.mse_loss(answer(noising.add_noise(x, noise, at), at), noise)
+
+    def follow() -> None:
         rate.step()
-        optimizer.zero_grad()
         average.step(network.parameters())
-        loss.item()
 
-    def forward() -> None:
-        network.eval()
-        with torch.no_grad():
-            answer(x, t)
-
-    return Contender(parameters=_count(network), train=train, forward=forward)
+    return by_hand(network, optimizer, loss, follow, lambda: answer(x, t))
 
 
 def azula_(batch: int) -> Contender:
@@ -141,7 +132,7 @@ def azula_(batch: int) -> Contender:
         num_res_blocks=2,
         attention_resolutions=(16,),
         num_head_channels=64,
-        dropout=0.1,
+        dropout=0.0,
     )
     network = denoiser.backbone
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
@@ -152,22 +143,34 @@ def azula_(batch: int) -> Contender:
         with torch.autocast("cpu", torch.bfloat16):
             return network(noisy, at).float()
 
-    def train() -> None:
-        network.train()
+    def loss() -> torch.Tensor:
         noise, at = torch.randn(x.shape), torch.randint(0, 1000, (batch,))
         alpha, sigma = (part[:, None, None, None] for part in denoiser.schedule(at / 1000))
-        loss = F.mse_loss(answer(alpha * x + sigma * noise, at), noise)
-        loss.backward()
+        return F.mse_loss(answer(alpha * x + sigma * noise, at), noise)
+
+    return by_hand(network, optimizer, loss, lambda: average.update_parameters(network), lambda: answer(x, t))
+
+
+def by_hand(
+    network: Any, optimizer: Any, loss: Callable[[], Any], follow: Callable[[], object], answer: Callable[[], object]
+) -> Contender:
+    """A contender whose loop is written here: a step of its optimizer, and what follows it."""
+    import torch
+
+    def train() -> None:
+        network.train()
+        value = loss()
+        value.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        average.update_parameters(network)
-        loss.item()
+        follow()
+        value.item()
 
     def forward() -> None:
         network.eval()
         with torch.no_grad():
-            answer(x, t)
+            answer()
 
     return Contender(parameters=_count(network), train=train, forward=forward)
 

@@ -126,6 +126,12 @@ def test_latents_are_measured_through_their_decoder() -> None:
     torch.testing.assert_close(made / 2, problem.denoiser(rule, schedule)(x, t), rtol=1e-6, atol=1e-7)
 
 
+def through(problem: Problem, schedule: Schedule, decode: Callable[[Tensor], Tensor]) -> DenoiseFn:
+    """What is restored through a decoder of whitened Gaussian latents."""
+    prior, rule = gaussian(schedule, 1.0, 0.0), PiGdm(spread=STD)
+    return measured(prior, problem.y, problem.measure, schedule, likelihood=rule, noise=NOISE, decode=decode)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_pigdm_through_a_linear_decoder_has_the_posteriors_mean(task: str) -> None:
     """x = D z of whitened latents: with D D^T = d^2 I its estimates are exact, and 50 steps end within 5 %."""
@@ -134,15 +140,7 @@ def test_pigdm_through_a_linear_decoder_has_the_posteriors_mean(task: str) -> No
     decoder = STD * torch.linalg.qr(units).Q
     a, noise = problem.matrix() @ decoder, NOISE**2 * torch.eye(problem.y.numel(), dtype=torch.float64)
     wanted = a.T @ torch.linalg.solve(a @ a.T + noise, problem.y.flatten())
-    denoise = measured(
-        gaussian(schedule, 1.0, 0.0),
-        problem.y,
-        problem.measure,
-        schedule,
-        likelihood=PiGdm(spread=STD),
-        noise=NOISE,
-        decode=lambda z: (z.flatten(1) @ decoder.T).reshape(-1, *problem.shape),
-    )
+    denoise = through(problem, schedule, lambda z: (z.flatten(1) @ decoder.T).reshape(-1, *problem.shape))
     start = torch.zeros(1, *problem.shape, dtype=torch.float64)
     made = last(DpmPp().steps(denoise, start, Uniform()(50, schedule), schedule, no_noise)).x.flatten()
     assert (made - wanted).norm() < 0.05 * wanted.norm()
@@ -157,15 +155,7 @@ def test_pigdm_through_a_decoder_of_two_gains_is_the_denoiser_of_the_posterior(t
     a = problem.matrix() * gains.expand(problem.shape).flatten()
     eye = torch.eye(a.shape[1], dtype=torch.float64)
     known = a.T @ a / NOISE**2 + eye
-    denoise = measured(
-        gaussian(schedule, 1.0, 0.0),
-        problem.y,
-        problem.measure,
-        schedule,
-        likelihood=PiGdm(spread=STD),
-        noise=NOISE,
-        decode=lambda z: gains * z,
-    )
+    denoise = through(problem, schedule, lambda z: gains * z)
     for t in (0.05, 0.5, 0.999):
         time = torch.tensor(t, dtype=torch.float64)
         alpha, sigma = schedule(time)
