@@ -14,6 +14,7 @@ from carrara.conditioning import Conditioner, Labels, LabelsConfig, Unconditiona
 from carrara.denoiser import Denoiser
 from carrara.noise import (
     X0,
+    AnyWeighting,
     Chain,
     Cosine,
     Edm,
@@ -33,6 +34,7 @@ from carrara.noise import (
     UnitWeighting,
     V,
     VarianceExploding,
+    VelocityWeighting,
     Weighting,
 )
 from carrara.objective import DiffusionObjective
@@ -182,22 +184,30 @@ def test_drop_is_a_probability(drop: float) -> None:
         small(drop=drop)
 
 
-@pytest.mark.parametrize("weighting", [MinSnrWeighting(), P2Weighting(), SigmoidWeighting()], ids=lambda w: w.kind)
-def test_weightings_weigh(weighting: MinSnrWeighting | P2Weighting | SigmoidWeighting) -> None:
+WEIGHTINGS = [MinSnrWeighting(), P2Weighting(), SigmoidWeighting(), VelocityWeighting()]
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS, ids=lambda w: w.kind)
+def test_weightings_weigh(weighting: AnyWeighting) -> None:
     batch = pictures(32)
     plain = small()(batch, "main", draws(batch)).per_sample
     weighed = small(weighting=weighting)(batch, "main", draws(batch)).per_sample
     t = UniformTimes()(draws(batch).uniform("time"), Cosine())
     alpha, sigma = Cosine()(t)
     snr = (alpha / sigma) ** 2
-    on_x0 = {"min_snr": snr.clamp(max=5), "p2": snr / (1 + snr), "sigmoid": snr * torch.sigmoid(2 - snr.log())}
+    on_x0 = {
+        "min_snr": snr.clamp(max=5),
+        "p2": snr / (1 + snr),
+        "sigmoid": snr * torch.sigmoid(2 - snr.log()),
+        "velocity": ((alpha + sigma) / sigma).square().clamp(max=400),
+    }
     expected = on_x0[weighting.kind] * sigma**2  # v's error is that of x0 over sigma
     torch.testing.assert_close(weighed / plain, expected, rtol=1e-4, atol=1e-6)
     assert expected.max() > 2 * expected.min()
     assert bool(weighed.isfinite().all())
 
 
-@pytest.mark.parametrize("weighting", [MinSnrWeighting(), P2Weighting(), SigmoidWeighting()], ids=lambda w: w.kind)
+@pytest.mark.parametrize("weighting", WEIGHTINGS, ids=lambda w: w.kind)
 def test_weights_are_finite_to_the_very_ends(weighting: Weighting) -> None:
     """Also where a schedule with zero terminal SNR has lost all of the data."""
     ends = torch.tensor([2.0**-24, 1e-3, 1.0])

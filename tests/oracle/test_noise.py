@@ -26,6 +26,7 @@ from carrara.noise import (
     UnitWeighting,
     V,
     VarianceExploding,
+    VelocityWeighting,
     add_noise,
     bound_term,
     noising,
@@ -255,12 +256,19 @@ def test_weightings_agree_across_parameterizations() -> None:
         MinSnrWeighting(): snr.clamp(max=5),
         P2Weighting(): snr / (1 + snr),
         SigmoidWeighting(): snr * torch.sigmoid(2 - snr.log()),
+        VelocityWeighting(): (1 + snr.sqrt()) ** 2,
+        VelocityWeighting(limit=9.0): ((1 + snr.sqrt()) ** 2).clamp(max=9),
     }
     for weighting, on_x0 in expected.items():
         for parameterization in PARAMETERIZATIONS:
             out = parameterization(*schedule(t)).out
             torch.testing.assert_close(weighting(schedule.half_logsnr(t), out) / out**2, on_x0)
     assert UnitWeighting()(t, t).tolist() == [1.0] * 7
+    flow = RectifiedFlow()
+    far = VelocityWeighting(limit=math.inf)(flow.half_logsnr(t), Flow()(*flow(t)).out)
+    torch.testing.assert_close(far, torch.ones_like(t), rtol=1e-12, atol=0)
+    with pytest.raises(ValueError, match="limit above 0"):
+        VelocityWeighting(limit=0.0)
 
 
 def test_training_times_follow_their_distributions() -> None:

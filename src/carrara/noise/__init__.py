@@ -43,6 +43,7 @@ from carrara.noise.weighting import (
     P2Weighting,
     SigmoidWeighting,
     UnitWeighting,
+    VelocityWeighting,
     Weighting,
 )
 
@@ -80,6 +81,7 @@ __all__ = [
     "V",
     "Variance",
     "VarianceExploding",
+    "VelocityWeighting",
     "Weighting",
     "X0",
     "add_noise",

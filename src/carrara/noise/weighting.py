@@ -72,5 +72,27 @@ class SigmoidWeighting(Weighting):
         return torch.exp(logsnr) * torch.sigmoid(self.bias - logsnr) * out**2
 
 
-AnyWeighting = UnitWeighting | MinSnrWeighting | P2Weighting | SigmoidWeighting
+@dataclass(frozen=True, kw_only=True)
+class VelocityWeighting(Weighting):
+    r"""x0 weight ((alpha + sigma) / sigma)^2: the error of a rectified flow's velocity, whatever the network answers.
+
+    With x0 it lets a network answer what lies on few dimensions, and still learn what a flow does (Li and He, "Back to
+    Basics: Let Denoising Generative Models Denoise", 2025).
+
+    Attributes:
+        limit: the largest weight, of the levels next to the data; 400 is that paper's, from sigma = 0.05 on.
+    """
+
+    kind: Literal["velocity"] = "velocity"
+    limit: float = 400.0
+
+    def __post_init__(self) -> None:
+        if not self.limit > 0:
+            raise ValueError(f"velocity weights have a limit above 0, got {self.limit}")
+
+    def __call__(self, half_logsnr: PerSample, out: PerSample) -> PerSample:
+        return (1 + torch.exp(half_logsnr)).square().clamp(max=self.limit) * out**2
+
+
+AnyWeighting = UnitWeighting | MinSnrWeighting | P2Weighting | SigmoidWeighting | VelocityWeighting
 """The tagged union that recipes hold."""
