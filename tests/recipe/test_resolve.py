@@ -73,6 +73,19 @@ def test_the_usual_networks(side: int, levels: int, attention: tuple[int, ...]) 
     assert (len(network.multipliers), network.attention_levels) == (levels, attention)
 
 
+def test_pixels_on_a_cpu_have_a_narrow_network_from_24_pixels_on() -> None:
+    def width(side: int, device: str, *changes: str) -> tuple[int, tuple[int, ...], int]:
+        network = resolve(load("pixel", [f"data.size={side}", *changes]), PHOTOS, device).recipe.model.backbone
+        assert isinstance(network, UNetConfig)
+        return network.channels, network.multipliers, network.blocks
+
+    assert width(32, "cpu") == (32, (1, 2, 4), 1)
+    assert width(16, "cpu") == (64, (1, 2), 2)
+    assert width(32, "cuda") == (128, (1, 2, 2), 2)
+    latents = "model.first_stage={kind: kl, channels: 32, multipliers: [1, 2, 2]}"
+    assert width(128, "cpu", latents) == (64, (1, 2, 2), 2)
+
+
 def test_points_get_a_perceptron() -> None:
     recipe = Recipe.model_validate({"train": {"steps": 1}, "data": {"source": "swissroll"}})
     resolved = resolve(recipe, DataInfo(name="swissroll", dimension=2), "cpu")

@@ -25,6 +25,8 @@ from carrara.recipe.schema import ClassificationSettings, DataSettings, Drawing,
 NETWORKS = Drawing | ClassificationSettings
 """The objectives of networks that look at latents, and need to know what else the data has."""
 TextConfigs = EncodedTextConfig | LearnedTextConfig
+NARROW_FROM = 24
+"""On a CPU, pictures of this many pixels along an edge have a narrow network."""
 LARGEST = {"cpu": 32, "cuda": 64}
 """Diffusion in pixels costs four times as much at twice the size: up to here a model is trained in hours."""
 
@@ -80,7 +82,9 @@ def resolve(
         reasons += [f"condition: {why}"] * bool(why)
         width = conditioner.token_width if isinstance(conditioner, TextConfigs) else None
         if model.backbone is None:
-            backbone, why = _backbone(_diffused(data.size, _factor(recipe)), device, text=width is not None)
+            factor = _factor(recipe)
+            narrow = device == "cpu" and factor == 1 and data.size is not None and min(data.size) >= NARROW_FROM
+            backbone, why = _backbone(_diffused(data.size, factor), device, text=width is not None, narrow=narrow)
             model = replace(model, backbone=backbone)
             reasons.append(f"network: {why}")
         model = replace(model, conditioner=conditioner, backbone=_looking(model.backbone, width))
@@ -176,12 +180,17 @@ def _bucketed(
     return replace(data, buckets=tuple(sorted(counts))), why
 
 
-def _backbone(size: tuple[int, int] | None, device: str, *, text: bool) -> tuple[AnyBackbone, str]:
-    """A U-Net whose lowest level is 4 to 8 pixels, with attention at 8 pixels and below."""
+def _backbone(size: tuple[int, int] | None, device: str, *, text: bool, narrow: bool) -> tuple[AnyBackbone, str]:
+    """A U-Net whose lowest level is 4 to 8 pixels, with attention at 8 pixels and below.
+
+    A narrow one has few channels where there are many places: on a CPU it sees each picture more often in the same
+    time, which is worth more (benchmarks/ablations.md).
+    """
     if size is None:
         return MlpConfig(), "a perceptron, because the data are points"
-    channels = 64 if device == "cpu" else 128
-    multipliers = (1, 2, 2, 3, 4, 4)[: max(2, (min(size) - 1).bit_length() - 2)]
+    channels = 32 if narrow else 64 if device == "cpu" else 128
+    widths = (1, 2, 4, 4, 4, 4) if narrow else (1, 2, 2, 3, 4, 4)
+    multipliers = widths[: max(2, (min(size) - 1).bit_length() - 2)]
     levels = len(multipliers)
     attention = tuple(level for level in range(levels) if min(size) >> level <= 8)
     unet = UNetConfig(
@@ -190,7 +199,7 @@ def _backbone(size: tuple[int, int] | None, device: str, *, text: bool) -> tuple
         attention_levels=attention,
         head_width=64,
         modulation="scale_shift",
-        blocks=2,
+        blocks=1 if narrow else 2,
     )
     if text:
         depths = tuple(int(level in attention or level == levels - 1) for level in range(levels))
