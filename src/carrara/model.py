@@ -108,6 +108,7 @@ class Model(Saved):
         first_stage: pixels to latents and back.
         conditioner: what the model can be told.
         fast: a distilled decoder of the first stage, for previews, where there is one; no part of the model.
+        early: the folder of what the model was early in its training, where that was kept; no part of it either.
     """
 
     first_stage: FirstStage
@@ -119,6 +120,7 @@ class Model(Saved):
         self.first_stage = config.first_stage.build(config.shape)
         self.latent_shape = self.first_stage.latent_shape(config.shape)
         self.fast: Callable[[Tensor], Tensor] | None = None
+        self.early: Path | None = None
 
     @abstractmethod
     def settings(self, **changes: Any) -> SampleSettings:

@@ -26,6 +26,8 @@ SHIPPED = files("carrara") / "models"
 """The folder of the models that come with the package."""
 TINY = "tiny-decoder"
 """The folder, in a run's, of the decoder that was distilled from its first stage."""
+EARLY = "early"
+"""The folder, in a run's, of the model as it was after a part of the run."""
 
 
 def open_model(path: Path) -> AnyModel:
@@ -45,6 +47,8 @@ def open_model(path: Path) -> AnyModel:
             f"{model.classes[0]}"
         )
     attach_decoder(model, path)
+    early = located(path) / EARLY
+    model.early = early if (early / "config.json").is_file() else None
     return model
 
 

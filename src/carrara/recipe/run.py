@@ -7,6 +7,7 @@ samples/              previews of fixed seeds, or of fixed held-out pictures
 log.jsonl             a line for every step
 held_out.jsonl        a line for every measurement on held-out data
 best/                 the model that was best on held-out data, if ``preview.best`` asks for it
+early/                the model after a part of the run, if ``checkpoint.early`` asks for it: see ``recipe.weaker``
 latents/              the training data as latents, if they diffuse: see ``data.latents``
 trajectories/         a teacher's samples from noise to data, if a model of few steps learns from it
 captions/             what a frozen text encoder makes of the captions: see ``data.captions``
@@ -33,6 +34,7 @@ from carrara.evaluate import Features
 from carrara.model import AnyModel, Autoencoder, DiffusionModel, DistilledDecoder
 from carrara.recipe import build
 from carrara.recipe.best import is_better, kept, waited
+from carrara.recipe.folder import EARLY
 from carrara.recipe.latents import BATCH, Encoding, LatentCache, cache_for, captioned, captions_for
 from carrara.recipe.plan import Plan
 from carrara.recipe.resolve import resolve
@@ -210,6 +212,9 @@ class Session:
         with self._log() as log:
             for report in self.training if not self.ended else ():
                 yield report
+                if log is not None and self._is_early(report):
+                    with self.training.ema.swapped_in():
+                        self._write(self.folder / EARLY)
                 if not every or (report.step % every and report.progress < 1):
                     continue
                 if log is not None:
@@ -220,6 +225,12 @@ class Session:
                     yield from self._give_up(report.step)
         if report is not None or not self._saved:
             yield from self._finish()
+
+    def _is_early(self, report: StepReport) -> bool:
+        """Whether the model is to be kept as it is now, for guidance to lead away from: once, and never again."""
+        part = self.recipe.checkpoint.early
+        wanted = isinstance(self.model, DiffusionModel) and part is not None and part <= report.progress < 1
+        return wanted and not (self.folder / EARLY).exists()
 
     @contextmanager
     def _log(self) -> Generator[Log | None]:

@@ -16,7 +16,7 @@ from carrara import pixels, plots
 from carrara.errors import UserError
 from carrara.model import AnyModel, DiffusionModel, Size
 from carrara.recipe.classified import Classified, classified, open_classified
-from carrara.recipe.weaker import Weaker, open_weaker, weaker
+from carrara.recipe.weaker import EARLY_SCALE, Weaker, early_self, open_weaker, weaker
 from carrara.sample import SampleSettings, SampleStep, grid, method, sampler
 from carrara.task.generate import Progress, generate
 from carrara.task.wishes import parts_of
@@ -95,7 +95,8 @@ def request(
         fast: decodes with the distilled decoder.
         size, tile: see ``Request``; (height, width), "96x64", or one number for a square.
         negative: see ``Request``.
-        weak: the folder of a weaker model to lead away from, with guidance: a run's, or a checkpoint's.
+        weak: the folder of a weaker model to lead away from, with guidance: a run's, or a checkpoint's. None is the
+            model's earlier self, if it has one and no condition to be guided by.
         classifier: the folder of a classifier that guides to ``label``, by ``classifier_scale``.
 
     Raises:
@@ -110,6 +111,8 @@ def request(
         raise UserError(f"{count} samples are too many at once: ask for at most {MOST}, and more with another --seed")
     check_seed(seed)
     asked = [wish for wish in wishes for _ in range(count)] or cycled(model, count)
+    if weak is None and (weak := early_self(model, changes)) is not None:
+        changes = {"guidance": EARLY_SCALE, **{key: value for key, value in changes.items() if value is not None}}
     for wish in wishes:
         for part in parts_of(model.conditioner, wish):
             model.conditioner.parse(part.text)

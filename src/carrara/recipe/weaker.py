@@ -4,12 +4,17 @@ Its estimates are compared with the better model's at the same x_t and t, so bot
 latents, the same schedule. Network, parameterization and training may differ.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from carrara.errors import UserError
 from carrara.model import AnyModel, DiffusionModel
 from carrara.recipe.folder import first_stage_digest, open_model
+
+EARLY_SCALE = 2.0
+"""How far a model without a condition is guided away from its earlier self, unless the user says; 1 is not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +37,14 @@ def weaker(folder: Path, model: AnyModel) -> Weaker:
         UserError: there is none, or it does not fit ``model``.
     """
     return Weaker(run=str(folder), weights=_fitting(folder, model).digest())
+
+
+def early_self(model: AnyModel, changes: Mapping[str, Any]) -> Path | None:
+    """The folder of the weaker model that samples are guided away from when the user names none: what the model was
+    after a part of its training (``checkpoint.early``), if it has no condition to be guided by, and guidance is not
+    switched off. See benchmarks/ablations.md."""
+    alone = isinstance(model, DiffusionModel) and not model.guidable
+    return model.early if alone and changes.get("guidance") != 1 else None
 
 
 def open_weaker(which: Weaker, model: AnyModel) -> DiffusionModel:

@@ -72,12 +72,20 @@ class TrainSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSettings:
-    """When to save: every so many steps, and which to keep: so many of the newest. The last step is always saved."""
+    """When to save: every so many steps, and which to keep: so many of the newest. The last step is always saved.
+
+    Attributes:
+        early: after this part of the run its averaged weights are kept beside it for good, as a model from which
+            guidance may lead away; None keeps none.
+    """
 
     every: int = 1000
     keep: int = 2
+    early: float | None = None
 
     def __post_init__(self) -> None:
+        if self.early is not None and not 0 < self.early < 1:
+            raise ValueError(f"checkpoint.early is a part of the run, above 0 and below 1, and is {self.early}")
         if self.every < 1 or self.keep < 1:
             raise ValueError(
                 f"checkpoint.every and checkpoint.keep must be 1 or more, and are {self.every} and {self.keep}"
