@@ -20,7 +20,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(carrara: Command, photos: Path, made: Path) -> Path:
     folder = made / "run"
     if not folder.exists():
-        code, said = carrara("train", photos, "--run", folder, *TINY, "train.steps=1", "sample.steps=3")
+        code, said = carrara(
+            "train", photos, "--run", folder, *TINY, "train.steps=1", "sample.steps=3", "sample.grid=uniform"
+        )
         assert code == 0, said
     return folder
 

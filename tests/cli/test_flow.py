@@ -149,7 +149,7 @@ def test_another_model_does_not_go_into_the_same_run(carrara: Command, photos: P
     before = (run / "recipe.yaml").read_text()
     code, said = carrara("train", photos, "--run", run, "model.schedule=linear")
     assert code == 2
-    assert "model.schedule is cosine, not linear" in said
+    assert "model.schedule is rectified_flow, not linear" in said
     assert "--run" in said
     assert (run / "recipe.yaml").read_text() == before
 

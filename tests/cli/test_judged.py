@@ -11,6 +11,8 @@ from carrara.pixels import read_recipe
 from tiny import TINY, Command
 
 UNET = "model.backbone={kind: unet, channels: 8, multipliers: [1, 2], attention_levels: [1], head_width: 8}"
+CARRIED = ("model.schedule=cosine", "model.parameterization=v", "sample.grid=uniform")
+"""By a network that knows nothing yet what is drawn follows from x_t all the same, and so from guidance."""
 BRIEF = ("train.batch=4", "train.precision=float32", "train.steps=2", "preview.every=2", UNET)
 
 
@@ -18,7 +20,7 @@ BRIEF = ("train.batch=4", "train.precision=float32", "train.steps=2", "preview.e
 def run(carrara: Command, photos: Path, tmp_path: Path) -> Path:
     """An unconditional model, and beside it a classifier, ``judge``."""
     folder = tmp_path / "run"
-    code, said = carrara("train", photos, "--run", folder, *TINY, "train.steps=2", "model.conditioner=none")
+    code, said = carrara("train", photos, "--run", folder, *TINY, "train.steps=2", "model.conditioner=none", *CARRIED)
     assert code == 0, said
     code, said = carrara("train", photos, "--preset", "classifier", "--run", tmp_path / "judge", "data.size=8", *BRIEF)
     assert code == 0, said

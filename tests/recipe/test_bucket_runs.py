@@ -26,6 +26,7 @@ SMALL = (
     "model.conditioner=none",
     "train.batch=4",
     "train.minutes=null",
+    "train.decay=0",
     "train.precision=float32",
     "preview.every=4",
     "preview.count=4",
