@@ -230,3 +230,17 @@ def test_points_train_and_sample(carrara: Command, tmp_path: Path) -> None:
     assert carrara("sample", folder, "-n", "20", "--strip")[0] == 0
     assert np.load(folder / "samples" / "sample" / "samples.npy").shape == (20, 2)
     assert (folder / "samples" / "sample" / "strip.png").exists()
+
+
+def test_a_model_without_a_condition_is_guided_by_its_earlier_self(
+    carrara: Command, photos: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "alone"
+    code, said = carrara("train", photos, "--run", run, *TINY, "train.steps=4", "model.conditioner=none")
+    assert code == 0, said
+    code, said = carrara("sample", run, "-n", 2)
+    assert code == 0 and "guided by 2 away from what the model was early" in " ".join(said.split())
+    code, said = carrara("replay", run / "samples" / "sample" / "0001.png")
+    assert code == 0 and "every pixel is the same" in said
+    code, said = carrara("sample", run, "-n", 2, "--guidance", 1)
+    assert code == 0 and "guided by" not in said

@@ -64,6 +64,8 @@ def test_samples_without_a_condition_are_led_away_from_it(run: Path) -> None:
     assert wanted.settings.guidance == EARLY_SCALE and wanted.weak == weaker(run / "early", model)
     by_hand = request(model, [], 3, 0, {"guidance": EARLY_SCALE}, weak=run / "early")
     assert by_hand == wanted
+    with pytest.raises(UserError, match="a negative prompt needs a model with a condition"):
+        collect(model, request(model, [], 1, 0, {}, negative="dog"))
     off, further = (request(model, [], 3, 0, {"guidance": scale}) for scale in (1.0, 3.0))
     assert off.weak is None and off.settings.guidance == 1 and further.settings.guidance == 3
     led, plain = (collect(model, each).samples for each in (wanted, off))

@@ -182,6 +182,11 @@ def sample(
     model = recipe.open_model(folder).to(build.device())
     found = classifier, label, classifier_scale
     wanted = recipe.request(model, wishes, count, seed, changes, fast, size, tile, negative, weak, *found)
+    if weak is None and wanted.weak is not None:
+        console.print(
+            f"guided by {wanted.settings.guidance:g} away from what the model was early in its training: --guidance 1 "
+            "switches it off, and takes half the time"
+        )
     drawn = recipe.collect(model, wanted, tracked(recipe.draw(model, wanted), len(wanted.seeds), console))
     out = pixels.fresh(recipe.working_folder(folder) / "samples" / "sample") if out is None else out
     about = recipe.record(folder, model, wanted)

@@ -111,7 +111,7 @@ def request(
         raise UserError(f"{count} samples are too many at once: ask for at most {MOST}, and more with another --seed")
     check_seed(seed)
     asked = [wish for wish in wishes for _ in range(count)] or cycled(model, count)
-    if weak is None and (weak := early_self(model, changes)) is not None:
+    if weak is None and negative is None and (weak := early_self(model, changes)) is not None:
         changes = {"guidance": EARLY_SCALE, **{key: value for key, value in changes.items() if value is not None}}
     for wish in wishes:
         for part in parts_of(model.conditioner, wish):
