@@ -18,11 +18,8 @@ from machine import described
 from carrara import plots
 from carrara.memory import keep_freed
 from carrara.model import DiffusionModel
-from carrara.objective import DiffusionObjective
 from carrara.recipe import build, load
 from carrara.recipe.resolve import resolve
-from carrara.recipe.schema import DiffusionSettings
-from carrara.seeds import torch_generator
 from carrara.train import TrainState, train
 
 WINDOW = 100
@@ -38,19 +35,9 @@ def losses(precision: str, seed: int, steps: int) -> tuple[np.ndarray, float, in
     data = build.dataset(recipe)
     recipe = resolve(recipe, data.info, "cpu").recipe
     training, _ = build.parts(recipe, data)
-    with torch_generator(seed, "initial weights"):
-        model = DiffusionModel(build.model_config(recipe))
-    settings = recipe.objective
-    assert isinstance(settings, DiffusionSettings)
-    objective = DiffusionObjective(
-        first_stage=model.first_stage,
-        conditioner=model.conditioner,
-        denoiser=model.denoiser,
-        times=settings.times,
-        weighting=settings.weighting,
-        drop=settings.drop,
-    )
-    state, begun = TrainState(objective, recipe.train), perf_counter()
+    model = build.model(recipe)
+    assert isinstance(model, DiffusionModel)
+    state, begun = TrainState(build.objective(recipe, model), recipe.train), perf_counter()
     found = [report.loss for report in train(state, build.loader(recipe, training).batches, recipe.train, seed=seed)]
     return np.array(found), perf_counter() - begun, sum(p.numel() for p in model.denoiser.parameters())
 
