@@ -93,7 +93,7 @@ def main(steps: int, seeds: Sequence[int]) -> None:
 
 if __name__ == "__main__":
     keep_freed()
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2])
     given = parser.parse_args()
