@@ -9,8 +9,9 @@ A B C ..., one of them at work at a time. A ratio is the median over the turns o
 
 diffusers is trained as its unconditional example does it, with the network's default of 8-wide heads; and once more in
 bfloat16 with 64-wide heads. Neither has dropout, so all leave out DDPM's. azula has no loop of its own: its ADM
-network learns DDPM's loss with torch's AdamW and averaging; it gets an environment in benchmarks/.peers, which sees
-this one's torch. denoising-diffusion-pytorch needs torchvision, and its network is another one: it is left out.
+network learns DDPM's loss with torch's AdamW and averaging. denoising-diffusion-pytorch has another network, as large
+by chance: 64 to 512 channels in four levels. These two get environments in benchmarks/.peers, which see this one's
+torch.
 """
 
 import argparse
@@ -18,7 +19,6 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -27,11 +27,13 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
+from environment import environment
+from lucidrains import ENVIRONMENT, NAME, lucidrains
+
 HERE = Path(__file__).parent
 EDGE, WARM = 32, 2
-OURS = "carrara"
-AZULA = ("azula==0.11.1",)
-AZULA_NEEDS = ("einops", "gdown")
+OURS, AZULA = "carrara", "azula, ADM network, bfloat16, 64-wide heads"
+LUCIDRAINS = f"{NAME}, a network of its own, bfloat16"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +153,17 @@ def azula_(batch: int) -> Contender:
     return by_hand(network, optimizer, loss, lambda: average.update_parameters(network), lambda: answer(x, t))
 
 
+def lucidrains_(batch: int) -> Contender:
+    """denoising-diffusion-pytorch's own network of 35.7 million parameters, in its trainer's loop."""
+    import torch
+
+    trainer = lucidrains(EDGE, (1, 2, 4, 8), 50)
+    x, t = torch.rand(batch, 3, EDGE, EDGE), torch.randint(0, 1000, (batch,))
+    return Contender(
+        parameters=_count(trainer.diffusion.model), train=lambda: trainer.step(x), forward=lambda: trainer.answer(x, t)
+    )
+
+
 def by_hand(
     network: Any, optimizer: Any, loss: Callable[[], Any], follow: Callable[[], object], answer: Callable[[], object]
 ) -> Contender:
@@ -180,8 +193,10 @@ CONTENDERS: dict[str, Callable[[int], Contender]] = {
     "carrara, float32": lambda batch: carrara_(batch, "float32"),
     "diffusers as shipped (float32, 8-wide heads)": lambda batch: diffusers_(batch, 8, False),
     "diffusers, bfloat16, 64-wide heads": lambda batch: diffusers_(batch, 64, True),
-    "azula, ADM network, bfloat16, 64-wide heads": azula_,
+    AZULA: azula_,
+    LUCIDRAINS: lucidrains_,
 }
+ELSEWHERE = {AZULA: ("azula", "azula==0.11.1", ("einops", "gdown")), LUCIDRAINS: ENVIRONMENT}
 
 
 def _count(network: Any) -> int:
@@ -232,37 +247,11 @@ class Served:
         return json.loads(line)
 
 
-def environment() -> Path | None:
-    """The Python of azula's environment, made if it is not there; None if it cannot be made, which is said."""
-    folder = HERE / ".peers" / "azula"
-    python = folder / "bin" / "python"
-    try:
-        if not python.exists():
-            print("azula gets an environment of its own", file=sys.stderr)
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        (site,) = folder.glob("lib/python*/site-packages")
-        (site / "torch-of-carrara.pth").write_text("\n".join([sysconfig.get_path("purelib"), *source()]))
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, *AZULA_NEEDS], check=True)
-        subprocess.run([*install, "--no-deps", *AZULA], check=True)
-    except (subprocess.CalledProcessError, OSError, ValueError) as error:
-        print(f"azula is left out: it could not be installed ({error})", file=sys.stderr)
-        return None
-    return python
-
-
-def source() -> list[str]:
-    """Where this Carrara is, if that is no installed package."""
-    import carrara
-
-    return [str(Path(carrara.__file__).parent.parent)]
-
-
 def started(names: list[str], batch: int) -> Iterator[Served]:
     """Starts those contenders that can be."""
     for name in names:
-        python = environment() if name.startswith("azula") else Path(sys.executable)
-        if python is None:
+        python = Path(sys.executable)
+        if name in ELSEWHERE and (python := environment(*ELSEWHERE[name])) is None:
             continue
         try:
             yield Served(name, batch, python)

@@ -8,6 +8,8 @@ same wall-clock time on a machine with nothing else to do; the kernel distance i
 * carrara: ``carrara train openmoji data.size=32`` as it comes, told to know no classes; ``key=value`` changes it.
 * diffusers: what its unconditional example does (AdamW, a cosine rate with a warm-up of 500, batches of 16, mirror
   images, averaged weights, bfloat16), with UNet2DModel at widths that suit 32 px: 17.2 million parameters.
+* denoising-diffusion-pytorch: what its Trainer does by default (Adam, batches of 16, mirror images, averaged weights,
+  bfloat16, v predicted), with its Unet at widths that suit 32 px: 12.1 million parameters.
 
 Samples are drawn as each does by itself: by our recipe's sampler, by 50 steps of DDIM. Ours are also drawn in 10 and in
 100 steps.
@@ -23,6 +25,8 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from environment import environment
+from lucidrains import ENVIRONMENT, NAME, lucidrains
 from machine import described
 from torch import Tensor
 
@@ -118,9 +122,27 @@ def diffusers(out: Path, minutes: float, count: int, changes: Sequence[str]) -> 
     return Trained(parameters=size, images=speed, samples={"": rounded(torch.cat(made)[:count])}, rate=rate)
 
 
+def lucidrains_(out: Path, minutes: float, count: int, changes: Sequence[str]) -> Trained:
+    del out, changes
+    torch.manual_seed(0)
+    trainer, (pictures, _) = lucidrains(32, (1, 2, 2, 4), 50), split()
+    begun, step = perf_counter(), 0
+    while perf_counter() - begun < 60 * minutes:
+        x = pictures[torch.randint(len(pictures), (16,))]
+        x = torch.where(torch.rand(16, 1, 1, 1) < 0.5, x.flip(3), x)
+        trainer.step(x / 2 + 0.5)
+        step += 1
+    speed, begun = 16 * step / (perf_counter() - begun), perf_counter()
+    made = torch.cat([trainer.sample(BATCH) for _ in range(0, count, BATCH)])
+    rate = len(made) / (perf_counter() - begun)
+    size = sum(p.numel() for p in trainer.diffusion.parameters())
+    return Trained(parameters=size, images=speed, samples={"": rounded(made[:count] * 2 - 1)}, rate=rate)
+
+
 CONTENDERS: dict[str, Callable[[Path, float, int, Sequence[str]], Trained]] = {
     "carrara": carrara,
     "diffusers": diffusers,
+    NAME: lucidrains_,
 }
 
 
@@ -128,7 +150,10 @@ def apart(who: str, out: Path, minutes: float, count: int, changes: Sequence[str
     """A contender in a process of its own, unless that was done; its memory and threads are its own."""
     made = out / f"{who}-{minutes:g}.pt"
     if not made.is_file():
-        call = [sys.executable, __file__, str(out), "--one", who, "--minutes", f"{minutes:g}", "--samples", str(count)]
+        python = environment(*ENVIRONMENT) if who == NAME else Path(sys.executable)
+        if python is None:
+            raise SystemExit(f"leave it out: --who {','.join(name for name in CONTENDERS if name != who)}")
+        call = [str(python), __file__, str(out), "--one", who, "--minutes", f"{minutes:g}", "--samples", str(count)]
         subprocess.run([*call, *changes], check=True)
     return Trained(**torch.load(made, weights_only=True))
 
