@@ -128,7 +128,7 @@ def test_a_truncated_jpeg_is_called_truncated(tmp_path) -> None:
 def test_enormous_pictures_are_refused_by_their_header(tmp_path) -> None:
     for side in (8_100, 10_000, 14_000):
         (tmp_path / f"{side}.png").write_bytes(enormous_png(side))
-    headers = scan(read_header, find(tmp_path)[0], "")
+    headers = scan(read_header, [tmp_path / name for name in find(tmp_path).pictures], "")
     assert [header.problem and header.problem.fault for header in headers] == ["oversized"] * 3
     assert PIXEL_LIMIT < 8_100**2
 
@@ -147,6 +147,7 @@ def test_find_follows_links_once_and_passes_over_what_is_hidden(tmp_path) -> Non
         picture().save(tmp_path / name, "PNG")
     (tmp_path / "x" / "loop").symlink_to(tmp_path)
     (tmp_path / "a.png").symlink_to(tmp_path / "b.PNG")
-    pictures, others = find(tmp_path)
-    assert [path.relative_to(tmp_path).as_posix() for path in pictures] == ["a.png", "b.PNG", "x/ü 日本.png"]
-    assert others == {".txt": 1, "README": 1}
+    found = find(tmp_path)
+    assert found.pictures == ["a.png", "b.PNG", "x/ü 日本.png"]
+    assert found.texts == {"notes.txt"}
+    assert found.others == {".txt": 1, "README": 1}

@@ -179,28 +179,28 @@ class Subset(Dataset):
     """Some examples of a data set, in a given order."""
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
-        self.dataset, self.indices, self.info = dataset, tuple(indices), dataset.info
+        self.dataset, self.info, self._indices = dataset, dataset.info, np.array(indices, np.int64)
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self._indices)
 
     def pixels(self, index: int) -> NDArray[Any]:
-        return self.dataset.pixels(self.indices[index])
+        return self.dataset.pixels(self._indices[index].item())
 
     def key(self, index: int) -> str:
-        return self.dataset.key(self.indices[index])
+        return self.dataset.key(self._indices[index].item())
 
     def native(self, index: int) -> tuple[int, int]:
-        return self.dataset.native(self.indices[index])
+        return self.dataset.native(self._indices[index].item())
 
     def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
-        return self.dataset.columns(self.indices[index])
+        return self.dataset.columns(self._indices[index].item())
 
     def captions(self, index: int) -> tuple[str, ...]:
-        return self.dataset.captions(self.indices[index])
+        return self.dataset.captions(self._indices[index].item())
 
     def name(self, index: int) -> str:
-        return self.dataset.name(self.indices[index])
+        return self.dataset.name(self._indices[index].item())
 
 
 def split(dataset: Dataset, fraction: float) -> tuple[Subset, Subset]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median_low
 
 from carrara.data.base import Fault, Unreadable
-from carrara.data.files import Header, decode, find, read_header, scan
+from carrara.data.files import Header, decode, read_header, scan
 from carrara.data.folder import Folder, look
 
 _SHOWN = 8  # names in a line of the report
@@ -96,7 +96,8 @@ def inspect_folder(path: Path | str) -> DataReport:
         UserError: there is no such folder, no picture in it, or its metadata are wrong.
     """
     path = Path(path)
-    findings = scan(partial(_examine, path), look(path), "Reading pictures")
+    listing, _ = look(path)
+    findings = list(scan(partial(_examine, path), [path / name for name in listing.pictures], "Reading pictures"))
     good = [finding.header for finding in findings if not finding.header.problem]
     sizes = [header.size for header in good if header.size]
     folder = Folder(path, good) if good else None
@@ -117,7 +118,7 @@ def inspect_folder(path: Path | str) -> DataReport:
         without_caption=tuple(n for n, c in captions.items() if not c) if any(captions.values()) else (),
         faults=_faults(findings),
         duplicates=_duplicates(findings),
-        others=find(path)[1],
+        others=listing.others,
         suggested=suggested_size(folder.info.native) if folder and folder.info.native else None,
     )
 

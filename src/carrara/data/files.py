@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".
 PIXEL_LIMIT = 64_000_000
 """More than this many pixels is taken for a mistake or an attack, and left out."""
 
+_AT_ONCE = 5000  # files that wait for a thread
 _PROBE = 4096  # bytes that are hashed at each of five places of a large file
 _CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "LA": 4, "PA": 4, "RGBA": 4, "RGBa": 4, "La": 4}
 _ORIENTATION = 0x0112
@@ -53,23 +55,45 @@ class Header:
     problem: Unreadable | None = None
 
 
-def find(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """Finds pictures in a folder and all below it, in order of their names, and counts the endings of other files.
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The files of a folder and of all below it, by their names within it, with slashes.
+
+    Attributes:
+        pictures: those whose endings are of pictures, in order.
+        texts: those that end in ``.txt``.
+        others: how many files have each other ending, or no ending and this name.
+    """
+
+    pictures: list[str]
+    texts: set[str]
+    others: Counter[str]
+
+
+def find(folder: Path) -> Listing:
+    """Finds the files of a folder.
 
     Symbolic links are followed, each folder is visited once, and names that begin with a dot are passed over.
     """
-    pictures, others, seen = list[Path](), Counter[str](), set[str]()
+    found, seen = Listing(pictures=[], texts=set(), others=Counter()), set[str]()
     for where, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(where)
         folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        above = relative(Path(where), folder)
         for name in () if real in seen else names:
-            path = Path(where, name)
-            if path.suffix.lower() in ENDINGS and not name.startswith("."):
-                pictures.append(path)
-            elif not name.startswith("."):
-                others[path.suffix.lower() or name] += 1
+            if name.startswith("."):
+                continue
+            file, (_, dot, end) = f"{above}/{name}" if above else name, name.rpartition(".")
+            ending = (dot + end).lower() if dot else ""
+            if ending in ENDINGS:
+                found.pictures.append(file)
+                continue
+            found.others[ending or name] += 1
+            if ending == ".txt":
+                found.texts.add(file)
         seen.add(real)
-    return sorted(pictures, key=lambda path: relative(path, folder)), others
+    found.pictures.sort()
+    return found
 
 
 def relative(path: Path, folder: Path) -> str:
@@ -77,12 +101,13 @@ def relative(path: Path, folder: Path) -> str:
     return "/".join(path.parts[len(folder.parts) :])
 
 
-def scan(read: Callable[[Path], T], paths: Sequence[Path], title: str) -> list[T]:
+def scan(read: Callable[[Path], T], paths: Sequence[Path], title: str) -> Iterator[T]:
     """Applies ``read`` to many files, in threads, with a progress bar if there are thousands."""
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # PIXEL_LIMIT is the rule here
-        results = pool.map(read, paths)
-        return list(track(results, title, total=len(paths), transient=True, disable=len(paths) < 5000))
+        parts = (pool.map(read, paths[k : k + _AT_ONCE]) for k in range(0, len(paths), _AT_ONCE))
+        results = chain.from_iterable(parts)
+        yield from track(results, title, total=len(paths), transient=True, disable=len(paths) < _AT_ONCE)
 
 
 def read_header(path: Path) -> Header:

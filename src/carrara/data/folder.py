@@ -11,19 +11,20 @@ What is known about a picture comes from where it lies and from what lies beside
 
 import json
 import logging
+import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
-from statistics import median_low
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from carrara.data.base import DataInfo, Dataset, Map, Row, one_hot
-from carrara.data.files import ENDINGS, Header, decode, find, relative
-from carrara.data.index import headers_of
+from carrara.data.files import ENDINGS, Header, Listing, decode, find
+from carrara.data.index import Rows, headers_of, rows_of
 from carrara.errors import UserError
 from carrara.pixels import to_pixels, to_tensor, with_channels
 
@@ -45,22 +46,22 @@ class Folder(Dataset):
 
     def __init__(self, path: Path | str, headers: Sequence[Header] | None = None) -> None:
         self.path = Path(path)
-        self._headers = _readable(self.path) if headers is None else headers
-        files = [relative(header.path, self.path) for header in self._headers]
-        self._files = files
-        rows = read_metadata(self.path)
-        self._labels = [_labels(rows.get(file, {})) for file in files]
+        facts = read_metadata(self.path)
+        listing, maps = look(self.path)
+        self._rows = _readable(self.path, listing.pictures) if headers is None else rows_of(self.path, headers)
+        files = [self.name(k) for k in range(len(self))]
+        self._labels = [_labels(facts.get(file, {})) for file in files] if facts else []
         if not any(self._labels):
             self._labels = class_folders(files)
         classes = tuple(sorted({name for labels in self._labels for name in labels}))
         self._index = {name: k for k, name in enumerate(classes)}
-        self._vectors = _vectors(files, rows)
-        self._captions = [_captions(h.path, rows.get(file, {})) for h, file in zip(self._headers, files, strict=True)]
-        self._maps = [_map(self.path, h.path, rows.get(file, {})) for h, file in zip(self._headers, files, strict=True)]
+        self._vectors = _vectors(files, facts)
+        self._captions = [_captions(self.path, file, facts.get(file, {}), listing.texts) for file in files]
+        self._maps = [_map(self.path, file, facts.get(file, {}), maps) for file in files]
         self.info = DataInfo(
             name=self.path.resolve().name,
-            channels=Counter(header.channels for header in self._headers).most_common(1)[0][0],
-            native=median_size(self._headers),
+            channels=Counter(self._rows["channels"].tolist()).most_common(1)[0][0],
+            native=median_size(self._rows["size"]),
             classes=classes,
             vector_size=len(self._vectors[0]) if self._vectors else 0,
             captions=any(self._captions),
@@ -68,16 +69,17 @@ class Folder(Dataset):
         )
 
     def __len__(self) -> int:
-        return len(self._headers)
+        return len(self._rows)
 
     def pixels(self, index: int) -> NDArray[Any]:
-        return decode(self._headers[index].path)
+        return decode(self.path / self.name(index))
 
     def key(self, index: int) -> str:
-        return self._headers[index].content
+        return self._rows["content"][index].tobytes().hex()
 
     def native(self, index: int) -> tuple[int, int]:
-        return self._headers[index].size or super().native(index)
+        height, width = self._rows["size"][index].tolist()
+        return height, width
 
     def columns(self, index: int) -> Mapping[str, Row]:
         columns: dict[str, Row] = {}
@@ -98,22 +100,22 @@ class Folder(Dataset):
         return found if found.dtype == np.uint8 else to_pixels(to_tensor(found))
 
     def name(self, index: int) -> str:
-        return self._files[index]
+        return os.fsdecode(self._rows["name"][index])
 
 
-def look(path: Path) -> list[Path]:
-    """Finds the pictures of a folder.
+def look(path: Path) -> tuple[Listing, set[str]]:
+    """Finds the pictures of a folder, and the maps of some of them, which do not count as pictures.
 
     Raises:
         UserError: there is no such folder, or no picture in it.
     """
     if not path.is_dir():
         raise UserError(f"there is no folder '{path}'")
-    pictures, others = find(path)
-    maps = {path / row["map"] for row in read_metadata(path).values() if "map" in row}
-    pictures = [file for file in pictures if not (maps and file in maps) and not _is_map(file)]
+    listing, facts = find(path), read_metadata(path)
+    maps = _maps_beside(listing.pictures) | {Path(row["map"]).as_posix() for row in facts.values() if "map" in row}
+    pictures, others = [file for file in listing.pictures if file not in maps], listing.others
     if pictures:
-        return pictures
+        return replace(listing, pictures=pictures), maps
     kinds = ", ".join(sorted(others)[:5])
     found = f"found {sum(others.values())} files with other endings ({kinds})" if others else "it is empty"
     raise UserError(
@@ -129,10 +131,9 @@ def looks_captioned(path: Path) -> bool:
     return any(file.with_suffix(ending).is_file() for file in path.rglob("*.txt") for ending in ENDINGS)
 
 
-def _readable(folder: Path) -> list[Header]:
-    headers = headers_of(folder, look(folder))
-    broken = [header for header in headers if header.problem]
-    if len(broken) == len(headers):
+def _readable(folder: Path, pictures: Sequence[str]) -> Rows:
+    rows, broken = headers_of(folder, pictures)
+    if not len(rows):
         first = f"'{broken[0].path.name}': {broken[0].problem}"
         raise UserError(
             f"none of the {len(broken)} pictures in '{folder}' can be read, such as {first}; "
@@ -141,21 +142,22 @@ def _readable(folder: Path) -> list[Header]:
     if broken:
         names = ", ".join(f"'{header.path.name}' ({header.problem})" for header in broken[:3])
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-        _log.warning("left out %d unreadable of %d pictures: %s%s", len(broken), len(headers), names, more)
-    return [header for header in headers if not header.problem]
+        _log.warning("left out %d unreadable of %d pictures: %s%s", len(broken), len(pictures), names, more)
+    return rows
 
 
-def median_size(headers: Iterable[Header]) -> tuple[int, int]:
-    """The medians of the heights and of the widths."""
-    heights, widths = zip(*(header.size for header in headers if header.size), strict=True)
-    return median_low(heights), median_low(widths)
+def median_size(sizes: NDArray[Any]) -> tuple[int, int]:
+    """The medians of the heights and of the widths, (N, 2)."""
+    height, width = np.sort(sizes, axis=0)[(len(sizes) - 1) // 2].tolist()
+    return height, width
 
 
 def class_folders(files: Sequence[str]) -> list[tuple[str, ...]]:
     """The labels of files, given relative to their folder: the first sub-folder, if these divide all of the files."""
-    tops = [file.partition("/")[0] if "/" in file else None for file in files]
-    divided = None not in tops and len(set(tops)) > 1
-    return [(top,) if divided and top else () for top in tops]
+    tops = {top: (top,) for top in {file.partition("/")[0] if "/" in file else "" for file in files}}
+    if "" in tops or len(tops) == 1:
+        return [()] * len(files)
+    return [tops[file.partition("/")[0]] for file in files]
 
 
 def read_metadata(folder: Path) -> dict[str, Mapping[str, Any]]:
@@ -201,6 +203,8 @@ def _labels(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _vectors(files: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    if not any("vector" in row for row in rows.values()):
+        return []
     vectors = [np.array(rows.get(file, {}).get("vector", ()), np.float32) for file in files]
     size = max(map(len, vectors))
     for file, vector in zip(files, vectors, strict=True):
@@ -209,19 +213,27 @@ def _vectors(files: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> lis
     return vectors if size else []
 
 
-def _is_map(path: Path) -> bool:
-    """Whether a file is the map of another one beside it."""
-    name = path.stem.removesuffix(".map")
-    return name != path.stem and any(path.with_name(name + ending).is_file() for ending in ENDINGS)
+def _maps_beside(pictures: Sequence[str]) -> set[str]:
+    """Which ones are the map of another one beside them."""
+    named = [
+        (file, stem.removesuffix(".map")) for file in pictures if (stem := file.rpartition(".")[0]).endswith(".map")
+    ]
+    known = set(pictures) if named else set[str]()
+    return {file for file, stem in named if any(stem + ending in known for ending in ENDINGS)}
 
 
-def _map(folder: Path, picture: Path, row: Mapping[str, Any]) -> Path | None:
-    beside = folder / row["map"] if "map" in row else picture.with_suffix(".map.png")
-    return beside if "map" in row or beside.is_file() else None
+def _map(folder: Path, picture: str, row: Mapping[str, Any], maps: Set[str]) -> Path | None:
+    beside = row.get("map", f"{picture.rpartition('.')[0]}.map.png")
+    return folder / beside if "map" in row or beside in maps else None
 
 
-def _captions(picture: Path, row: Mapping[str, Any]) -> tuple[str, ...]:
+def _captions(folder: Path, picture: str, row: Mapping[str, Any], texts: Set[str]) -> tuple[str, ...]:
     if "text" in row:
         return (row["text"],) if isinstance(row["text"], str) else tuple(row["text"])
-    beside = picture.with_suffix(".txt")
-    return (beside.read_text(encoding="utf-8-sig", errors="replace").strip(),) if beside.is_file() else ()
+    beside = f"{picture.rpartition('.')[0]}.txt"
+    if beside not in texts:
+        return ()
+    try:
+        return ((folder / beside).read_text(encoding="utf-8-sig", errors="replace").strip(),)
+    except OSError:  # a link that leads nowhere
+        return ()

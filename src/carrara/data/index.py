@@ -1,15 +1,19 @@
-"""What the headers of a large folder said is remembered, so that it is scanned once.
+"""What the headers of a folder's pictures said: a row each, without an object, so that millions of them fit in memory.
 
-A header holds as long as its file has the size and the times of change that it had. The memory is a file in the user's
-cache folder, never in the data's; where it is missing, damaged or of other files, headers are read again.
+The rows of a large folder are remembered, so that it is scanned once. A row holds as long as its file has the size and
+the times of change that it had. The memory is a file in the user's cache folder, never in the data's; where it is
+missing, damaged or of other files, headers are read again.
 """
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.lib.format import read_array
+from numpy.typing import NDArray
 
 from carrara.data.emoji import cache_folder
 from carrara.data.files import Header, read_header, relative, scan
@@ -17,62 +21,99 @@ from carrara.pixels import replacing
 
 FEW = 1000
 """Fewer pictures are scanned in no time, and nothing is kept about them."""
-_FORMAT = 1
+
+Rows = NDArray[np.void]
+"""(N,) with the fields ``name`` (within the folder, as the file system encodes it), ``stamp`` (what changes with the
+file), ``size`` (height, width), ``mode``, ``channels`` and ``content``: see ``Header``."""
 
 
-def headers_of(folder: Path, pictures: Sequence[Path]) -> list[Header]:
-    """The headers of a folder's pictures, which are read where they are not known."""
-    if len(pictures) < FEW:
-        return scan(read_header, pictures, "Reading headers")
-    memory = _memory(folder)
-    known, stamps = _recalled(memory), [_stamp(picture) for picture in pictures]
-    found = [
-        _header(picture, stamp, known.get(relative(picture, folder)))
-        for picture, stamp in zip(pictures, stamps, strict=True)
-    ]
-    fresh = iter(scan(read_header, [p for p, h in zip(pictures, found, strict=True) if h is None], "Reading headers"))
-    headers = [next(fresh) if header is None else header for header in found]
-    kept = {
-        relative(header.path, folder): [stamp, [*header.size], header.mode, header.channels, header.content]
-        for header, stamp in zip(headers, stamps, strict=True)
-        if header.size and not header.problem
-    }
-    if kept != known:
+def headers_of(folder: Path, names: Sequence[str]) -> tuple[Rows, list[Header]]:
+    """The rows of a folder's good pictures, and the headers of those that cannot be used.
+
+    Args:
+        names: within the folder, in order.
+    """
+    memory = _memory(folder) if len(names) >= FEW else None
+    rows, known = _named(names), _recalled(memory) if memory else _named([])
+    rows["stamp"] = [_stamp(folder / name) for name in names]
+    good = _taken_over(rows, known)
+    unknown = np.flatnonzero(~good)
+    broken = list[Header]()
+    headers = scan(read_header, [folder / names[k] for k in unknown], "Reading headers")
+    for k, header in zip(unknown, headers, strict=True):
+        good[k] = _filled(rows[k], header)
+        if header.problem:
+            broken.append(header)
+    kept = rows[good]
+    if memory and (len(kept) != len(known) or good[unknown].any()):
         _remember(memory, kept)
-    return headers
+    return kept, broken
+
+
+def rows_of(folder: Path, headers: Iterable[Header]) -> Rows:
+    """The rows of good headers of pictures in a folder."""
+    headers = list(headers)
+    rows = _named([relative(header.path, folder) for header in headers])
+    for row, header in zip(rows, headers, strict=True):
+        _filled(row, header)
+    return rows
+
+
+def _named(names: Sequence[str]) -> Rows:
+    """Rows of which nothing is known but names."""
+    encoded = np.array([os.fsencode(name) for name in names], "S")
+    rows = np.zeros(len(names), _kind(encoded.dtype.itemsize))
+    rows["name"] = encoded
+    return rows
+
+
+def _kind(width: int) -> np.dtype[np.void]:
+    """The fields of rows whose names have at most ``width`` bytes."""
+    stamp, size, content = ("stamp", "<i8", 3), ("size", "<i4", 2), ("content", "u1", 16)
+    return np.dtype([("name", f"S{width}"), stamp, size, ("mode", "S12"), ("channels", "u1"), content])
+
+
+def _filled(row: np.void, header: Header) -> bool:
+    """Writes what a header says into its row; whether the picture is a good one."""
+    if header.problem or header.size is None:
+        return False
+    row["size"], row["mode"], row["channels"] = header.size, header.mode.encode(), header.channels
+    row["content"] = np.frombuffer(bytes.fromhex(header.content), np.uint8)
+    return True
+
+
+def _stamp(picture: Path) -> tuple[int, int, int]:
+    """What changes with a file; zeros if there is none."""
+    with suppress(OSError):
+        found = picture.stat()
+        return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return 0, 0, 0
+
+
+def _taken_over(rows: Rows, known: Rows) -> NDArray[np.bool_]:
+    """Writes what is known of files that have not changed into their rows; which ones these are."""
+    if not len(known) or not len(rows):
+        return np.zeros(len(rows), bool)
+    places = np.searchsorted(known["name"], rows["name"]).clip(max=len(known) - 1)
+    same = (known["name"][places] == rows["name"]) & (known["stamp"][places] == rows["stamp"]).all(1)
+    rows[same] = known[places[same]]
+    return same
 
 
 def _memory(folder: Path) -> Path:
-    """The file in which a folder's headers are kept."""
+    """The file in which a folder's rows are kept."""
     name = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=8).hexdigest()
-    return cache_folder() / f"headers-{name}.json"
+    return cache_folder() / f"headers-{name}.npy"
 
 
-def _stamp(picture: Path) -> list[int]:
-    """What changes with a file; nothing if there is none."""
-    with suppress(OSError):
-        found = picture.stat()
-        return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
-    return []
+def _recalled(memory: Path) -> Rows:
+    with suppress(OSError, ValueError), memory.open("rb") as file:
+        rows = read_array(file, allow_pickle=False)
+        if rows.ndim == 1 and rows.dtype.names and rows.dtype == _kind(rows.dtype[0].itemsize):
+            return rows
+    return _named([])
 
 
-def _header(picture: Path, stamp: list[int], row: Any) -> Header | None:
-    """What is known of a picture; None if that is nothing, damaged, or of another stamp."""
-    with suppress(ValueError, TypeError):
-        then, (height, width), mode, channels, content = row
-        if then == stamp:
-            return Header(path=picture, size=(height, width), mode=mode, channels=channels, content=content)
-    return None
-
-
-def _recalled(memory: Path) -> Mapping[str, Any]:
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        document = json.loads(memory.read_bytes())
-        if document["format"] == _FORMAT and isinstance(document["headers"], dict):
-            return document["headers"]
-    return {}
-
-
-def _remember(memory: Path, headers: Mapping[str, Any]) -> None:
+def _remember(memory: Path, rows: Rows) -> None:
     with suppress(OSError), replacing(memory) as file:  # a memory that cannot be written is only slow
-        file.write(json.dumps({"format": _FORMAT, "headers": headers}).encode())
+        np.save(file, rows)
