@@ -125,7 +125,7 @@ def diffusers(out: Path, minutes: float, count: int, changes: Sequence[str]) -> 
 def lucidrains_(out: Path, minutes: float, count: int, changes: Sequence[str]) -> Trained:
     del out, changes
     torch.manual_seed(0)
-    trainer, (pictures, _) = lucidrains(32, (1, 2, 2, 4), 50), split()
+    trainer, (pictures, _) = lucidrains(32, (1, 2, 2, 4), 50, torch.device("cpu")), split()
     begun, step = perf_counter(), 0
     while perf_counter() - begun < 60 * minutes:
         x = pictures[torch.randint(len(pictures), (16,))]
