@@ -239,7 +239,7 @@ def test_a_model_without_a_condition_is_guided_by_its_earlier_self(
     code, said = carrara("train", photos, "--run", run, *TINY, "train.steps=4", "model.conditioner=none")
     assert code == 0, said
     code, said = carrara("sample", run, "-n", 2)
-    assert code == 0 and "guided by 2 away from what the model was early" in " ".join(said.split())
+    assert code == 0 and "guided by 3 away from what the model was early" in " ".join(said.split())
     code, said = carrara("replay", run / "samples" / "sample" / "0001.png")
     assert code == 0 and "every pixel is the same" in said
     code, said = carrara("sample", run, "-n", 2, "--guidance", 1)

@@ -8,7 +8,7 @@ import torch
 from carrara.errors import UserError
 from carrara.model import DiffusionModel, read_config
 from carrara.recipe import Session, collect, load, open_model, plan, request
-from carrara.recipe.weaker import EARLY_SCALE, weaker
+from carrara.recipe.weaker import EARLY, weaker
 
 SMALL = (
     "data.size=8",
@@ -61,13 +61,14 @@ def test_an_interrupted_run_keeps_the_same(run: Path, tmp_path: Path) -> None:
 def test_samples_without_a_condition_are_led_away_from_it(run: Path) -> None:
     model = opened(run)
     wanted = request(model, [], 3, 0, {})
-    assert wanted.settings.guidance == EARLY_SCALE and wanted.weak == weaker(run / "early", model)
-    by_hand = request(model, [], 3, 0, {"guidance": EARLY_SCALE}, weak=run / "early")
+    assert (wanted.settings.guidance, wanted.settings.interval) == (3.0, (0.2, 1.0))
+    assert wanted.weak == weaker(run / "early", model)
+    by_hand = request(model, [], 3, 0, dict(EARLY), weak=run / "early")
     assert by_hand == wanted
     with pytest.raises(UserError, match="a negative prompt needs a model with a condition"):
         collect(model, request(model, [], 1, 0, {}, negative="dog"))
-    off, further = (request(model, [], 3, 0, {"guidance": scale}) for scale in (1.0, 3.0))
-    assert off.weak is None and off.settings.guidance == 1 and further.settings.guidance == 3
+    off, further = (request(model, [], 3, 0, {"guidance": scale}) for scale in (1.0, 4.0))
+    assert off.weak is None and off.settings.guidance == 1 and further.settings.guidance == 4
     led, plain = (collect(model, each).samples for each in (wanted, off))
     assert not torch.equal(led, plain)
 

@@ -185,7 +185,7 @@ def sample(
     if weak is None and wanted.weak is not None:
         console.print(
             f"guided by {wanted.settings.guidance:g} away from what the model was early in its training: --guidance 1 "
-            "switches it off, and takes half the time"
+            "switches it off, and is faster"
         )
     drawn = recipe.collect(model, wanted, tracked(recipe.draw(model, wanted), len(wanted.seeds), console))
     out = pixels.fresh(recipe.working_folder(folder) / "samples" / "sample") if out is None else out

@@ -16,7 +16,7 @@ from carrara import pixels, plots
 from carrara.errors import UserError
 from carrara.model import AnyModel, DiffusionModel, Size
 from carrara.recipe.classified import Classified, classified, open_classified
-from carrara.recipe.weaker import EARLY_SCALE, Weaker, early_self, open_weaker, weaker
+from carrara.recipe.weaker import EARLY, Weaker, early_self, open_weaker, weaker
 from carrara.sample import SampleSettings, SampleStep, grid, method, sampler
 from carrara.task.generate import Progress, generate
 from carrara.task.wishes import parts_of
@@ -112,7 +112,7 @@ def request(
     check_seed(seed)
     asked = [wish for wish in wishes for _ in range(count)] or cycled(model, count)
     if weak is None and negative is None and (weak := early_self(model, changes)) is not None:
-        changes = {"guidance": EARLY_SCALE, **{key: value for key, value in changes.items() if value is not None}}
+        changes = {**EARLY, **{key: value for key, value in changes.items() if value is not None}}
     for wish in wishes:
         for part in parts_of(model.conditioner, wish):
             model.conditioner.parse(part.text)

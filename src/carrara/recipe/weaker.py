@@ -13,8 +13,9 @@ from carrara.errors import UserError
 from carrara.model import AnyModel, DiffusionModel
 from carrara.recipe.folder import first_stage_digest, open_model
 
-EARLY_SCALE = 2.0
-"""How far a model without a condition is guided away from its earlier self, unless the user says; 1 is not at all."""
+EARLY: Mapping[str, Any] = {"guidance": 3.0, "interval": (0.2, 1.0)}
+"""How a model without a condition is guided away from its earlier self, unless the user says; near the data it is not,
+where both see all there is to see. See benchmarks/ablations.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ def weaker(folder: Path, model: AnyModel) -> Weaker:
 def early_self(model: AnyModel, changes: Mapping[str, Any]) -> Path | None:
     """The folder of the weaker model that samples are guided away from when the user names none: what the model was
     after a part of its training (``checkpoint.early``), if it has no condition to be guided by, and guidance is not
-    switched off. See benchmarks/ablations.md."""
+    switched off."""
     alone = isinstance(model, DiffusionModel) and not model.guidable
     return model.early if alone and changes.get("guidance") != 1 else None
 
