@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import read_array
@@ -22,7 +23,7 @@ from carrara.pixels import replacing
 FEW = 1000
 """Fewer pictures are scanned in no time, and nothing is kept about them."""
 
-Rows = NDArray[np.void]
+Rows = NDArray[Any]
 """(N,) with the fields ``name`` (within the folder, as the file system encodes it), ``stamp`` (what changes with the
 file), ``size`` (height, width), ``mode``, ``channels`` and ``content``: see ``Header``."""
 
