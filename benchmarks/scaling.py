@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -73,14 +74,17 @@ def sampled(rounds: str) -> list[list[float]]:
     from carrara.model import DiffusionModel
     from carrara.recipe import build
     from carrara.task import Work, generate, interleaved, peak_memory
+    from carrara.train.precision import matmul_dtype
 
     model = build.model(recipe.load("ddpm-cifar", [NETWORK])).to(build.device()).eval()
     assert isinstance(model, DiffusionModel)
+    dtype = matmul_dtype("auto", model.device)
 
     def work(steps: int) -> Work:
         settings = model.settings(sampler=recipe.load("digits").sample.sampler, steps=steps)
         wishes, seeds = [None] * BATCH, range(BATCH)
-        return Work(name=str(steps), do=lambda: list(generate(model, wishes, seeds, settings)), images=BATCH)
+        drawn = partial(generate, model, wishes, seeds, settings, autocast=dtype)
+        return Work(name=str(steps), do=lambda: list(drawn()), images=BATCH)
 
     found = interleaved([work(steps) for steps in STEPS], int(rounds), model.device)
     peak = peak_memory(model.device) / GIB

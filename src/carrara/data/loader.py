@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
+from itertools import chain, count
 from threading import Lock
 from typing import Any, final
 
@@ -181,7 +181,7 @@ class _Examples:
     def _readable(self, index: int) -> _Prepared:
         """The example, or the next one of its bucket that can be read: the same one each time."""
         problem = ""
-        for k in (*range(index, len(self._dataset)), *range(index)):
+        for k in chain(range(index, len(self._dataset)), range(index)):
             if self._buckets is not None and self._buckets[k] != self._buckets[index]:
                 continue
             try:

@@ -52,9 +52,9 @@ class Order:
 
     def _endless(self, step: int) -> Tensor:
         positions = self.positions(step)
-        epochs = range(int(positions[0]) // self._count, int(positions[-1]) // self._count + 1)
-        order = torch.cat([_epoch(self._count, self._seed, epoch) for epoch in epochs])
-        return self._groups[0][order[positions - epochs[0] * self._count]]
+        epochs, places = positions // self._count, positions % self._count
+        shuffles = [(epoch, _epoch(self._count, self._seed, epoch)) for epoch in epochs.unique().tolist()]
+        return self._groups[0][torch.cat([shuffle[places[epochs == epoch]] for epoch, shuffle in shuffles])]
 
     def _grouped(self, step: int) -> Tensor:
         together = self._world * self._batch
