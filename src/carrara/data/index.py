@@ -38,7 +38,7 @@ def headers_of(folder: Path, names: Sequence[str]) -> tuple[Rows, list[Header]]:
     rows, known = _named(names), _recalled(memory) if memory else _named([])
     rows["stamp"] = [_stamp(folder / name) for name in names]
     good = _taken_over(rows, known)
-    unknown = np.flatnonzero(~good)
+    unknown: list[int] = np.flatnonzero(~good).tolist()
     broken = list[Header]()
     headers = scan(read_header, [folder / names[k] for k in unknown], "Reading headers")
     for k, header in zip(unknown, headers, strict=True):
