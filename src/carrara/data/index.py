@@ -25,7 +25,7 @@ FEW = 1000
 
 Rows = NDArray[Any]
 """(N,) with the fields ``name`` (within the folder, as the file system encodes it), ``stamp`` (what changes with the
-file), ``size`` (height, width), ``mode``, ``channels`` and ``content``: see ``Header``."""
+file), ``size`` (height, width), ``channels`` and ``content``: see ``Header``."""
 
 
 def headers_of(folder: Path, names: Sequence[str]) -> tuple[Rows, list[Header]]:
@@ -71,14 +71,14 @@ def _named(names: Sequence[str]) -> Rows:
 def _kind(width: int) -> np.dtype[np.void]:
     """The fields of rows whose names have at most ``width`` bytes."""
     stamp, size, content = ("stamp", "<i8", 3), ("size", "<i4", 2), ("content", "u1", 16)
-    return np.dtype([("name", f"S{width}"), stamp, size, ("mode", "S12"), ("channels", "u1"), content])
+    return np.dtype([("name", f"S{width}"), stamp, size, ("channels", "u1"), content])
 
 
 def _filled(row: np.void, header: Header) -> bool:
     """Writes what a header says into its row; whether the picture is a good one."""
     if header.problem or header.size is None:
         return False
-    row["size"], row["mode"], row["channels"] = header.size, header.mode.encode(), header.channels
+    row["size"], row["channels"] = header.size, header.channels
     row["content"] = np.frombuffer(bytes.fromhex(header.content), np.uint8)
     return True
 
