@@ -50,10 +50,12 @@ def largest(dtype: np.dtype[Any]) -> float:
     raise ValueError(f"pictures are uint8, uint16 or floating-point, not {dtype}")
 
 
-def to_tensor(pixels: Pixels) -> Float[Tensor, "C H W"]:
-    """Equation (1), for any number of channels; (H, W) is one channel."""
-    value = np.atleast_3d(pixels).transpose(2, 0, 1).astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(value * np.float32(2 / largest(pixels.dtype)) - 1))
+def to_tensor(pixels: Pixels) -> Float[Tensor, "*B C H W"]:
+    """Equation (1), of (*B, H, W, C) with any number of channels; (H, W) is one channel."""
+    value = np.moveaxis(np.atleast_3d(pixels), -1, -3).astype(np.float32, order="C")
+    value *= np.float32(2 / largest(pixels.dtype))
+    value -= 1
+    return torch.from_numpy(value)
 
 
 def to_pixels(x: Float[Tensor, "*B C H W"], dtype: Any = np.uint8) -> Pixels:

@@ -17,8 +17,11 @@ import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from carrara.shapes import Indices
@@ -28,12 +31,15 @@ _MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
 _HALF = 0xFFFFFFFF
 
 
-def _shift(x: Tensor, bits: int) -> Tensor:
+_Words = TypeVar("_Words", Tensor, NDArray[np.int64])
+
+
+def _shift(x: _Words, bits: int) -> _Words:
     return (x >> bits) & ((1 << (64 - bits)) - 1)  # int64 shifts keep the sign; the mask makes them logical
 
 
-def mix(x: Tensor) -> Tensor:
-    """SplitMix64's finaliser on int64 tensors of any shape: a bijection; each input bit moves half of the output's."""
+def mix(x: _Words) -> _Words:
+    """SplitMix64's finaliser on int64 of any shape: a bijection; each input bit moves half of the output's."""
     x = (x ^ _shift(x, 30)) * _MIX[0]
     x = (x ^ _shift(x, 27)) * _MIX[1]
     return x ^ _shift(x, 31)
@@ -47,8 +53,8 @@ def integer(*parts: int | str) -> int:
 
 def permutation(count: int, *parts: int | str) -> Tensor:
     """Returns ``(count,)`` int64, a shuffle of ``range(count)`` that depends on ``parts`` alone."""
-    keys = mix(integer("permutation", *parts) + torch.arange(count) * _GAMMA)
-    return torch.argsort(keys, stable=True)
+    keys = mix(integer("permutation", *parts) + np.arange(count) * _GAMMA)
+    return torch.from_numpy(np.argsort(keys))  # no two keys are equal: any sort will do
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,9 @@
 import logging
+import subprocess
+import sys
 import threading
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,3 +178,34 @@ def test_examples_of_one_content_take_turns() -> None:
     halves = [Loader(data, None, batch=3, seed=0, rank=rank, world=2, turns=True) for rank in (0, 1)]
     whole = Loader(data, None, batch=6, seed=0, turns=True)
     assert whole.at(5).x.equal(torch.cat([half.at(5).x for half in halves]))
+
+
+TEAMS = """
+import os, threading
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+import torch
+from carrara.data import Arrays, DataInfo, Loader, Transform
+
+def others():
+    return len(os.listdir("/proc/self/task")) - threading.active_count()
+
+torch.set_num_threads(3)
+torch.zeros(100_000).exp()
+alone = others()
+pictures = np.zeros((40_000, 4, 4, 3), np.uint8)
+batches = Loader(Arrays(DataInfo(name="x"), pictures), Transform(size=(4, 4), flip=True), 1000, seed=0).batches()
+for _ in range(60):
+    next(batches)
+loading = others()
+with ThreadPoolExecutor(1) as pool:
+    pool.submit(torch.zeros(100_000).exp).result()
+    print(loading - alone, others() - alone)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted by Linux")
+def test_the_loader_s_threads_have_no_threads_of_their_own() -> None:
+    """With them there are more than processors, and OpenMP's send each other to sleep after each operation."""
+    done = subprocess.run([sys.executable, "-c", TEAMS], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "2"], "the loader has none; another thread that works on much has two"

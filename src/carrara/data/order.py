@@ -17,8 +17,10 @@ batches on average over the epochs, and one more or less in none: each example i
 its group is. The batches of a group divide its own shuffle, from the beginning again where that ends.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import final
 
 import torch
@@ -61,11 +63,14 @@ class Order:
         batches = max(1, round(self._count / together))
         epoch, k = divmod(step, batches)
         drawn = int(_shuffle(batches, self._seed, "buckets", epoch)[k])
-        begun = Draws(self._seed, torch.tensor([epoch])).uniform("buckets").double()
-        ends = torch.tensor([len(group) for group in self._groups]).cumsum(0)
-        owners = torch.bucketize((torch.arange(batches) + begun) / batches * self._count, ends.double(), right=True)
-        owner = int(owners[drawn])
-        earlier = int((owners[:drawn] == owner).sum())
+        begun = Draws(self._seed, torch.tensor([epoch])).uniform("buckets").item()
+        ends = list(accumulate(map(len, self._groups)))
+
+        def whose(place: int) -> int:
+            return bisect_right(ends, (place + begun) / batches * self._count)
+
+        owner = whose(drawn)
+        earlier = drawn - bisect_left(range(batches), owner, key=whose)
         group = self._groups[owner]
         first = earlier * together + self._rank * self._batch
         places = torch.arange(first, first + self._batch) % len(group)

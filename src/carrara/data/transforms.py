@@ -76,7 +76,7 @@ class Transform:
 
     def finish(self, prepared: Sequence[Pixels], draws: Draws) -> Pictures:
         """Makes float32 (B, C, H, W) in [-1, 1] of prepared pictures, one per sample of ``draws``."""
-        return self._mirrored(_stack(self._cropped(prepared, draws)), draws)
+        return _stack(self._placed(prepared, draws))
 
     def prepare_map(self, numbers: Map) -> Map:
         """Brings a map (H, W, 1) to where ``prepare`` brings its picture; borders and what is behind have no colour."""
@@ -89,21 +89,17 @@ class Transform:
 
     def finish_maps(self, prepared: Sequence[Map], draws: Draws) -> Tensor:
         """Makes (B, H, W) of prepared maps, cropped and mirrored as their pictures are."""
-        x = torch.from_numpy(np.stack(self._cropped(prepared, draws))[..., 0])
-        return self._mirrored(x, draws)
+        return torch.from_numpy(np.stack(self._placed(prepared, draws))[..., 0])
 
-    def _cropped(self, prepared: Sequence[Pixels], draws: Draws) -> Sequence[Pixels]:
-        if self.crop != "random":
-            return prepared
-        down, right = draws.uniform("crop", 2).unbind(1)
-        places = zip(prepared, down.tolist(), right.tolist(), strict=True)
-        return [_crop(pixels, self.size, *place) for pixels, *place in places]
-
-    def _mirrored(self, x: Tensor, draws: Draws) -> Tensor:
-        if not self.flip:
-            return x
-        mirrored = draws.uniform("flip") < 0.5
-        return torch.where(mirrored.reshape(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
+    def _placed(self, prepared: Sequence[Pixels], draws: Draws) -> Sequence[Pixels]:
+        """The part of each that its position shows, mirrored if it says so."""
+        if self.crop == "random":
+            places = zip(prepared, *draws.uniform("crop", 2).T.tolist(), strict=True)
+            prepared = [_crop(pixels, self.size, *place) for pixels, *place in places]
+        if self.flip:
+            mirrored = (draws.uniform("flip") < 0.5).tolist()
+            prepared = [pixels[:, ::-1] if m else pixels for pixels, m in zip(prepared, mirrored, strict=True)]
+        return prepared
 
     def _inner(self, height: int, width: int) -> tuple[int, int]:
         ratios = self.size[0] / height, self.size[1] / width
@@ -163,5 +159,5 @@ def _border(dtype: np.dtype[Any], channels: int, background: tuple[int, int, int
 
 def _stack(pictures: Sequence[Pixels]) -> Tensor:
     if len({picture.dtype for picture in pictures}) > 1:
-        return torch.stack([to_tensor(picture) for picture in pictures])
-    return to_tensor(np.concatenate(pictures)).unflatten(1, (len(pictures), -1)).transpose(0, 1).contiguous()
+        return torch.from_numpy(np.stack([to_tensor(picture).numpy() for picture in pictures]))
+    return to_tensor(np.stack(pictures))
