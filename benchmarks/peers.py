@@ -9,8 +9,8 @@ A B C ..., one of them at work at a time. A ratio is the median over the turns o
 
 diffusers is trained as its unconditional example does it, with the network's default of 8-wide heads; and once more in
 bfloat16 with 64-wide heads. Neither has dropout, so all leave out DDPM's. azula has no loop of its own: its ADM
-network learns DDPM's loss with torch's AdamW and averaging. denoising-diffusion-pytorch has another network, as large
-by chance: 64 to 512 channels in four levels. These two get environments in benchmarks/.peers, which see this one's
+network learns DDPM's loss with torch's AdamW and averaging. denoising-diffusion-pytorch has another network, which has as
+many parameters by chance, in fewer operations: 64 to 512 channels in four levels. These two get environments in benchmarks/.peers, which see this one's
 torch. On a GPU, our network and diffusers' are there once more, compiled by torch.
 
 ``--network sd-v1`` is the forward pass alone of the U-Net of Stable Diffusion v1 (859.5 M), for 64x64 latents and 77
@@ -39,10 +39,12 @@ WORKS = {"train": "training step", "forward": "forward"}
 def serve(network: str, name: str, batch: int) -> None:
     """A contender's process: for each line that says what to do, one repetition; answers with seconds and memory."""
     from carrara.recipe import build
-    from carrara.task import peak_memory, timed
+    from carrara.task import flops_of, peak_memory, timed
 
     device, contender = build.device(), NETWORKS[network][name](batch)
-    print(json.dumps({"parameters": contender.parameters, "works": list(contender.works)}), flush=True)
+    flops = 0 if name.endswith(COMPILED) else flops_of(contender.works["forward"]) / batch
+    about = {"parameters": contender.parameters, "works": list(contender.works), "flops": flops}
+    print(json.dumps(about), flush=True)
     for line in sys.stdin:
         seconds = timed(contender.works[line.strip()], device)
         print(json.dumps({"seconds": seconds, "memory": peak_memory(device)}), flush=True)
@@ -55,7 +57,7 @@ class Served:
         command = [str(python), __file__, "--network", network, "--serve", name, "--batch", str(batch)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         about = self._answer()
-        self.name, self.parameters, self.memory = name, int(about["parameters"]), 0
+        self.name, self.parameters, self.flops, self.memory = name, int(about["parameters"]), about["flops"], 0
         self.milliseconds: dict[str, list[float]] = {name: [] for name in about["works"]}
 
     def do(self, what: str) -> float:
@@ -112,10 +114,11 @@ def race(contenders: list[Served], rounds: int, batch: int) -> None:
 def table(contenders: list[Served]) -> Iterator[str]:
     """Rows of Markdown: medians with quartiles, and the median of the ratios turn by turn."""
     heads = [f"{WORKS[what]}, ms/image | by ours" for what in contenders[0].milliseconds]
-    yield "| " + " | ".join(["", "parameters", *heads, "peak memory"]).lstrip() + " |"
-    yield "|---|---|" + "---|---|" * len(heads) + "---|"
+    yield "| " + " | ".join(["", "parameters", "forward, GFLOP/image", *heads, "peak memory"]).lstrip() + " |"
+    yield "|---|---|---|" + "---|---|" * len(heads) + "---|"
     for contender in contenders:
-        cells = [contender.name, f"{contender.parameters:,}"]
+        work = f"{contender.flops / 1e9:.1f}" if contender.flops else "as before"
+        cells = [contender.name, f"{contender.parameters:,}", work]
         for what, own in contenders[0].milliseconds.items():
             theirs = contender.milliseconds[what]
             ratios = [their / our for their, our in zip(theirs, own, strict=True)]
@@ -150,7 +153,8 @@ def main(network: str, rounds: int, batch: int, names: list[str], out: Path) -> 
         "",
         f"{described()}; 1-minute load {os.getloadavg()[0]:.1f}",
     ]
-    text += ["", *table(contenders), "", "Medians of turns, with quartiles; `by ours` is the peer's time over ours."]
+    note = "Medians of turns, with quartiles; `by ours` is the peer's time over ours. Operations are counted as they are done."
+    text += ["", *table(contenders), "", note]
     out.mkdir(parents=True, exist_ok=True)
     name = "peers" if network == "ddpm-cifar" else f"peers-{network}"
     (out / f"{name}.md").write_text("\n".join(text) + "\n")

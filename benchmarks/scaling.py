@@ -154,7 +154,8 @@ def measured(largest: int, rounds: int) -> Iterator[Rows]:
 def markdown(title: str, head: Sequence[str], rows: Rows) -> str:
     """A heading and a table."""
     lines = [f"## {title}", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(f"{value:,.4g}" for value in row) + " |" for row in rows), ""])
+    cells = ([f"{row[0]:,.0f}", *(f"{value:,.4g}" for value in row[1:])] for row in rows)
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in cells), ""])
 
 
 def drawn(tables: dict[str, Rows]) -> Image.Image:

@@ -20,7 +20,7 @@ _OVERSAMPLING = 2
 PALETTE = ("#2f7fd1", "#d2691e", "#2e8b57", "#9560c8", "#d3415a", "#1f8f9c", "#94801f", "#7a828c")
 """Colours of curves, in their order; the next round is dashed."""
 _DASHES = ("", "6 4", "2 3")
-_LEFT, _TOP, _RIGHT, _BOTTOM = 62.0, 26.0, 14.0, 44.0  # margins of a chart, in its own units
+_LEFT, _TOP, _RIGHT, _BOTTOM = 62.0, 26.0, 32.0, 44.0  # margins of a chart, in its own units
 _MOST_TICKS = 6
 _FEW = 20  # so many points of a curve are marked
 
@@ -237,8 +237,8 @@ class Chart:
         bottom, right = height - _BOTTOM, width - _RIGHT
         columns = [(_LEFT + across.place(v) * (right - _LEFT), v) for v in across.ticks()]
         rows = [(bottom - up.place(v) * (bottom - _TOP), v) for v in up.ticks()]
-        vertical = [((x, bottom), (x, _TOP), f"{v:.6g}", "middle") for x, v in columns]
-        return [*vertical, *(((_LEFT, y), (right, y), f"{v:.6g}", "end") for y, v in rows)]
+        vertical = [((x, bottom), (x, _TOP), _written(v), "middle") for x, v in columns]
+        return [*vertical, *(((_LEFT, y), (right, y), _written(v), "end") for y, v in rows)]
 
     def _paths(self, width: int, height: int) -> list[list[tuple[float, float]]]:
         """The corners of each curve."""
@@ -265,6 +265,11 @@ class Chart:
 def colour_of(k: int) -> str:
     """The colour of curve ``k``."""
     return PALETTE[k % len(PALETTE)]
+
+
+def _written(value: Number) -> str:
+    """A number at the edge of a chart."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.6g}"
 
 
 def _marked(path: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 
 from carrara import pixels, recipe
 from carrara.cli.options import Asking, Between, Drawing
 from carrara.cli.progress import TrainingProgress, counted, tracked
 from carrara.errors import UserError
 from carrara.model import ModelConfig
-from carrara.recipe import Diagnosis, Edit, Encoding, HeldOut, Plan, Preview, Saved, Session, build, edits
+from carrara.recipe import Diagnosis, Edit, Encoding, HeldOut, Note, Plan, Preview, Saved, Session, build, edits
 from carrara.recipe.edits import Edited, Job
 from carrara.recipe.folder import configured
 from carrara.train import StepReport, launched
@@ -131,6 +132,8 @@ def _stage(plan: Plan, device: torch.device) -> bool:
                 case StepReport():
                     report = event
                     progress.step(event)
+                case Note():
+                    progress.note(escape(event.text))
                 case Encoding():
                     progress.encoding(event)
                 case HeldOut():

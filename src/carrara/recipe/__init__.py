@@ -2,6 +2,7 @@
 
 from carrara.recipe import build
 from carrara.recipe.benching import Bench, benched
+from carrara.recipe.compiling import Note
 from carrara.recipe.editing import Edit, edit
 from carrara.recipe.folder import open_model, shipped
 from carrara.recipe.latents import Encoding
@@ -23,6 +24,7 @@ __all__ = [
     "Edit",
     "Encoding",
     "HeldOut",
+    "Note",
     "Pipeline",
     "Plan",
     "Preview",

@@ -34,6 +34,7 @@ from carrara.evaluate import Features
 from carrara.model import AnyModel, Autoencoder, DiffusionModel, DistilledDecoder
 from carrara.recipe import build
 from carrara.recipe.best import is_better, kept, waited
+from carrara.recipe.compiling import Note, compiled_if_faster
 from carrara.recipe.folder import EARLY
 from carrara.recipe.latents import BATCH, Encoding, LatentCache, cache_for, captioned, captions_for
 from carrara.recipe.plan import Plan
@@ -96,7 +97,7 @@ class Saved:
     path: Path
 
 
-Event = Encoding | StepReport | Preview | HeldOut | Diagnosis | Saved
+Event = Note | Encoding | StepReport | Preview | HeldOut | Diagnosis | Saved
 
 
 class Session:
@@ -209,6 +210,9 @@ class Session:
                 pass  # what the others have read
         if self._cache is not None and not self.finished:
             yield from self._cache.complete()
+        if self.recipe.train.compile == "auto" and not self.ended:
+            with closing(self._batches(self.training.clock.step)) as batches:
+                yield from compiled_if_faster(self.objective, next(batches), self.recipe)
         with self._log() as log:
             for report in self.training if not self.ended else ():
                 yield report
@@ -241,7 +245,7 @@ class Session:
         with closing(Log(self.folder / "held_out.jsonl", self.training.clock.step)) as log:
             yield log
 
-    def _batches(self, start_step: int) -> Iterator[Batch]:
+    def _batches(self, start_step: int) -> Generator[Batch]:
         """This rank's batches, of pictures or of cached latents; the weights that latents depend on are loaded now."""
         data = captioned(self.training_data if self._cache is None else self._cache.opened(), self._captions)
         loader = build.loader(self.recipe, data, distributed.rank(), distributed.world())

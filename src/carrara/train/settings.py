@@ -25,7 +25,8 @@ class TrainSettings:
         clip: the largest norm of a gradient; ``inf`` is off.
         accumulate: micro-batches of a rank's step, one after the other: less memory, same result.
         recompute: keeps less of the forward pass and computes it again for the gradient: less memory, same result.
-        compile: has the network compiled by torch, which takes minutes at the start; same result up to rounding.
+        compile: has the network compiled by torch, which takes minutes at the start; same result up to rounding. What
+            ``auto`` means is for those to find out who know the batches: here it is ``False``.
         precision: see ``precision.py``.
         ema_half_life: after so many images a weight counts half in the average.
         ema_rampup: the half-life is at most this part of the images seen; None is off. See ``ema.py``.
@@ -43,7 +44,7 @@ class TrainSettings:
     clip: float = 1.0
     accumulate: int = 1
     recompute: bool = False
-    compile: bool = False
+    compile: bool | Literal["auto"] = False
     precision: Precision = "auto"
     ema_half_life: float = 500_000.0
     ema_rampup: float | None = 0.05

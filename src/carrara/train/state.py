@@ -49,7 +49,7 @@ class TrainState:
     """
 
     def __init__(self, objective: Objective, settings: TrainSettings) -> None:
-        objective.prepare(recomputed=settings.recompute, compiled=settings.compile)
+        objective.prepare(recomputed=settings.recompute, compiled=settings.compile is True)
         self.objective = objective
         self.optimizers: dict[Role, optim.Optimizers] = {
             role: optim.optimizers(parameters, settings) for role, parameters in objective.roles().items()
