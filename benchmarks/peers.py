@@ -9,9 +9,10 @@ A B C ..., one of them at work at a time. A ratio is the median over the turns o
 
 diffusers is trained as its unconditional example does it, with the network's default of 8-wide heads; and once more in
 bfloat16 with 64-wide heads. Neither has dropout, so all leave out DDPM's. azula has no loop of its own: its ADM
-network learns DDPM's loss with torch's AdamW and averaging. denoising-diffusion-pytorch has another network, which has as
-many parameters by chance, in fewer operations: 64 to 512 channels in four levels. These two get environments in benchmarks/.peers, which see this one's
-torch. On a GPU, our network and diffusers' are there once more, compiled by torch.
+network learns DDPM's loss with torch's AdamW and averaging. denoising-diffusion-pytorch has another network, of as many
+parameters by chance and far fewer operations: 64 to 512 channels in four levels. These two get environments in
+benchmarks/.peers, which see this one's torch. On a GPU, our network and diffusers' are there once more, compiled by
+torch.
 
 ``--network sd-v1`` is the forward pass alone of the U-Net of Stable Diffusion v1 (859.5 M), for 64x64 latents and 77
 tokens.
@@ -153,8 +154,8 @@ def main(network: str, rounds: int, batch: int, names: list[str], out: Path) -> 
         "",
         f"{described()}; 1-minute load {os.getloadavg()[0]:.1f}",
     ]
-    note = "Medians of turns, with quartiles; `by ours` is the peer's time over ours. Operations are counted as they are done."
-    text += ["", *table(contenders), "", note]
+    text += ["", *table(contenders), "", "Medians of turns, with quartiles; `by ours` is the peer's time over ours. "]
+    text[-1] += "Operations are counted as they are done."
     out.mkdir(parents=True, exist_ok=True)
     name = "peers" if network == "ddpm-cifar" else f"peers-{network}"
     (out / f"{name}.md").write_text("\n".join(text) + "\n")
