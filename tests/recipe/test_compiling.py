@@ -63,7 +63,7 @@ def test_what_is_slower_is_left_out_and_that_is_remembered(
     first, second = (trained(tmp_path / name, "train.compile=auto") for name in ("first", "second"))
     assert seen == ["asked"] + ["called"] * (compiling.ROUNDS + 2), "once, for the trial of the first run"
     assert ["measuring" in note for note in first[0]] == [True, False]
-    assert "not compiled by torch: a step was 0." in first[0][1]
+    assert "not compiled by torch: such steps were 0." in first[0][1]
     assert second[0] == first[0][1:]
     assert first[1] == second[1] == trained(tmp_path / "plain")[1], "the trial leaves the training as it is"
 
@@ -75,7 +75,7 @@ def test_what_is_faster_is_taken(tmp_path: Path, cache: Path, monkeypatch: pytes
     memory.write_text(json.dumps({"gain": 1.25}))
     seen.clear()
     notes, losses = trained(tmp_path / "second", "train.compile=auto")
-    assert notes == ["compiled by torch: a step was 1.25 times as fast in a trial on this machine"]
+    assert notes == ["compiled by torch: such steps were 1.25 times as fast in a trial on this machine"]
     assert seen == ["asked"] + ["called"] * 3
     assert losses == trained(tmp_path / "plain")[1]
 

@@ -58,9 +58,9 @@ def compiled_if_faster(objective: Objective, batch: Batch, recipe: Recipe) -> It
     assert gain is not None
     if distributed.anywhere(distributed.is_main() and gain >= WORTH, device):
         compile_for_training(objective)
-        yield Note(text=f"compiled by torch: a step was {gain:.2f} times as fast in a trial on this machine")
+        yield Note(text=f"compiled by torch: such steps were {gain:.2f} times as fast in a trial on this machine")
     elif gain:
-        yield Note(text=f"not compiled by torch: a step was {gain:.2f} times as fast in a trial on this machine")
+        yield Note(text=f"not compiled by torch: such steps were {gain:.2f} times as fast in a trial on this machine")
 
 
 def _gain(objective: Objective, batch: Batch, settings: TrainSettings) -> tuple[float, str]:
@@ -76,7 +76,7 @@ def _gain(objective: Objective, batch: Batch, settings: TrainSettings) -> tuple[
         if not compile_for_training(state.objective):
             return 0.0, "no part of this model can be compiled"
         (compiled,) = interleaved([step], ROUNDS, state.device)
-    except (TorchDynamoException, UserError) as error:
+    except (TorchDynamoException, UserError, torch.OutOfMemoryError) as error:
         return 0.0, str(error).strip().partition("\n")[0][:200]
     finally:
         steps.close()
