@@ -38,7 +38,7 @@ class Lucidrains:
         self.average.update()
         return found
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def answer(self, x: Tensor, t: Tensor) -> Tensor:
         """The averaged network, evaluated once."""
         with torch.autocast(x.device.type, torch.bfloat16):
