@@ -83,8 +83,8 @@ def sampled(rounds: str) -> list[list[float]]:
     def work(steps: int) -> Work:
         settings = model.settings(sampler=recipe.load("digits").sample.sampler, steps=steps)
         wishes, seeds = [None] * BATCH, range(BATCH)
-        drawn = partial(generate, model, wishes, seeds, settings, autocast=dtype)
-        return Work(name=str(steps), do=lambda: list(drawn()), images=BATCH)
+        samples = partial(generate, model, wishes, seeds, settings, autocast=dtype)
+        return Work(name=str(steps), do=lambda: list(samples()), images=BATCH)
 
     found = interleaved([work(steps) for steps in STEPS], int(rounds), model.device)
     peak = peak_memory(model.device) / GIB

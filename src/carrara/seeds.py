@@ -53,7 +53,7 @@ def integer(*parts: int | str) -> int:
 
 def permutation(count: int, *parts: int | str) -> Tensor:
     """Returns ``(count,)`` int64, a shuffle of ``range(count)`` that depends on ``parts`` alone."""
-    keys = mix(integer("permutation", *parts) + np.arange(count) * _GAMMA)
+    keys = mix(integer("permutation", *parts) + np.arange(count, dtype=np.int64) * _GAMMA)
     return torch.from_numpy(np.argsort(keys))  # no two keys are equal: any sort will do
 
 

@@ -106,7 +106,8 @@ def test_without_a_compiler_training_goes_on(tmp_path: Path, cache: Path, monkey
     monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
     notes, losses = trained(tmp_path / "run", "train.compile=auto")
     assert "torch.compile does not work here (train.compile needs the C++ compiler" in notes[1]
-    assert len(losses) == 3 and not trained(tmp_path / "again", "train.compile=auto")[0]
+    assert len(losses) == 3
+    assert trained(tmp_path / "again", "train.compile=auto")[0] == notes, "it may have been installed meanwhile"
 
 
 def test_a_run_that_is_finished_is_not_measured(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

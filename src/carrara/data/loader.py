@@ -3,6 +3,7 @@
 Every batch is decided by the seed and its step alone; see ``order``. If examples of one content take turns, contents
 are what is shuffled, and a sample shows one example of its content, drawn by its position. Nothing is remembered from
 one batch to the next, so a loader starts at any step, and threads that prepare batches in advance change nothing.
+What they do with whole batches is numpy's: torch would give each of them a team of threads, and slow the training down.
 """
 
 import logging

@@ -1,7 +1,8 @@
 """``train.compile=auto``: has torch compile the network where that makes a training step faster, which is measured.
 
 It is measured once for a network, a batch and a machine, and remembered in the user's cache folder; where the memory is
-missing or damaged, it is measured again. The training itself is not touched: steps are made with a copy of it.
+missing or damaged, or torch could not compile, it is tried again. The training itself is not touched: steps are made
+with a copy of it.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from carrara.objective import Objective
 from carrara.pixels import replacing
 from carrara.recipe.schema import Recipe
 from carrara.task import Work, interleaved, machine
+from carrara.task.bench import FOREVER, STEP
 from carrara.train import TrainSettings, TrainState, distributed, train
 from carrara.types import Batch
 
@@ -29,7 +31,6 @@ ROUNDS = 7
 """Steps whose median is taken, of either kind."""
 WORTH = 1.05
 """Steps must be so many times as fast: compiling takes minutes, and a median of few steps is not exact."""
-_FOREVER = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,8 @@ def compiled_if_faster(objective: Objective, batch: Batch, recipe: Recipe) -> It
         gain, why = _gain(objective, batch.to(device), recipe.train)
         if why:
             yield Note(text=f"torch.compile does not work here ({why}): training without it")
-        _remember(memory, gain)
+        else:
+            _remember(memory, gain)
     assert gain is not None
     if distributed.anywhere(distributed.is_main() and gain >= WORTH, device):
         compile_for_training(objective)
@@ -67,10 +69,10 @@ def _gain(objective: Objective, batch: Batch, settings: TrainSettings) -> tuple[
     """How many times as fast a compiled step is, and ""; or 0 and why there is none."""
     from torch._dynamo.exc import TorchDynamoException  # slow to import
 
-    settings = replace(settings, steps=_FOREVER, minutes=None, compile=False)
+    settings = replace(settings, steps=FOREVER, minutes=None, compile=False)
     state = TrainState(deepcopy(objective), settings)
     steps = train(state, lambda _: repeat(batch), settings, seed=0)
-    step = Work(name="step", do=lambda: next(steps))
+    step = Work(name=STEP, do=lambda: next(steps))
     try:
         (plain,) = interleaved([step], ROUNDS, state.device)
         if not compile_for_training(state.objective):

@@ -44,7 +44,7 @@ class TrainSettings:
     clip: float = 1.0
     accumulate: int = 1
     recompute: bool = False
-    compile: bool | Literal["auto"] = False
+    compile: Literal[True, False, "auto"] = False
     precision: Precision = "auto"
     ema_half_life: float = 500_000.0
     ema_rampup: float | None = 0.05
