@@ -1,0 +1,143 @@
+"""Makes the runs and the outputs of the corpus, in the folder that one is in.
+
+Several processes may share a folder: whatever is made is made by the first that needs it, while the others wait.
+"""
+
+import fcntl
+import io
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import torch
+from corpus import KEPT, OPENED, RUNS, Call, Output
+from inputs import prepare
+from reading import Made, look, same
+
+from carrara.cli import main
+
+BY_NAME = {run.name: run for run in RUNS}
+FOLDERS = Path(__file__).with_name("runs")
+"""Where the folders of runs lie that the recorded commit made."""
+COPIED = ("recipe.yaml", "log.jsonl", "held_out.jsonl", "model", "early", "drawn")
+"""What of a run is kept there, and of some the checkpoints."""
+MOST = 150_000
+"""Bytes that a run may have there."""
+
+
+def commanded(*arguments: str) -> str:
+    """Runs the command in this process; returns what it printed.
+
+    Torch's own generator begins the same each time: in a fresh process it would not, and a critic's initial weights
+    come from it.
+
+    Raises:
+        RuntimeError: it ended with another exit code than 0.
+    """
+    said = io.StringIO()
+    torch.manual_seed(0)
+    try:
+        with redirect_stdout(said), redirect_stderr(said):
+            main(list(arguments))
+    except SystemExit as ended:
+        if ended.code:
+            raise RuntimeError(f"carrara {' '.join(arguments)}\n{said.getvalue()}") from None
+    return said.getvalue()
+
+
+@contextmanager
+def once(name: str) -> Iterator[bool]:
+    """Whether something of this name is still to be made; others wait until the block has ended."""
+    done = Path("done") / name
+    done.parent.mkdir(exist_ok=True)
+    with done.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not done.exists()
+        done.touch()
+
+
+def inputs() -> None:
+    """Writes the pictures that everything begins with."""
+    with once("inputs") as wanted:
+        if wanted:
+            prepare(Path())
+
+
+def run(name: str) -> Path:
+    """Makes a run, and before it those that it needs; returns its folder."""
+    inputs()
+    if name.startswith("kept-"):
+        return _kept(name)
+    asked = BY_NAME[name]
+    for other in asked.needs:
+        run(other)
+    with once(f"run-{name}") as wanted:
+        if wanted:
+            shutil.rmtree(asked.folder, ignore_errors=True)
+            _called(asked.calls, {})
+    return Path(asked.folder)
+
+
+def _kept(name: str) -> Path:
+    """Copies a run that was kept."""
+    folder = Path("runs") / name
+    with once(f"run-{name}") as wanted:
+        if wanted:
+            shutil.copytree(FOLDERS / name.removeprefix("kept-"), folder)
+    return folder
+
+
+def keep() -> None:
+    """Makes the folders of runs that are kept, in the place of what was there; for the commit that is recorded alone.
+
+    A source of data is named there as one finds it in the folder that one is in.
+    """
+    inputs()
+    for asked in KEPT:
+        _called(asked.calls, {})
+        folder, target = Path(asked.folder), FOLDERS / asked.name.removeprefix("kept-")
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        goes_on = any("goes-on" in output.name for output in OPENED if output.run == asked.name)
+        for name in (*COPIED, *(["checkpoints"] if goes_on else [])):
+            if (folder / name).is_dir():
+                shutil.copytree(folder / name, target / name)
+            elif (folder / name).exists():
+                shutil.copy(folder / name, target / name)
+        recipe = target / "recipe.yaml"
+        recipe.write_text(recipe.read_text(encoding="utf-8").replace(f"{Path.cwd()}/", ""), encoding="utf-8")
+        size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+        assert size < MOST, f"{target} has {size} bytes"
+
+
+def of_run(name: str) -> Made:
+    """Makes a run, and says what is in it."""
+    return Made(files=look(run(name)))
+
+
+def of_output(asked: Output) -> Made:
+    """Makes an output, and says what it is."""
+    folder, copy = Path(asked.folder), Path(asked.copy or "nothing")
+    source = run(asked.run)
+    for other in asked.needs:
+        run(other)
+    for old in (folder, copy):
+        shutil.rmtree(old, ignore_errors=True)
+    if asked.copy:
+        shutil.copytree(source, copy)
+    before = look(copy)
+    said = _called(asked.calls, {"{run}": str(source), "{copy}": str(copy), "{out}": str(folder)})
+    changed = {f"run/{name}": item for name, item in look(copy).items() if not same(item, before.get(name))}
+    return Made(files=look(folder) | changed, said=said if asked.heard else ())
+
+
+def _called(calls: Sequence[Call], folders: Mapping[str, str]) -> tuple[str, ...]:
+    """Runs calls; returns what each printed."""
+    return tuple(commanded(*(_filled(part, folders) for part in call)) for call in calls)
+
+
+def _filled(part: str, folders: Mapping[str, str]) -> str:
+    for name, folder in folders.items():
+        part = part.replace(name, folder)
+    return part
