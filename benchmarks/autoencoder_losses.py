@@ -13,8 +13,10 @@ from pathlib import Path
 
 from machine import described
 
-from carrara.recipe import Session, build, plan
-from carrara.recipe.evaluation import measure_run
+from carrara.device import default_device
+from carrara.measure.evaluation import measure_run
+from carrara.run.plan import plan
+from carrara.run.session import Session
 
 PLAIN = "objective.perceptual=0"
 
@@ -31,7 +33,7 @@ def main(out: Path, steps: int) -> None:
     rows: list[str] = []
     for name, changes in variants(steps).items():
         length = [f"train.steps={steps}", "data.held_out=0.2", "preview.every=0"]
-        device = build.device()
+        device = default_device()
         for stage in plan("openmoji", "autoencoder-kl-f4", out / name, [*length, *changes]).stages:
             for _ in Session(stage, device):
                 pass

@@ -23,9 +23,11 @@ from machine import described
 from carrara.conditioning import TextConditioner
 from carrara.model import DiffusionModel
 from carrara.objective import Objective
-from carrara.recipe import build, load, open_model
-from carrara.recipe.latents import cache_for, captioned, captions_for
+from carrara.recipe import build
+from carrara.recipe.loading import load
 from carrara.seeds import Draws
+from carrara.store.latents import cache_for, captioned
+from carrara.store.runs import open_model
 from carrara.train import autocast
 from carrara.types import Batch
 
@@ -69,7 +71,10 @@ def main(run: Path) -> None:
     conditioner, precision = model.conditioner, recipe.train.precision
     captions = [caption for k in range(len(training)) for caption in training.captions(k)]
     with tempfile.TemporaryDirectory() as folder:
-        cache, table = cache_for(Path(folder), recipe, model, training), captions_for(model, Path(folder))
+        cache, table = (
+            cache_for(Path(folder), build.transform(recipe), model, training),
+            model.captions(Path(folder)),
+        )
         assert cache is not None and table is not None
         list(cache.complete())
         list(table.complete(training))

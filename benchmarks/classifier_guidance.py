@@ -18,9 +18,9 @@ from torch import Tensor
 
 from carrara import pixels
 from carrara.classifier import Classifier
-from carrara.model import AnyModel
-from carrara.recipe import collect, open_model, request
-from carrara.recipe.folder import open_classifier
+from carrara.draw import Ask, collect, request
+from carrara.store import OpenModel, Store
+from carrara.store.runs import open_classifier
 
 SCALES, SHOWN, COUNT = (0.0, 1.0, 2.0, 4.0, 8.0), 4.0, 32
 CLEAN = 0.02
@@ -29,11 +29,11 @@ CLEAN = 0.02
 
 def main(run: Path, judge: Path, referee: Path, out: Path) -> None:
     """Prints the table and draws the picture."""
-    model, sees = open_model(run), open_classifier(referee)
+    opened, sees = Store().open(run), open_classifier(referee)
     print(f"{described()}; {COUNT} samples of each of {len(sees.classes)} classes\n")
     print("| scale | the referee agrees | mean spread of a class's pixels |\n|---|---|---|")
     for scale in SCALES:
-        drawn = [guided(model, judge, name, scale) for name in sees.classes]
+        drawn = [guided(opened, judge, name, scale) for name in sees.classes]
         shares = [(seen(sees, x) == k).float().mean() for k, x in enumerate(drawn)]
         spread = torch.stack([x.std(dim=0).mean() for x in drawn]).mean()
         print(f"| {scale:g} | {torch.stack(shares).mean():.1%} | {spread:.3f} |")
@@ -42,11 +42,10 @@ def main(run: Path, judge: Path, referee: Path, out: Path) -> None:
             pixels.save_png(pixels.grid(rows, 10, row_labels=sees.classes), out, overwrite=True)
 
 
-def guided(model: AnyModel, judge: Path, name: str, scale: float) -> Tensor:
+def guided(opened: OpenModel, judge: Path, name: str, scale: float) -> Tensor:
     """Samples in which the judge shall find ``name``."""
-    return collect(
-        model, request(model, [], COUNT, 0, {}, classifier=judge, label=name, classifier_scale=scale)
-    ).samples
+    ask = Ask(count=COUNT, classifier=judge, label=name, classifier_scale=scale)
+    return collect(opened, request(opened, ask)).values
 
 
 @torch.no_grad()

@@ -34,14 +34,15 @@ def carrara_(batch: int, precision: str, compiled: bool = False) -> Contender:
 
     from carrara.memory import keep_freed
     from carrara.nn import compile_for_sampling, lowered
-    from carrara.recipe import build, load
+    from carrara.recipe import build
+    from carrara.recipe.loading import load
     from carrara.train import TrainState, autocast, train
     from carrara.train.precision import matmul_dtype
     from carrara.types import UNCONDITIONAL, Batch
 
     keep_freed()
     changes = ["model.backbone.dropout=0", f"train.batch={batch}", f"train.precision={precision}"]
-    recipe, device = load("ddpm-cifar", [*changes, f"train.compile={json.dumps(compiled)}"]), build.device()
+    recipe, device = load("ddpm-cifar", [*changes, f"train.compile={json.dumps(compiled)}"]), default_device()
     model = build.model(recipe).to(device)
     state = TrainState(build.objective(recipe, model).to(device), recipe.train)
     x = torch.rand(batch, 3, EDGE, EDGE, device=device) * 2 - 1
@@ -237,9 +238,8 @@ ELSEWHERE = {AZULA: ("azula", "azula==0.11.1", ("einops", "gdown")), LUCIDRAINS:
 
 
 def _device() -> Any:
-    from carrara.recipe import build
 
-    return build.device()
+    return default_device()
 
 
 def _drawn(*shape: int) -> Any:

@@ -19,48 +19,40 @@ from torch import Tensor
 
 from carrara import evaluate
 from carrara.data import batch_of, spread
-from carrara.model import DiffusionModel
-from carrara.objective.distillation import psnr
+from carrara.draw import Request, finish, sample
+from carrara.measure import MeasureSettings, Subject
+from carrara.objective.distillation import exact_psnr
 from carrara.pixels import rounded
-from carrara.recipe import build, open_model
-from carrara.recipe.subject import How, Subject
+from carrara.recipe import build
 from carrara.sample import SampleSettings
-from carrara.task import generate
+from carrara.store import OpenModel, Store
 
 BATCH = 64
 
 
-def sampled(model: DiffusionModel, wishes: list[str | None], settings: SampleSettings) -> tuple[Tensor, float]:
+def sampled(opened: OpenModel, wishes: list[str | None], settings: SampleSettings) -> tuple[Tensor, float]:
     """Samples in [-1, 1] with 8 bits, and seconds for all of them."""
-    list(generate(model, wishes[:2], range(2), settings))
+    asked = Request(wishes=tuple(wishes), seeds=tuple(range(len(wishes))), settings=settings)
+    finish(sample(opened, asked.part(slice(2))))
     begun = perf_counter()
-    parts = generate(model, wishes, range(len(wishes)), settings, batch=BATCH)
-    made = [at.pixels.cpu() for at in parts if at.pixels is not None]
-    return rounded(torch.cat(made)), perf_counter() - begun
-
-
-def opened(run: Path) -> DiffusionModel:
-    """A run's model, on its device."""
-    model = open_model(run).to(build.device())
-    assert isinstance(model, DiffusionModel)
-    return model
+    return rounded(finish(sample(opened, asked, batch=BATCH))), perf_counter() - begun
 
 
 def main(teacher_run: Path, student_run: Path, samples: int, pictures: int, steps: int) -> None:
     """Prints the table."""
-    teacher, student = opened(teacher_run), opened(student_run)
-    subject = Subject(teacher_run, teacher, How(samples=samples))
-    wishes = subject.wishes("held out")
+    teacher, student = (Store().open(run) for run in (teacher_run, student_run))
+    subject = Subject(teacher, MeasureSettings(samples=samples))
+    wishes = subject.samples.wishes("held out")
     network = evaluate.extractor()
 
     def features(x: Tensor) -> Tensor:
         return torch.cat(list(evaluate.extract(network, x.split(BATCH))))
 
-    whole = build.dataset(subject.recipe)
+    whole = build.dataset(subject.data.recipe)
     chosen = spread(pictures, len(whole))
     parts = (chosen[first : first + BATCH] for first in range(0, len(chosen), BATCH))
-    real = torch.cat([features(batch_of(whole, subject.transform, part).x) for part in parts])
-    few, own = student.settings(), teacher.settings(steps=steps)
+    real = torch.cat([features(batch_of(whole, subject.data.transform, part).x) for part in parts])
+    few, own = student.model.settings(), teacher.model.settings(steps=steps)
     rows = {
         f"teacher, {steps} steps": (teacher, own),
         f"teacher, {few.steps} steps": (teacher, replace(own, steps=few.steps)),
@@ -69,11 +61,11 @@ def main(teacher_run: Path, student_run: Path, samples: int, pictures: int, step
     print(f"{described()}; {samples} samples, batches of {BATCH}; {len(chosen)} pictures; {network.name}\n")
     print("| | KID x 1000 | seconds | PSNR to the teacher |\n|---|---|---|---|")
     kids, times, first = list[float](), list[float](), None
-    for name, (model, settings) in rows.items():
-        x, seconds = sampled(model, wishes, settings)
+    for name, (opened, settings) in rows.items():
+        x, seconds = sampled(opened, wishes, settings)
         first = x if first is None else first
         estimate = evaluate.kernel_distance(features(x), real)
-        agreement = "" if x is first else f"{psnr(x, first).mean().item():.1f} dB"
+        agreement = "" if x is first else f"{exact_psnr(x, first).mean().item():.1f} dB"
         kid = f"{1000 * estimate.value:.1f} ± {1000 * estimate.error:.1f}"
         print(f"| {name} | {kid} | {seconds:.1f} | {agreement} |", flush=True)
         kids.append(estimate.value)

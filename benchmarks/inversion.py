@@ -16,21 +16,22 @@ import torch
 from machine import described
 from torch import Tensor
 
+from carrara.draw import Drawing, Request, finish, open_drawing, reconstruct
+from carrara.draw.edit import encode
+from carrara.draw.invert import noise_of, rewrite
 from carrara.evaluate.reconstruction import psnr
 from carrara.model import DiffusionModel
-from carrara.recipe import open_model
-from carrara.recipe.editing import examples
 from carrara.sample import Ddim, SampleSettings, Uniform
-from carrara.task import Told, encode, finished, inverted, reconstruct, rewrite
+from carrara.store import Store
 
 
-def measured(model: DiffusionModel, x: Tensor, told: Told, refinements: int) -> str:
+def measured(asked: Drawing, x: Tensor, refinements: int) -> str:
     """A row of the table."""
-    began = perf_counter()
-    for step in inverted(model, encode(model, x), told, refinements=refinements):
+    began, model = perf_counter(), asked.model
+    for step in noise_of(asked, encode(model, x), refinements=refinements):
         noise = step.x
     seconds = perf_counter() - began
-    again = finished(rewrite(model, x, told, told, refinements=refinements))
+    again = finish(rewrite(asked, asked, x, refinements=refinements))
     decoded, picture = (psnr(again, y.cpu()) for y in (reconstruct(model, x), x))
     numbers = [decoded.mean(), decoded.min(), picture.mean(), noise.std()]
     return " | ".join([str(refinements), *(f"{n.item():.2f}" for n in numbers), f"{seconds / len(x):.2f}"])
@@ -38,17 +39,17 @@ def measured(model: DiffusionModel, x: Tensor, told: Told, refinements: int) -> 
 
 def main(run: Path, pictures: int, steps: int, refinements: Sequence[int]) -> None:
     """Prints the table."""
-    model = open_model(run)
+    opened = Store(torch.device("cpu")).open(run)
+    model, x = opened.model, opened.examples(pictures)
     assert isinstance(model, DiffusionModel)
-    x = examples(model, run, pictures)
     settings = SampleSettings(sampler=Ddim(), grid=Uniform(), steps=steps, clip=model.config.sample.clip)
-    told = Told(wishes=[None] * len(x), seeds=range(len(x)), settings=settings)
+    asked = open_drawing(opened, Request(wishes=(None,) * len(x), seeds=tuple(range(len(x))), settings=settings))
     ceiling = psnr(reconstruct(model, x), x.cpu()).mean().item()
     print(f"{run.name}: {len(x)} pictures, {steps} steps; the autoencoder alone: {ceiling:.2f} dB\n{described()}\n")
     print("| refinements | PSNR, dB | lowest | PSNR to the picture | noise's std | seconds a picture |")
     print("|---|---|---|---|---|---|")
     for count in refinements:
-        print(f"| {measured(model, x, told, count)} |", flush=True)
+        print(f"| {measured(asked, x, count)} |", flush=True)
 
 
 if __name__ == "__main__":

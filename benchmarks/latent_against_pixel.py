@@ -11,6 +11,7 @@ sampler and steps, and decoding counts. The kernel distance is to all held-out p
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -19,8 +20,14 @@ from machine import described
 
 from carrara import evaluate
 from carrara.data import batch_of
+from carrara.device import default_device
+from carrara.draw import Ask, finish, request, sample
 from carrara.pixels import rounded
-from carrara.recipe import Session, build, draw, load, open_model, plan, request
+from carrara.recipe import build
+from carrara.recipe.loading import load
+from carrara.run.plan import plan
+from carrara.run.session import Session
+from carrara.store import Store, open_model
 from carrara.train import StepReport, read_log
 
 BATCH, STEPS = 64, 25
@@ -43,7 +50,7 @@ def trained(out: Path, name: str, changes: Sequence[str], minutes: float) -> flo
     planned = plan("openmoji", "pixel", out / name, [*COMMON, f"train.minutes={minutes}", *changes])
     if not (out / name / "model" / "config.json").is_file():
         for stage in planned.stages:
-            for event in Session(stage, build.device()):
+            for event in Session(stage, default_device()):
                 if isinstance(event, StepReport) and event.step % 200 == 0:
                     print(f"{name}: {event.progress:.0%}", flush=True)
     lines = list(read_log(out / name / "log.jsonl"))
@@ -53,12 +60,10 @@ def trained(out: Path, name: str, changes: Sequence[str], minutes: float) -> flo
 
 def sampled(run: Path, count: int) -> tuple[torch.Tensor, float]:
     """Samples in [-1, 1], and how many a second."""
-    model = open_model(run).to(build.device())
-    changes = {"steps": STEPS, "sampler": "dpmpp"}
-    list(draw(model, request(model, [], 2, 0, changes)))
+    opened, ask = Store().open(run), Ask(count=count, steps=STEPS, sampler="dpmpp")
+    finish(sample(opened, request(opened, replace(ask, count=2))))
     begun = perf_counter()
-    made = [p.pixels.cpu() for p in draw(model, request(model, [], count, 0, changes)) if p.pixels is not None]
-    return rounded(torch.cat(made)), count / (perf_counter() - begun)
+    return rounded(finish(sample(opened, request(opened, ask)))), count / (perf_counter() - begun)
 
 
 def main(autoencoder: Path, out: Path, minutes: float, samples: int) -> None:

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from machine import described
 
-from carrara.recipe import Session, build, plan
-from carrara.recipe.evaluation import measure_run
+from carrara.device import default_device
+from carrara.measure.evaluation import measure_run
+from carrara.run.plan import plan
+from carrara.run.session import Session
 
 COMMON = ["data.held_out=0.2", "train.steps=null"]
 STOPPED = ["preview.every=200", "preview.best=loss", "preview.patience=5"]
@@ -38,13 +40,13 @@ def measured(out: Path, name: str, minutes: float) -> str:
     preset, changes = MODELS[name]
     folder = out / name.replace(", ", "-").replace(" ", "-")
     for stage in plan("digits", preset, folder, [*COMMON, f"train.minutes={minutes}", *changes]).stages:
-        for _ in Session(stage, build.device()):
+        for _ in Session(stage, default_device()):
             pass
     diffuses = preset == "digits"
     found = {
         metric: numbers.data
         for metric in (("nll", "flow") if diffuses else ("nll",))
-        for numbers, _ in measure_run(folder if diffuses else folder / "best", metric, build.device())
+        for numbers, _ in measure_run(folder if diffuses else folder / "best", metric, default_device())
     }
     nll = found["nll"]
     if not diffuses:

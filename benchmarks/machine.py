@@ -2,7 +2,7 @@
 
 import torch
 
-from carrara.task import machine
+from carrara.measure.timing import machine
 
 
 def described() -> str:

@@ -39,15 +39,14 @@ WORKS = {"train": "training step", "forward": "forward"}
 
 def serve(network: str, name: str, batch: int) -> None:
     """A contender's process: for each line that says what to do, one repetition; answers with seconds and memory."""
-    from carrara.recipe import build
-    from carrara.task import flops_of, peak_memory, timed
+    from carrara.measure.timing import flops_of, peak_memory, seconds_of
 
-    device, contender = build.device(), NETWORKS[network][name](batch)
+    device, contender = default_device(), NETWORKS[network][name](batch)
     flops = 0 if name.endswith(COMPILED) else flops_of(contender.works["forward"]) / batch
     about = {"parameters": contender.parameters, "works": list(contender.works), "flops": flops}
     print(json.dumps(about), flush=True)
     for line in sys.stdin:
-        seconds = timed(contender.works[line.strip()], device)
+        seconds = seconds_of(contender.works[line.strip()], device)
         print(json.dumps({"seconds": seconds, "memory": peak_memory(device)}), flush=True)
 
 
@@ -84,9 +83,8 @@ class Served:
 
 def usual(network: str) -> list[str]:
     """Everybody; without a GPU nobody who is compiled, which wins nothing there and takes minutes."""
-    from carrara.recipe import build
 
-    return [name for name in NETWORKS[network] if build.device().type != "cpu" or not name.endswith(COMPILED)]
+    return [name for name in NETWORKS[network] if default_device().type != "cpu" or not name.endswith(COMPILED)]
 
 
 def started(network: str, names: list[str], batch: int) -> Iterator[Served]:

@@ -18,7 +18,8 @@ from machine import described
 from carrara import plots
 from carrara.memory import keep_freed
 from carrara.model import DiffusionModel
-from carrara.recipe import build, load
+from carrara.recipe import build
+from carrara.recipe.loading import load
 from carrara.recipe.resolve import resolve
 from carrara.train import TrainState, train
 

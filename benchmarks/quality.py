@@ -32,9 +32,15 @@ from torch import Tensor
 
 from carrara import evaluate, pixels, plots
 from carrara.data import batch_of
+from carrara.device import default_device
+from carrara.draw import Ask, finish, request, sample
 from carrara.memory import keep_freed
 from carrara.pixels import rounded
-from carrara.recipe import Session, build, draw, load, open_model, plan, request
+from carrara.recipe import build
+from carrara.recipe.loading import load
+from carrara.run.plan import plan
+from carrara.run.session import Session
+from carrara.store import Store
 
 BATCH, SHOWN, COLUMNS, FEW, MANY = 64, 60, 12, 10, 100
 COMMON = ["data.size=32", "data.held_out=0.2", "model.conditioner=none", "sample.guidance=1", "preview.every=0"]
@@ -63,17 +69,17 @@ def carrara(out: Path, minutes: float, count: int, changes: Sequence[str]) -> Tr
     planned = plan("openmoji", "pixel", out, [*COMMON, f"train.minutes={minutes}", *changes])
     begun, images = perf_counter(), 0
     for stage in planned.stages:
-        for event in Session(stage, build.device()):
+        for event in Session(stage, default_device()):
             images = getattr(event, "images", images)
     speed = images / (perf_counter() - begun)
-    model = open_model(out).to(build.device())
+    opened = Store().open(out)
     samples, taken = dict[str, Tensor](), 0.0
     for steps in (None, FEW, MANY):
         begun = perf_counter()
-        made = draw(model, request(model, [], count, 0, {} if steps is None else {"steps": steps}))
-        samples[str(steps or "")] = rounded(torch.cat([p.pixels.cpu() for p in made if p.pixels is not None]))
+        made = sample(opened, request(opened, Ask(count=count, steps=steps)))
+        samples[str(steps or "")] = rounded(finish(made))
         taken = taken or perf_counter() - begun
-    size = sum(p.numel() for p in model.denoiser.parameters())
+    size = sum(p.numel() for p in opened.model.denoiser.parameters())
     return Trained(parameters=size, images=speed, samples=samples, rate=count / taken)
 
 

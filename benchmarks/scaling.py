@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from functools import partial
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -54,39 +53,45 @@ def child(*arguments: object, **variables: str) -> Any:
 
 def trained(source: str, run: str, *overrides: str) -> dict[str, float]:
     """A child: seconds until the first step has ended, seconds of a later one, and bytes at the peak."""
-    from carrara import recipe
-    from carrara.recipe import build
-    from carrara.task import peak_memory
+    from carrara.device import default_device
+    from carrara.measure.timing import peak_memory
+    from carrara.run import Session, plan
     from carrara.train import StepReport
 
     begun = perf_counter()
     short = [f"train.steps={TRAINED}", f"train.batch={BATCH}", "preview.every=0", *overrides]
-    (plan,) = recipe.plan(source, None, Path(run), short).stages
-    events = recipe.Session(plan, build.device())
+    (stage,) = plan(source, None, Path(run), short).stages
+    events = Session(stage, default_device())
     ends = [perf_counter() for event in events if isinstance(event, StepReport)]
     step = median(later - earlier for earlier, later in pairwise(ends))
-    return {"start": ends[0] - begun, "step": step, "peak": peak_memory(build.device())}
+    return {"start": ends[0] - begun, "step": step, "peak": peak_memory(default_device())}
 
 
 def sampled(rounds: str) -> list[list[float]]:
     """A child: steps, milliseconds an image, and memory in GiB so far."""
+    import torch
+
     from carrara import recipe
+    from carrara.device import default_device
+    from carrara.draw import Request, finish
+    from carrara.draw import sample as draw
+    from carrara.measure.timing import Work, peak_memory, time_in_turns
     from carrara.model import DiffusionModel
     from carrara.recipe import build
-    from carrara.task import Work, generate, interleaved, peak_memory
+    from carrara.store import OpenModel
     from carrara.train.precision import matmul_dtype
 
-    model = build.model(recipe.load("ddpm-cifar", [NETWORK])).to(build.device()).eval()
+    model = build.model(recipe.load("ddpm-cifar", [NETWORK])).to(default_device()).eval()
     assert isinstance(model, DiffusionModel)
-    dtype = matmul_dtype("auto", model.device)
+    precision = "float32" if matmul_dtype("auto", model.device) is torch.float32 else "bfloat16"
 
     def work(steps: int) -> Work:
         settings = model.settings(sampler=recipe.load("digits").sample.sampler, steps=steps)
-        wishes, seeds = [None] * BATCH, range(BATCH)
-        samples = partial(generate, model, wishes, seeds, settings, autocast=dtype)
-        return Work(name=str(steps), do=lambda: list(samples()), images=BATCH)
+        wishes, seeds = (None,) * BATCH, tuple(range(BATCH))
+        asked = Request(wishes=wishes, seeds=seeds, settings=settings, precision=precision)
+        return Work(name=str(steps), do=lambda: finish(draw(OpenModel(model=model), asked)), images=BATCH)
 
-    found = interleaved([work(steps) for steps in STEPS], int(rounds), model.device)
+    found = time_in_turns([work(steps) for steps in STEPS], int(rounds), model.device)
     peak = peak_memory(model.device) / GIB
     return [[steps, 1e3 / each.speed, peak] for steps, each in zip(STEPS, found, strict=True)]
 
@@ -128,7 +133,7 @@ def of_points(largest: int) -> Rows:
     rows = Rows()
     for count in (n for n in COUNTS if n <= 10 * largest):
         with tempfile.TemporaryDirectory() as name:
-            found = child("trained", "swissroll", f"{name}/run", f"data.points={count}")
+            found = child("trained", "swissroll", f"{name}/run", f"data.source.points={count}")
         rows.append([count, found["start"], 1e3 * found["step"] / BATCH, found["peak"] / GIB])
     return rows
 

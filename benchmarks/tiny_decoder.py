@@ -18,8 +18,7 @@ from machine import described
 
 from carrara.errors import UserError
 from carrara.evaluate import psnr
-from carrara.recipe import open_model
-from carrara.recipe.editing import examples
+from carrara.store import Store
 from carrara.train import autocast
 
 ROUNDS, PICTURES = 15, 364
@@ -27,10 +26,11 @@ ROUNDS, PICTURES = 15, 364
 
 def main(run: Path) -> None:
     """Prints the table."""
-    model = open_model(run)
+    opened = Store(torch.device("cpu")).open(run)
+    model = opened.model
     if model.fast is None:
         raise UserError(f"'{run}' has no distilled decoder: run 'carrara distill {run} --decoder' first")
-    stage, x = model.first_stage, examples(model, run, PICTURES)
+    stage, x = model.first_stage, opened.examples(PICTURES)
     decoders = {"full": stage.decode, "tiny": model.fast}
     with torch.no_grad():
         z = torch.cat([stage.latents(stage.encode_raw(part), None) for part in x.split(32)])

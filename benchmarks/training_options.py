@@ -30,11 +30,12 @@ from carrara import evaluate
 from carrara.data import Dataset, batch_of
 from carrara.model import DiffusionModel
 from carrara.noise import add_noise
-from carrara.objective import DiffusionObjective
+from carrara.objective import DiffusionObjective, DiffusionSettings
 from carrara.pixels import rounded
-from carrara.recipe import build, load
+from carrara.recipe import build
+from carrara.recipe.loading import load
 from carrara.recipe.resolve import resolve
-from carrara.recipe.schema import DiffusionSettings, Recipe
+from carrara.recipe.schema import Recipe
 from carrara.sample import generate
 from carrara.seeds import Draws, torch_generator
 from carrara.train import TrainState, train

@@ -23,9 +23,13 @@ from carrara import evaluate, pixels
 from carrara.autoencoder import PerceptualConfig
 from carrara.conditioning import Lowres
 from carrara.data import batch_of, spread
+from carrara.device import default_device
+from carrara.draw import Request, finish, sample
+from carrara.draw.image_input import seen
 from carrara.model import DiffusionModel
-from carrara.recipe import build, load, open_model
-from carrara.task import finished, generate, seen
+from carrara.recipe import build
+from carrara.recipe.loading import load
+from carrara.store import OpenModel, open_model
 from carrara.types import Batch
 
 BATCH = 32
@@ -44,8 +48,8 @@ def made(model: DiffusionModel, x: Tensor, steps: int) -> Iterator[Tensor]:
     numbers = torch.arange(len(x))
     for part, k in zip(x.split(BATCH), numbers.split(BATCH), strict=True):
         image = seen(model, Batch(x=part, position=k))
-        drawn = generate(model, [None] * len(k), k.tolist(), model.settings(steps=steps), image=image)
-        yield pixels.rounded(finished(drawn))
+        asked = Request(wishes=(None,) * len(k), seeds=tuple(k.tolist()), settings=model.settings(steps=steps))
+        yield pixels.rounded(finish(sample(OpenModel(model=model), asked, image=image)))
 
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:
@@ -55,7 +59,7 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
 
 def main(run: Path, count: int, steps: int) -> None:
     """Prints the table."""
-    model, recipe = open_model(run).to(build.device()), load(run / "recipe.yaml")
+    model, recipe = open_model(run).to(default_device()), load(run / "recipe.yaml")
     assert isinstance(model, DiffusionModel) and isinstance(model.image, Lowres), "name a run that enlarges pictures"
     _, held_out = build.parts(recipe, build.dataset(recipe))
     x = batch_of(held_out, build.transform(recipe), spread(count, len(held_out))).x

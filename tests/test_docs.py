@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from carrara.recipe import Recipe, presets
+from carrara.recipe.loading import presets
+from carrara.recipe.schema import Recipe
 from test_layers import LAYERS, PACKAGE
 
 REPOSITORY = Path(__file__).parent.parent
@@ -122,6 +123,6 @@ def test_every_preset_is_documented() -> None:
 
 def test_the_layers_are_documented_as_they_are() -> None:
     text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| \d \| (.+) \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| \d+ \| (.+) \|$", text, re.MULTILINE)
     there = {path.stem for path in PACKAGE.iterdir()}
     assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == [layer & there for layer in LAYERS]

@@ -9,23 +9,26 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "carrara"
 LAYERS = (
-    {"types", "shapes", "pixels", "seeds", "errors", "kinds", "memory", "plots"},
+    {"types", "shapes", "pixels", "seeds", "errors", "kinds", "device", "docs", "memory", "plots"},
     {"noise", "nn", "data"},
-    {"autoencoder", "conditioning", "backbone"},
+    {"autoencoder", "conditioning", "backbone", "medium"},
     {"denoiser"},
     {"objective", "sample"},
     {"saved", "classifier", "model", "train"},
-    {"task", "evaluate"},
+    {"evaluate"},
+    {"store"},
+    {"draw"},
     {"recipe"},
-    {"cli", "serve", "export"},
+    {"run", "measure"},
+    {"cli", "toolkit", "serve", "export"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 NEVER = {
-    "train": {"noise", "sample", "backbone", "task", "denoiser", "autoencoder", "conditioning", "nn", "data", "model"},
+    "train": {"noise", "sample", "backbone", "denoiser", "autoencoder", "conditioning", "nn", "data", "model"},
     "sample": {"denoiser", "backbone", "train", "nn", "data", "autoencoder", "conditioning"},
     "backbone": {"noise", "sample", "autoencoder", "conditioning", "data"},
     "denoiser": {"autoencoder", "conditioning", "data", "nn"},
-    "cli": {"serve", "export"},
+    "cli": {"serve", "export", "toolkit"},
     "serve": {"cli", "export"},
     "export": {"cli", "serve"},
 }

@@ -14,12 +14,13 @@ from torch import Tensor
 from analytic import SCHEDULES
 from carrara.backbone import MlpConfig, UNetConfig
 from carrara.conditioning import AnyConditioner, LabelsConfig, UnconditionalConfig, VectorsConfig
+from carrara.draw import Request, finish, sample
 from carrara.errors import UserError
 from carrara.model import DiffusionModel, ModelConfig, load_model
 from carrara.noise import X0, Cosine, Edm, Eps, Flow, V
 from carrara.sample import Ddpm, DpmPp, Heun, Karras, SampleSettings, Trailing
 from carrara.seeds import torch_generator
-from carrara.task import generate
+from carrara.store import OpenModel
 
 LABELS = LabelsConfig(classes=("cat", "dog"))
 CONDITIONERS: list[AnyConditioner] = [UnconditionalConfig(), LABELS, VectorsConfig(size=2)]
@@ -49,8 +50,8 @@ def trained(config: ModelConfig = POINTS, seed: int = 0) -> DiffusionModel:
 
 
 def samples(model: DiffusionModel, wishes: list[str | None], seeds: list[int], batch: int = 64) -> Tensor:
-    made = [p.pixels for p in generate(model, wishes, seeds, model.config.sample, batch=batch)]
-    return torch.cat([pixels for pixels in made if pixels is not None])
+    asked = Request(wishes=tuple(wishes), seeds=tuple(seeds), settings=model.config.sample)
+    return finish(sample(OpenModel(model=model), asked, batch=batch))
 
 
 @pytest.fixture
@@ -238,13 +239,14 @@ def test_the_wish_and_its_guidance_change_the_sample() -> None:
     cat, dog, none = samples(model, ["cat", "dog", None], [3, 3, 3])
     assert (cat - dog).abs().max() > 1e-2
     assert (cat - none).abs().max() > 1e-2
-    strong = next(p for p in generate(model, ["cat"], [3], model.settings(guidance=6.0)) if p.pixels is not None).pixels
-    assert strong is not None
+    asked = Request(wishes=("cat",), seeds=(3,), settings=model.settings(guidance=6.0))
+    strong = finish(sample(OpenModel(model=model), asked))
     assert (cat - strong[0]).abs().max() > 1e-2
 
 
 def test_sampling_leaves_torch_as_it_was() -> None:
     state, model = torch.get_rng_state(), trained()
-    for _ in generate(model, ["cat"], [0], SampleSettings(sampler=Ddpm(), steps=2)):
+    asked = Request(wishes=("cat",), seeds=(0,), settings=SampleSettings(sampler=Ddpm(), steps=2))
+    for _ in sample(OpenModel(model=model), asked):
         assert torch.is_grad_enabled()
     assert torch.equal(torch.get_rng_state(), state)

@@ -37,10 +37,10 @@ def test_values_outside_of_the_range_are_clipped() -> None:
 
 def test_compositing_is_linear_in_alpha() -> None:
     rgba = np.array([[[255, 0, 0, 0], [255, 0, 0, 255], [255, 0, 0, 51]]], np.uint8)
-    assert pixels.over(rgba).tolist() == [[[255, 255, 255], [255, 0, 0], [255, 204, 204]]]
-    assert pixels.over(rgba, (0, 0, 0)).tolist() == [[[0, 0, 0], [255, 0, 0], [51, 0, 0]]]
+    assert pixels.composite(rgba).tolist() == [[[255, 255, 255], [255, 0, 0], [255, 204, 204]]]
+    assert pixels.composite(rgba, (0, 0, 0)).tolist() == [[[0, 0, 0], [255, 0, 0], [51, 0, 0]]]
     deep = (rgba.astype(np.uint16) * 257,)
-    assert np.array_equal(pixels.over(*deep), pixels.over(rgba).astype(np.uint16) * 257)
+    assert np.array_equal(pixels.composite(*deep), pixels.composite(rgba).astype(np.uint16) * 257)
 
 
 def test_channel_conversions() -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from carrara.recipe import Pipeline
+    from carrara.toolkit import Toolkit
 
 
-def load(run: "Path | str") -> "Pipeline":
+def load(run: "Path | str") -> "Toolkit":
     """Opens a trained model: ``carrara.load("runs/digits").generate("7", steps=20)``.
 
     Args:
@@ -21,6 +21,7 @@ def load(run: "Path | str") -> "Pipeline":
     """
     from pathlib import Path
 
-    from carrara.recipe import Pipeline, open_model
+    from carrara.store import Store
+    from carrara.toolkit import Toolkit
 
-    return Pipeline(open_model(Path(run)))
+    return Toolkit(Store().open(Path(run)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
 import torch
@@ -9,11 +10,12 @@ from pydantic import ConfigDict
 from torch import Tensor
 
 from carrara.backbone import NoiseAwareClassifier, UNetConfig
-from carrara.errors import unknown
+from carrara.errors import command, unknown
 from carrara.kinds import BY_KIND, SPELLED
 from carrara.noise import AnySchedule, Schedule
 from carrara.sample import LogProb
 from carrara.saved import Saved
+from carrara.shapes import spatial_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +54,20 @@ class Classifier(Saved):
         super().__init__(about)
         self._config = config
         self.shape, self.latent_shape, self.classes = config.shape, config.latent_shape, config.classes
-        channels, count = config.latent_shape[0], len(config.classes)
-        self.network = NoiseAwareClassifier(config.backbone, channels=channels, classes=count)
+        self.network = NoiseAwareClassifier(
+            config.backbone,
+            channels=config.latent_shape[0],
+            classes=len(config.classes),
+            spatial=spatial_of(config.latent_shape),
+        )
 
     @property
     def config(self) -> ClassifierConfig:
         return self._config
+
+    def purpose(self, path: Path) -> str:
+        use = command("sample RUN", classifier=path, label=self.classes[0])
+        return f"a classifier, which guides other models: {use}"
 
     def log_prob(self, name: str, schedule: Schedule) -> LogProb:
         """log p(``name`` | x_t) for states of any ``schedule``.

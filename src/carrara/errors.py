@@ -1,11 +1,79 @@
-"""What a user is told when something cannot be done: one sentence, exit code 2, never a traceback."""
+"""What a user is told when something cannot be done: one sentence, exit code 2, never a traceback.
+
+The same option has other spellings in a shell, in Python and over HTTP. So a message does not spell options and
+commands, it marks them, by ``option`` and ``command``, and whoever shows the message spells them, by ``spelled``. As a
+string, an error spells them for Python: ``weak=FOLDER``. Marks are made of private-use characters, which nobody types.
+"""
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+_BEGIN, _EQUALS, _END, _PROGRAM = "\ue000\ue001\ue002\ue003"
+_OPTION = re.compile(f"{_BEGIN}(?P<name>[^{_EQUALS}{_END}]*)(?:{_EQUALS}(?P<value>[^{_END}]*))?{_END}")
+
+
+def option(name: str, value: object = None) -> str:
+    """Marks an option in a message.
+
+    Args:
+        name: the argument's, as in Python.
+        value: what it may be given; None says nothing of it.
+    """
+    return f"{_BEGIN}{name}{'' if value is None else f'{_EQUALS}{value}'}{_END}"
+
+
+def command(words: str, *more: str, **options: object) -> str:
+    """Marks something that a user can do.
+
+    Args:
+        words: the verb and what it is done to, as in ``train DATA``.
+        more: words that come after the options.
+        options: by their arguments' names in Python; one that is True has no value.
+    """
+    marked = [option(name, None if value is True else value) for name, value in options.items()]
+    return _PROGRAM + " ".join([words, *marked, *more])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spelling:
+    """How a front end writes what one says to it.
+
+    Attributes:
+        option: from an argument's name, and its value if that is told.
+        program: what a command begins with.
+    """
+
+    option: Callable[[str, str | None], str]
+    program: str = ""
+
+
+PLAIN = Spelling(option=lambda name, value: name if value is None else f"{name}={value}")
+"""For Python, and for whoever knows the arguments' names."""
+
+
+def spelled(text: str, spelling: Spelling = PLAIN) -> str:
+    """A message, or any text, with its options and commands spelled."""
+    return _OPTION.sub(lambda mark: spelling.option(mark["name"], mark["value"]), text).replace(
+        _PROGRAM, spelling.program
+    )
 
 
 class UserError(ValueError):
     """A mistake that the user can correct. The message says what is wrong, which rule, and what to do next."""
+
+    @property
+    def message(self) -> str:
+        """With marks, to be spelled, or to be a part of another message."""
+        return super().__str__()
+
+    def spelled(self, spelling: Spelling) -> str:
+        """As a front end writes it."""
+        return spelled(self.message, spelling)
+
+    def __str__(self) -> str:
+        return self.spelled(PLAIN)
 
 
 def close_match(word: str, options: Iterable[str]) -> str:

@@ -6,16 +6,23 @@ A member of a union is a frozen dataclass with a field ``kind``. To hold one, an
 ``Annotated[AnySchedule, SPELLED, BY_KIND]``.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from pydantic import BeforeValidator, Field
 
 
-def _spell_out(value: Any) -> Any:
+def mapping_of(value: object) -> Mapping[str, Any] | None:
+    """A plain value as a section of keys; None if it is none."""
+    return cast(Mapping[str, Any], value) if isinstance(value, Mapping) else None
+
+
+def spell_out(value: Any) -> Any:
+    """A member's bare name as its section."""
     return {"kind": value} if isinstance(value, str) else value
 
 
-SPELLED = BeforeValidator(_spell_out)
+SPELLED = BeforeValidator(spell_out)
 """Lets a bare name stand for the member with all defaults."""
 
 BY_KIND = Field(discriminator="kind")
@@ -25,8 +32,8 @@ BY_KIND = Field(discriminator="kind")
 def otherwise(kind: str) -> BeforeValidator:
     """As ``SPELLED``, and the ``kind`` may be left out."""
 
-    def spell_out(value: Any) -> Any:
-        spelled = _spell_out(value)
-        return {"kind": kind, **spelled} if isinstance(spelled, dict) else spelled
+    def with_kind(value: Any) -> Any:
+        section = mapping_of(spell_out(value))
+        return value if section is None else {"kind": kind, **section}
 
-    return BeforeValidator(spell_out)
+    return BeforeValidator(with_kind)

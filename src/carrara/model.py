@@ -8,9 +8,11 @@ import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
+import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -20,19 +22,19 @@ from carrara.autoencoder import AnyFirstStage, FirstStage, IdentityConfig, TinyD
 from carrara.backbone import AnyBackbone
 from carrara.classifier import Classifier, ClassifierConfig
 from carrara.conditioning import AnyConditioner, AnyImageCondition, Conditioner, UnconditionalConfig
+from carrara.data import CaptionTable
 from carrara.denoiser import Denoiser
 from carrara.errors import UserError
 from carrara.kinds import BY_KIND, SPELLED
+from carrara.medium import Size, medium_of
 from carrara.noise import AnyParameterization, AnySchedule
 from carrara.sample import SampleSettings
 from carrara.saved import FORMAT, Saved, weights
+from carrara.shapes import by, cropped, spatial_of
 from carrara.types import Conditioning
 
 SMALLEST, LARGEST = 4, 1 << 26
-"""An edge, and an area, in pixels: what pictures can be asked for. Pillow warns of larger ones when it reads them."""
-
-Size = tuple[int, int]
-"""(height, width) in pixels."""
+"""An edge, and all of them multiplied: what pictures can be asked for. Pillow warns of larger ones when it reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,20 +109,58 @@ class Model(Saved):
     Attributes:
         first_stage: pixels to latents and back.
         conditioner: what the model can be told.
+        image: what it sees beside its input, if anything.
+        diffuses: whether it goes from noise to data by steps.
         fast: a distilled decoder of the first stage, for previews, where there is one; no part of the model.
         early: the folder of what the model was early in its training, where that was kept; no part of it either.
     """
 
     first_stage: FirstStage
     conditioner: Conditioner
+    image: AnyImageCondition | None = None
+    diffuses: bool = False
 
     def __init__(self, config: ModelConfig | AutoencoderConfig, about: Mapping[str, Any] | None) -> None:
         super().__init__(about)
         self.shape = config.shape
+        self.medium = medium_of(config.shape)
         self.first_stage = config.first_stage.build(config.shape)
         self.latent_shape = self.first_stage.latent_shape(config.shape)
         self.fast: Callable[[Tensor], Tensor] | None = None
         self.early: Path | None = None
+
+    @property
+    @abstractmethod
+    def config(self) -> ModelConfig | AutoencoderConfig:
+        """How to build it."""
+
+    @property
+    def earlier_self(self) -> Path | None:
+        """``early``, if samples are led away from it where the user names nothing: of a model without a condition."""
+        return self.early if self.diffuses and not self.guidable else None
+
+    @property
+    def few_steps(self) -> int | None:
+        """In how many steps it draws, and in no other number; None = any."""
+        return self.about.get("few_steps")
+
+    @property
+    def guidable(self) -> bool:
+        """Whether the model has a condition, so that guidance means something."""
+        return self.conditioner.column is not None or self.image is not None
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of its pictures; an edge for each axis of other samples, and none of points."""
+        return self.shape[1:]
+
+    def captions(self, folder: Path | None = None) -> CaptionTable | None:
+        return self.conditioner.caption_table(folder)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the model makes samples: it diffuses, or has a prior."""
+        return self.diffuses or self.first_stage.has_prior
 
     @abstractmethod
     def settings(self, **changes: Any) -> SampleSettings:
@@ -138,30 +178,39 @@ class Model(Saved):
             size: of the pictures; None is the model's own.
         """
         x = self.fast(z) if fast and self.fast is not None else self.first_stage.decode(z)
-        if len(self.shape) != 3:
-            return x
-        height, width = size or self.shape[1:]
-        return x[..., :height, :width]
+        return cropped(x, size or self.size)
+
+    def visible(self, x: Tensor, t: float, *, fast: bool = False, size: Size | None = None) -> Tensor:
+        """States (B, *S') at a time on their way from noise as ``pixels``, brought to the scale of data."""
+        return x
+
+    def diffusion(self, refusal: str) -> "DiffusionModel":
+        """The same model, if it diffuses.
+
+        Raises:
+            UserError: ``refusal``, if it does not.
+        """
+        raise UserError(refusal)
 
     def latents_of(self, size: Size | None) -> tuple[int, ...]:
         """The shape of model latents of pictures of ``size``; None is the model's own.
 
         Raises:
-            UserError: the model makes no pictures, or none of this size.
+            UserError: its samples have no size, or not this one.
         """
         if size is None:
             return self.latent_shape
-        if len(self.shape) != 3:
-            raise UserError("this model makes points, which have no size: leave size and tile out")
-        if min(size) < SMALLEST or size[0] * size[1] > LARGEST:
-            raise UserError(
-                f"pictures of {size[0]}x{size[1]} cannot be made: take edges of {SMALLEST} or more, and at most "
-                f"{LARGEST / 1e6:.0f} million pixels"
-            )
+        if not self.size:
+            raise UserError(f"this model makes {self.medium.name}, which have no size: leave size and tile out")
+        what = f"{self.medium.name} of {by(size)} cannot be made"
+        if len(size) != spatial_of(self.shape):
+            raise UserError(f"{what}: this model's are {by(self.size)}, so take as many edges")
+        if min(size) < SMALLEST or prod(size) > LARGEST:
+            raise UserError(f"{what}: take edges of {SMALLEST} or more, and at most {LARGEST / 1e6:.0f} million pixels")
         try:
             return self.first_stage.latent_shape((self.shape[0], *size))
         except ValueError as error:
-            raise UserError(f"pictures of {size[0]}x{size[1]} cannot be made: {error}") from None
+            raise UserError(f"{what}: {error}") from None
 
 
 @final
@@ -177,6 +226,9 @@ class DistilledDecoder(Saved):
     @property
     def config(self) -> DecoderConfig:
         return self._config
+
+    def purpose(self, path: Path) -> str:
+        return "a distilled decoder, which is used through the run above it: name that one"
 
     def forward(self, z: Tensor) -> Tensor:
         """Model latents (B, C', h, w) to pixels (B, C, H, W)."""
@@ -219,6 +271,8 @@ class DiffusionModel(Model):
         ValueError: the parts do not fit together.
     """
 
+    diffuses = True
+
     def __init__(self, config: ModelConfig, about: Mapping[str, Any] | None = None) -> None:
         super().__init__(config, about)
         self._config = config
@@ -228,7 +282,7 @@ class DiffusionModel(Model):
         if self.image is not None and self.first_stage.factor is None:
             raise ValueError("latents that are vectors have no places beside which something is seen: leave image out")
         beside = 0 if self.image is None else self.image.channels(config.shape, self.latent_shape)
-        backbone = config.backbone.build(self.latent_shape, beside, answers=1 + config.learned_variance)
+        backbone = config.backbone.build(self.latent_shape, image_channels=beside, answers=1 + config.learned_variance)
         self.denoiser = Denoiser(
             backbone, config.schedule, config.parameterization, learned_variance=config.learned_variance
         )
@@ -237,10 +291,13 @@ class DiffusionModel(Model):
     def config(self) -> ModelConfig:
         return self._config
 
-    @property
-    def guidable(self) -> bool:
-        """Whether the model has a condition, so that guidance means something."""
-        return self.conditioner.column is not None or self.image is not None
+    def diffusion(self, refusal: str) -> "DiffusionModel":
+        return self
+
+    @torch.no_grad()
+    def visible(self, x: Tensor, t: float, *, fast: bool = False, size: Size | None = None) -> Tensor:
+        alpha, sigma = self.config.schedule(torch.tensor(t, dtype=torch.float64))
+        return self.pixels(x / torch.hypot(alpha, sigma).item(), fast=fast, size=size)
 
     def conditions(self, wishes: Sequence[str | None]) -> Conditioning:
         """The condition of each sample from what a user typed; None says nothing.
@@ -274,9 +331,7 @@ def _check_tokens(given: int | None, seen: int | None) -> None:
         )
 
 
-AnyModel = DiffusionModel | Autoencoder
-"""What has a first stage."""
-AnySaved = AnyModel | DistilledDecoder | Classifier
+AnySaved = Model | DistilledDecoder | Classifier
 """What can be loaded from a folder."""
 
 _CONFIGS: TypeAdapter[AnyModelConfig] = TypeAdapter(Annotated[AnyModelConfig, BY_KIND])

@@ -50,18 +50,19 @@ def largest(dtype: np.dtype[Any]) -> float:
     raise ValueError(f"pictures are uint8, uint16 or floating-point, not {dtype}")
 
 
-def to_tensor(pixels: Pixels) -> Float[Tensor, "*B C H W"]:
-    """Equation (1), of (*B, H, W, C) with any number of channels; (H, W) is one channel."""
-    value = np.moveaxis(np.atleast_3d(pixels), -1, -3).astype(np.float32, order="C")
+def to_tensor(pixels: Pixels, spatial: int = 2) -> Float[Tensor, "..."]:
+    """Equation (1), of (*B, *N, C) with ``spatial`` axes N and any number of channels; (*N,) is one channel."""
+    value = pixels[..., None] if pixels.ndim == spatial else pixels
+    value = np.moveaxis(value, -1, -1 - spatial).astype(np.float32, order="C")
     value *= np.float32(2 / largest(pixels.dtype))
     value -= 1
     return torch.from_numpy(value)
 
 
-def to_pixels(x: Float[Tensor, "*B C H W"], dtype: Any = np.uint8) -> Pixels:
-    """Equation (2): returns (*B, H, W, C) of uint8, uint16, or float32 (not rounded)."""
+def to_pixels(x: Float[Tensor, "..."], dtype: Any = np.uint8, spatial: int = 2) -> Pixels:
+    """Equation (2), of (*B, C, *N): returns (*B, *N, C) of uint8, uint16, or float32 (not rounded)."""
     top = largest(np.dtype(dtype))
-    value = ((x.detach().cpu().double() + 1) / 2).clamp(0, 1).movedim(-3, -1).numpy() * top
+    value = ((x.detach().cpu().double() + 1) / 2).clamp(0, 1).movedim(-1 - spatial, -1).numpy() * top
     return (value if np.dtype(dtype).kind == "f" else value.round()).astype(dtype)
 
 
@@ -70,7 +71,7 @@ def to_uint8(x: Pictures) -> NDArray[np.uint8]:
     return to_pixels(x, np.uint8)
 
 
-def over(rgba: Pixels, background: Sequence[int] = WHITE) -> Pixels:
+def composite(rgba: Pixels, background: Sequence[int] = WHITE) -> Pixels:
     """Lays pictures (..., H, W, 4) over a colour given in 0..255: returns (..., H, W, 3) of the same type."""
     top = largest(rgba.dtype)
     alpha = rgba[..., 3:].astype(np.float64) / top
@@ -93,7 +94,7 @@ def with_channels(pixels: Pixels, channels: int, background: Sequence[int] = WHI
         return pixels
     if not {have, channels} <= {1, 3, 4}:
         raise ValueError(f"a picture of {have} channels cannot become one of {channels}: only 1, 3 and 4 convert")
-    colour = over(pixels, background) if have == 4 else pixels.repeat(3, -1) if have == 1 else pixels
+    colour = composite(pixels, background) if have == 4 else pixels.repeat(3, -1) if have == 1 else pixels
     if channels == 1:
         grey = (colour @ np.asarray(LUMA))[..., None]
         return (grey if pixels.dtype.kind == "f" else grey.round()).astype(pixels.dtype)
@@ -170,12 +171,12 @@ def _labelled(
     return page
 
 
-def displayed(x: Pictures) -> Pictures:
+def displayed(x: Tensor) -> Tensor:
     """Pictures in [-1, 1] as the values 0 .. 255 that a screen shows, float32."""
     return (127.5 * (x.float().clamp(-1, 1) + 1)).round()
 
 
-def rounded(x: Pictures) -> Pictures:
+def rounded(x: Tensor) -> Tensor:
     """Pictures in [-1, 1] as they are when they were saved with 8 bits and read again."""
     return displayed(x) / 127.5 - 1
 

@@ -103,7 +103,7 @@ def sheet(
     return image
 
 
-Number = int | float
+_Number = int | float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +111,8 @@ class Line:
     """A curve of a chart; a point that cannot be drawn is left out."""
 
     name: str
-    x: Sequence[Number]
-    y: Sequence[Number]
+    x: Sequence[_Number]
+    y: Sequence[_Number]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ class Scale:
     log: bool
 
     @classmethod
-    def of(cls, values: Iterable[Number], log: bool) -> "Scale":
+    def of(cls, values: Iterable[_Number], log: bool) -> "Scale":
         """The stretch on which all of ``values`` lie, which are finite, and positive if it is logarithmic."""
         kept = [float(value) for value in values] or [1.0]
         low, high = min(kept), max(kept)
@@ -132,7 +132,7 @@ class Scale:
             low, high = (low / 2, high * 2) if log else (low - 0.5, high + 0.5)
         return cls(low=low, high=high, log=log)
 
-    def place(self, value: Number) -> float:
+    def place(self, value: _Number) -> float:
         """Where a value lies, from 0 to 1."""
         low, high, at = (math.log(v) if self.log else v for v in (self.low, self.high, value))
         return (at - low) / (high - low)
@@ -204,7 +204,7 @@ class Chart:
         image = Image.new("RGB", (width * bigger, whole * bigger), PAPER)
         draw = ImageDraw.Draw(image)
 
-        def write(x: Number, y: Number, text: str, anchor: str) -> None:
+        def write(x: _Number, y: _Number, text: str, anchor: str) -> None:
             draw.text((x * bigger, y * bigger), text, fill=INK, font=font, anchor=anchor)
 
         for (x0, y0), (x1, y1), text, anchor in self._rulings(width, height):
@@ -222,7 +222,7 @@ class Chart:
             write(x + 24, y, name, "lm")
         return image.resize((width, whole), Image.Resampling.LANCZOS)
 
-    def _points(self, line: Line) -> list[tuple[Number, Number]]:
+    def _points(self, line: Line) -> list[tuple[_Number, _Number]]:
         """The points that can be drawn."""
         pairs = zip(line.x, line.y, strict=True)
         return [(x, y) for x, y in pairs if _drawable(x, self.log_x) and _drawable(y, self.log_y)]
@@ -267,7 +267,7 @@ def colour_of(k: int) -> str:
     return PALETTE[k % len(PALETTE)]
 
 
-def _written(value: Number) -> str:
+def _written(value: _Number) -> str:
     """A number at the edge of a chart."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.6g}"
 
@@ -277,5 +277,5 @@ def _marked(path: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return path if len(path) <= _FEW else []
 
 
-def _drawable(value: Number, log: bool) -> bool:
+def _drawable(value: _Number, log: bool) -> bool:
     return math.isfinite(value) and (value > 0 or not log)

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import carrara
+from carrara.data import CaptionTable
 
 FORMAT = 1
 """Of the folder; a reader refuses a higher one."""
@@ -33,6 +34,14 @@ class Saved(nn.Module, ABC):
     @abstractmethod
     def config(self) -> Any:
         """How to build it: a dataclass with a ``kind``."""
+
+    def purpose(self, path: Path) -> str:
+        """What it is and how it is used, where something else is looked for in its folder ``path``."""
+        return "a model of another kind than is looked for"
+
+    def captions(self, folder: Path | None = None) -> CaptionTable | None:
+        """How it reads captions, if it does; with a run's folder, what took long to read is kept there."""
+        return None
 
     @property
     def device(self) -> torch.device:

@@ -41,10 +41,10 @@ def test_bands_give_what_the_whole_gives(name: str) -> None:
     made, x = stage(changes), numbers(3, *size)
     with torch.no_grad():
         features = made.encoder(x)
-        torch.testing.assert_close(bands.encode(made.encoder, x), features, rtol=0, atol=1e-4)
+        torch.testing.assert_close(bands.encode_in_bands(made.encoder, x), features, rtol=0, atol=1e-4)
         z = numbers(4, *features.shape[2:])
         before = z.clone()
-        torch.testing.assert_close(bands.decode(made.decoder, z), made.decoder(z), rtol=0, atol=1e-4)
+        torch.testing.assert_close(bands.decode_in_bands(made.decoder, z), made.decoder(z), rtol=0, atol=1e-4)
     assert torch.equal(z, before)
 
 
@@ -64,10 +64,10 @@ def test_no_convolution_sees_more_than_a_band() -> None:
         if isinstance(layer, nn.Conv2d):
             layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[2]))
     with torch.no_grad():
-        bands.encode(made.encoder, numbers(3, 512, 8)[:1])
+        bands.encode_in_bands(made.encoder, numbers(3, 512, 8)[:1])
         assert max(seen) < 3 * bands.FEWEST, "of 512 rows; a halved band needs twice as many, and a few beside them"
         seen.clear()
-        bands.decode(made.decoder, numbers(4, 128, 2)[:1])
+        bands.decode_in_bands(made.decoder, numbers(4, 128, 2)[:1])
     assert max(seen[1:]) <= bands.FEWEST + 8
     assert seen[0] == 128, "the latents themselves are small"
 
@@ -76,19 +76,19 @@ def test_no_convolution_sees_more_than_a_band() -> None:
 def test_a_stage_takes_bands_for_large_pictures_without_being_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     made, x = stage(CONFIGS["a patch"][0]), numbers(3, 50, 36)
     used = list[str]()
-    for name in ("encode", "decode"):
+    for name in ("encode_in_bands", "decode_in_bands"):
         own = getattr(bands, name)
         monkeypatch.setattr(bands, name, lambda *a, own=own, name=name: used.append(name) or own(*a))
     with torch.no_grad():
         raw = made.encode_raw(x)
         pixels = made.decode(made.latents(raw, None))
         assert used == []
-        monkeypatch.setattr(bands, "LARGE", 4 * 8 * 25 * 18 - 1)
+        monkeypatch.setattr(bands, "MOST_BYTES", 4 * 8 * 25 * 18 - 1)
         torch.testing.assert_close(made.encode_raw(x), raw, rtol=0, atol=1e-4)
         torch.testing.assert_close(made.decode(made.latents(raw, None)), pixels, rtol=0, atol=1e-4)
-        assert used == ["encode", "decode"]
+        assert used == ["encode_in_bands", "decode_in_bands"]
     made.reconstruct(x, Draws(0, torch.arange(2))).pixels.sum().backward()
-    assert used == ["encode", "decode"], "training needs the whole"
+    assert used == ["encode_in_bands", "decode_in_bands"], "training needs the whole"
     assert made.encoder.inp.weight.grad is not None
 
 
@@ -100,5 +100,5 @@ def test_bands_of_a_codebooks_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     z = numbers(4, 30, 6)
     with torch.no_grad():
         whole = made.decode(z)
-        monkeypatch.setattr(bands, "LARGE", 0)
+        monkeypatch.setattr(bands, "MOST_BYTES", 0)
         torch.testing.assert_close(made.decode(z), whole, rtol=0, atol=1e-4)

@@ -104,7 +104,7 @@ def test_grey_and_transparent_pictures_are_seen_in_colour(distance: Perceptual) 
     rgba = pictures(channels=4)
     want = pixels.to_pixels(rgba, "float64")
     assert torch.allclose(
-        as_colour(rgba), torch.from_numpy(2 * pixels.over(want) - 1).movedim(-1, 1).float(), atol=1e-6
+        as_colour(rgba), torch.from_numpy(2 * pixels.composite(want) - 1).movedim(-1, 1).float(), atol=1e-6
     )
 
 

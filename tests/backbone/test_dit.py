@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.backbone import DIT_SIZES, Backbone, DiT, DiTConfig
-from carrara.backbone.dit import Block
+from carrara.backbone.dit import DiTBlock
 from carrara.conditioning import LabelsConfig
 from carrara.nn.cross_attention import Tokens
 from carrara.nn.transformer import Attention, sincos, turned, turns
@@ -283,7 +283,7 @@ def test_a_fresh_block_is_the_identity(config: DiTConfig) -> None:
     x, cond = numbers("rows", 4, 16, 16), condition(4)
     positions = turns((4, 4), 8) if config.positions == "rotary" else None
     tokens = Tokens.of(cond, config.context_width)
-    assert torch.equal(Block(config)(x, numbers("emb", 4, 1, 16), positions, tokens), x)
+    assert torch.equal(DiTBlock(config)(x, numbers("emb", 4, 1, 16), positions, tokens), x)
 
 
 @every_variant

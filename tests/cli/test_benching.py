@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from carrara.task import timing
-from carrara.task.timing import Roofs
+from carrara.measure import timing
+from carrara.measure.timing import Roofs
 from tiny import TINY, Command
 
 NETWORK = TINY[1]

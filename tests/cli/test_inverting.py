@@ -9,7 +9,7 @@ from PIL import Image
 
 from carrara import pixels
 from carrara.cli import main
-from carrara.recipe.edits.motion import save_animation
+from carrara.medium.animation import save_animation
 from tiny import TINY, Command
 
 QUICK = ("--steps", 4, "--refinements", 1)

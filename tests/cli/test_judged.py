@@ -34,7 +34,7 @@ def test_a_classifier_guides_and_pictures_carry_it(carrara: Command, run: Path) 
     code, said = carrara("sample", run, "-n", "2", "--classifier", judge, "--class", "red", "--classifier-scale", "3")
     assert code == 0, said
     picture = run / "samples" / "sample" / "0001.png"
-    found = read_recipe(picture)["request"]["found"]
+    found = read_recipe(picture)["request"]["guide"]
     assert (found["run"], found["name"], found["scale"]) == (str(judge), "red", 3.0)
     code, said = carrara("replay", picture)
     assert code == 0 and "every pixel is the same" in said
@@ -52,7 +52,7 @@ def test_a_classifier_guides_what_is_drawn_over_pictures(carrara: Command, run: 
             code, said = carrara("edit", run, verb, picture, *how, "-n", "1", "--out", out, "--size", "8", *options)
             assert code == 0, said
             made.append(out / "0-1.png")
-        assert read_recipe(made[1])["request"]["found"]["name"] == "red"
+        assert read_recipe(made[1])["request"]["guide"]["name"] == "red"
         with Image.open(made[0]) as plain, Image.open(made[1]) as guided:
             assert not np.array_equal(np.asarray(plain), np.asarray(guided)), verb
     for verb in ("img2img", "invert"):

@@ -43,7 +43,7 @@ def test_held_out_pictures_are_spoilt_and_restored(
     assert code == 0, said
     assert "held-out-1-2.png" in {path.name for path in (tmp_path / "out").iterdir()}
     about = read_recipe(tmp_path / "out" / "sheet.png")["edit"]
-    assert (about["verb"], about["spoilt"]["task"]) == ("restore", options[0])
+    assert (about["verb"], about["task"]) == ("restore", options[0])
     with Image.open(tmp_path / "out" / "held-out-1-1.png") as made:
         assert made.size == (8, 8)
     code, said = carrara("replay", tmp_path / "out" / "sheet.png", "--run", run / "model")

@@ -9,10 +9,12 @@ from carrara.conditioning import EncodedTextConfig, LearnedTextConfig, TextCondi
 from carrara.conditioning.encoders import encoder_facts, text_encoder
 from carrara.conditioning.prompts import Prompt, read_prompt
 from carrara.conditioning.tokens import learn_vocabulary, reader_of
+from carrara.data import DataInfo
 from carrara.errors import UserError
 from carrara.seeds import torch_generator
 from carrara.types import Conditioning
 
+INFO = DataInfo(name="hearts", captions=True)
 CAPTIONS = ["a red heart", "a blue heart", "sun behind a small cloud", "Löwe mit Sonne", "two hearts"]
 
 
@@ -58,7 +60,7 @@ def test_long_texts_take_more_windows():
 
 
 def learned(**changes) -> TextConditioner:
-    config = LearnedTextConfig(width=16, depth=2, heads=2, pieces=200, **changes).completed(CAPTIONS)
+    config = LearnedTextConfig(width=16, depth=2, heads=2, pieces=200, **changes).complete(INFO, CAPTIONS)
     with torch_generator(0, "text test"):
         conditioner = config.build(12)
     assert isinstance(conditioner, TextConditioner)
@@ -71,7 +73,7 @@ def conditioner(request) -> TextConditioner:
     if request.param == "learned":
         return learned()
     with torch_generator(0, "text test"):
-        made = EncodedTextConfig().completed([]).build(12)
+        made = EncodedTextConfig().complete(INFO, []).build(12)
     assert isinstance(made, TextConditioner)
     return made.eval()
 
@@ -206,7 +208,7 @@ def test_any_text_encoder_from_a_folder(tmp_path, kind):
     made_encoder(tmp_path, kind)
     width, fingerprint = encoder_facts(str(tmp_path))
     assert width == 8 and len(fingerprint) == 16
-    config = EncodedTextConfig(source=str(tmp_path)).completed([])
+    config = EncodedTextConfig(source=str(tmp_path)).complete(INFO, [])
     conditioner = config.build(4)
     said = conditioner.said(["a red heart", "heart", "a red heart " * 20])
     assert said.tokens.shape == (3, 60, 8) and said.mask.sum(1).tolist() == [3, 1, 60]
@@ -215,7 +217,7 @@ def test_any_text_encoder_from_a_folder(tmp_path, kind):
 
 def test_another_encoder_in_the_old_one_s_place_is_refused(tmp_path):
     made_encoder(tmp_path, "t5")
-    config = EncodedTextConfig(source=str(tmp_path)).completed([])
+    config = EncodedTextConfig(source=str(tmp_path)).complete(INFO, [])
     encoder_facts.cache_clear()
     settings = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**settings, "dropout_rate": 0.5}))
@@ -225,7 +227,7 @@ def test_another_encoder_in_the_old_one_s_place_is_refused(tmp_path):
 
 def test_folders_without_an_encoder_are_refused(tmp_path):
     with pytest.raises(UserError, match="holds no text encoder"):
-        EncodedTextConfig(source=str(tmp_path)).completed([])
+        EncodedTextConfig(source=str(tmp_path)).complete(INFO, [])
     made_encoder(tmp_path, "t5")
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(UserError, match="no text encoder can be read"):

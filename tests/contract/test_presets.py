@@ -13,13 +13,18 @@ from analytic import SCHEDULES
 from carrara.autoencoder import ConvolutionalStage
 from carrara.backbone import MlpConfig
 from carrara.data import batch_of
+from carrara.draw import Ask, Request, finish, reconstruct, request, sample
+from carrara.draw.image_input import seen
 from carrara.model import Autoencoder, DiffusionModel, ModelConfig
 from carrara.noise import Cosine, Schedule, V
-from carrara.recipe import Saved, Session, build, draw, open_model, plan, presets, request
-from carrara.recipe.folder import open_classifier
+from carrara.recipe import build
+from carrara.recipe.loading import presets
+from carrara.run.plan import plan
+from carrara.run.session import ModelSaved, Session
 from carrara.sample import GRIDS, SAMPLERS, SampleSettings
 from carrara.seeds import torch_generator
-from carrara.task import generate, reconstruct, seen
+from carrara.store import OpenModel, Store
+from carrara.store.runs import open_classifier
 from carrara.train import StepReport
 
 SMALL = ("train.steps=2", "preview.every=0", "checkpoint.every=2", "train.precision=float32")
@@ -76,12 +81,13 @@ def test_a_preset_trains_and_samples(name: str, pictures: Path, tmp_path: Path) 
     losses = [event.loss for event in events if isinstance(event, StepReport)]
     assert len(losses) == 2 * len(planned.stages)
     assert all(np.isfinite(losses))
-    assert isinstance(events[-1], Saved)
+    assert isinstance(events[-1], ModelSaved)
 
     if name == "classifier":
         assert open_classifier(tmp_path / "run").classes == ("dark", "light")
         return
-    model = open_model(tmp_path / "run")
+    opened = Store().open(tmp_path / "run")
+    model = opened.model
     if isinstance(model.first_stage, ConvolutionalStage):
         x = torch.rand(2, *model.shape) * 2 - 1
         assert reconstruct(model, x).shape == x.shape
@@ -91,10 +97,10 @@ def test_a_preset_trains_and_samples(name: str, pictures: Path, tmp_path: Path) 
     if isinstance(model, DiffusionModel) and model.image is not None:
         recipe = planned.recipe
         image = seen(model, batch_of(build.dataset(recipe), build.transform(recipe), range(2)))
-    wanted = request(model, [], 2, 0, {"steps": 2} if isinstance(model, DiffusionModel) else {})
-    made = [progress.pixels for progress in draw(model, wanted, image) if progress.pixels is not None]
-    assert made[-1].shape == (2, *model.shape)
-    assert bool(made[-1].isfinite().all())
+    wanted = request(opened, Ask(count=2, steps=2 if isinstance(model, DiffusionModel) else None))
+    made = finish(sample(opened, wanted, image=image))
+    assert made.shape == (2, *model.shape)
+    assert bool(made.isfinite().all())
 
 
 def tiny(schedule: Schedule, settings: SampleSettings) -> DiffusionModel:
@@ -105,9 +111,8 @@ def tiny(schedule: Schedule, settings: SampleSettings) -> DiffusionModel:
 
 
 def sampled(schedule: Schedule, settings: SampleSettings) -> Tensor:
-    (*_, last) = generate(tiny(schedule, settings), [None] * 3, [0, 1, 2], settings)
-    assert last.pixels is not None
-    return last.pixels
+    asked = Request(wishes=(None,) * 3, seeds=(0, 1, 2), settings=settings)
+    return finish(sample(OpenModel(model=tiny(schedule, settings)), asked))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

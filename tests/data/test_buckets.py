@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from carrara.data import Captioned, CaptionTable, DataInfo, Dataset, Loader, Subset, Transform, Unreadable, batch_of
-from carrara.data.buckets import bucket_of_each, bucket_sizes, nearest
+from carrara.data.buckets import bucket_of_each, bucket_sizes, nearest_size
 from carrara.data.latents import CachedLatents, cache_key, seal, write
 from carrara.pixels import to_tensor
 
@@ -47,7 +47,7 @@ def numbers(x: torch.Tensor) -> list[int]:
     ("native", "size"), [((100, 100), (8, 8)), ((70, 100), (8, 8)), ((10, 30), (4, 16)), ((300, 101), (16, 4))]
 )
 def test_a_picture_takes_the_shape_most_like_its_own(native: tuple[int, int], size: tuple[int, int]) -> None:
-    assert nearest(native, SIZES) == size
+    assert nearest_size(native, SIZES) == size
 
 
 def test_sizes_have_the_area_and_the_unit_and_enough_pictures() -> None:
@@ -56,7 +56,7 @@ def test_sizes_have_the_area_and_the_unit_and_enough_pictures() -> None:
     counts = bucket_sizes(natives, (512, 512), 64, 32)
     assert len(counts) > 5 and sum(counts.values()) == 2000 and min(counts.values()) >= 32
     assert all(height % 64 == width % 64 == 0 and 0.7 < height * width / 512**2 <= 1 for height, width in counts)
-    assert counts == Counter(nearest(native, sorted(counts)) for native in natives)
+    assert counts == Counter(nearest_size(native, sorted(counts)) for native in natives)
 
 
 def test_pictures_of_one_shape_have_one_bucket_even_one_that_the_unit_does_not_divide() -> None:
@@ -78,7 +78,7 @@ def test_batches_are_of_one_size_and_of_pictures_whose_shape_is_most_like_it(tur
     for step in range(40):
         x = loader.at(step).x
         seen[tuple(x.shape)] += 1
-        assert {nearest(data.native(k), SIZES) for k in numbers(x)} == {tuple(x.shape[2:])}
+        assert {nearest_size(data.native(k), SIZES) for k in numbers(x)} == {tuple(x.shape[2:])}
     assert set(seen) == {(4, 1, *size) for size in SIZES}
 
 

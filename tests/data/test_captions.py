@@ -3,8 +3,7 @@
 import numpy as np
 import torch
 
-from carrara.data import Captioned, CaptionTable, DataInfo, Loader, batch_of
-from carrara.data.builtin import Arrays
+from carrara.data import Arrays, Captioned, CaptionTable, DataInfo, Loader, batch_of
 
 CAPTIONS = [("one",), ("two", "zwei"), (), ("three", "drei", "trois")]
 
@@ -82,7 +81,7 @@ def test_what_was_read_is_kept(tmp_path):
 
 
 def test_ranks_share_the_reading(tmp_path, monkeypatch):
-    monkeypatch.setattr("carrara.data.captions.SHARD", 2)
+    monkeypatch.setattr("carrara.data.captions.TEXTS_A_FILE", 2)
     readers = [Reader(), Reader()]
     tables = [CaptionTable(reader, tmp_path) for reader in readers]
     for rank, table in enumerate(tables):

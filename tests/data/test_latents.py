@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from carrara.autoencoder import KlConfig
 from carrara.data import Arrays, DataInfo, Dataset, Loader, Subset, Transform, Unreadable, batch_of, latents
-from carrara.data.latents import CachedLatents, cache_key, cacheable, complete, seal, write
+from carrara.data.latents import CachedLatents, cache_key, cacheable, has_cache, seal, write
 from carrara.errors import UserError
 
 PLAIN, MIRRORING = Transform(size=(8, 8)), Transform(size=(8, 8), flip=True)
@@ -132,12 +132,12 @@ def test_an_interrupted_encoding_goes_on(tmp_path, steps: int) -> None:
     list(islice(stopped, steps))
     stopped.close()
     kept, before = files(tmp_path), sum(seen)
-    assert not complete(tmp_path, "k")
+    assert not has_cache(tmp_path, "k")
     done = list(write(tmp_path, "k", data, PLAIN, counting, batch=2))
     assert done == sorted(done) and done[-1] == 11
     assert sum(seen) - before == 11 - 4 * len(kept)
     seal(tmp_path, "k", data)
-    assert complete(tmp_path, "k") and kept.items() <= files(tmp_path).items()
+    assert has_cache(tmp_path, "k") and kept.items() <= files(tmp_path).items()
 
 
 def test_no_half_written_file_has_a_shards_name(tmp_path, monkeypatch) -> None:
@@ -157,7 +157,7 @@ def test_ranks_share_the_work(tmp_path) -> None:
         names.append(set(files(tmp_path)))
         assert done[-1] == [8, 6, 4][rank]
     assert [len(after) for after in names] == [2, 4, 5]
-    assert not complete(tmp_path, "k")
+    assert not has_cache(tmp_path, "k")
 
 
 def test_a_missing_shard_is_encoded_again(tmp_path) -> None:
@@ -165,7 +165,7 @@ def test_a_missing_shard_is_encoded_again(tmp_path) -> None:
     cached(tmp_path, data, PLAIN)
     key, before = cache_key("stage", PLAIN, data), files(tmp_path)
     (tmp_path / key / "00001.safetensors").unlink()
-    assert not complete(tmp_path, key)
+    assert not has_cache(tmp_path, key)
     cached(tmp_path, data, PLAIN)
     assert {name: content for name, (_, content) in files(tmp_path).items()} == {
         name: content for name, (_, content) in before.items()
@@ -188,11 +188,11 @@ def test_a_cache_of_another_autoencoder_is_never_used(tmp_path) -> None:
     data = pictures()
     cached(tmp_path, data, PLAIN)
     mine, theirs = cache_key("other", PLAIN, data), cache_key("stage", PLAIN, data)
-    assert not complete(tmp_path, mine)
+    assert not has_cache(tmp_path, mine)
     (tmp_path / theirs).rename(tmp_path / mine)
     before = files(tmp_path)
     for use in (
-        lambda: complete(tmp_path, mine),
+        lambda: has_cache(tmp_path, mine),
         lambda: CachedLatents(tmp_path, mine, data),
         lambda: list(write(tmp_path, mine, data, PLAIN, encoder(), batch=4)),
     ):
@@ -240,7 +240,7 @@ def test_a_damaged_manifest_is_named(tmp_path, content: str) -> None:
     key = cache_key("stage", PLAIN, data)
     (tmp_path / key / latents.MANIFEST).write_text(content)
     with pytest.raises(UserError, match=r"manifest\.json' cannot be read; delete the folder"):
-        complete(tmp_path, key)
+        has_cache(tmp_path, key)
 
 
 def test_an_incomplete_cache_is_not_opened(tmp_path) -> None:

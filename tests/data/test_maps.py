@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from carrara.conditioning import LayoutMap
+from carrara.conditioning.images import palette
 from carrara.data import Folder, Loader, Mapped, Transform, batch_of, maps_of, numbered
 from carrara.data.emoji import layout
 from carrara.errors import UserError
 from carrara.pixels import to_uint8
-from carrara.recipe import plan
-from carrara.recipe.beside import palette
+from carrara.run.plan import plan
 
 COLOURS = ((0, 0, 0), (0, 0, 255), (0, 255, 0), (255, 0, 0))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from carrara.autoencoder.efficientnet import resized
+from carrara.autoencoder.efficientnet import resized_square
 from carrara.errors import UserError
 from carrara.evaluate import Features, extract, extractor
 from carrara.seeds import Draws
@@ -54,7 +54,7 @@ def test_shrinking_does_not_alias() -> None:
     """A pattern finer than the smaller picture's pixels becomes grey, not another pattern."""
     stripes = torch.ones(1, 3, 192, 192)
     stripes[..., ::2] = -1
-    small = resized(stripes, 64)
+    small = resized_square(stripes, 64)
     assert small.shape[-2:] == (64, 64)
     assert small[..., 3:-3].abs().max() < 0.02
     assert stripes[..., ::3].abs().min() == 1  # taking every third pixel would show stripes as strong as before

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from carrara.autoencoder.efficientnet import resized
+from carrara.autoencoder.efficientnet import resized_square
 from carrara.errors import UserError
 from carrara.evaluate import InceptionFeatures, extractor, inception_score, sample_metrics
 from carrara.evaluate.inception import Inception, bilinear_as_in_tensorflow
@@ -129,7 +129,7 @@ def test_tensorflows_resizing_by_hand() -> None:
 def test_the_other_resizing_is_pillows_which_clean_fid_takes(size: int) -> None:
     values = np.random.default_rng(0).uniform(60, 200, (size, size)).astype(np.float32)  # nothing to clip
     theirs = np.asarray(Image.fromarray(values).resize((299, 299), Image.Resampling.BICUBIC))
-    ours = resized(torch.from_numpy(values)[None, None].double() / 127.5 - 1, 299)
+    ours = resized_square(torch.from_numpy(values)[None, None].double() / 127.5 - 1, 299)
     np.testing.assert_allclose(127.5 * (ours[0, 0].numpy() + 1), theirs, atol=1e-4)
 
 

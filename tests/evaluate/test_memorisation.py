@@ -10,7 +10,7 @@ from known import normal
 from torch import Tensor
 
 from carrara.evaluate import Features, Memorisation, closest_pairs, memorisation
-from carrara.evaluate.distances import nearest
+from carrara.evaluate.distances import nearest_neighbours
 from carrara.evaluate.memorisation import _at_least
 from carrara.seeds import Draws, permutation
 
@@ -68,7 +68,7 @@ def test_samples_that_are_too_much_alike_are_another_fault(scale: float) -> None
         training, held_out, fresh = (normal(count, WIDTH, 10 * seed + k) for k, count in enumerate((500, 200, 200)))
         found = memorisation(scale * fresh, training, held_out)
         assert found.verdict == "sound"
-        closest = nearest(held_out, training)[0].sort(0).values[9]
+        closest = nearest_neighbours(held_out, training)[0].sort(0).values[9]
         assert (found.distance < closest).double().mean() > 0.2
 
 

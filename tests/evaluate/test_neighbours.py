@@ -8,7 +8,7 @@ import torch
 from known import normal
 
 from carrara.evaluate import precision_recall
-from carrara.evaluate.distances import distance_blocks, nearest
+from carrara.evaluate.distances import distance_blocks, nearest_neighbours
 
 
 def slowly(fake: np.ndarray, real: np.ndarray, k: int) -> dict[str, float]:
@@ -96,10 +96,10 @@ def test_distances_do_not_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = torch.cat([block for _, block in distance_blocks(x, y)])
     torch.testing.assert_close(whole, torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist"), rtol=1e-6, atol=0)
     assert whole[5, 3] == 0
-    values, indices = nearest(x, y, 2)
+    values, indices = nearest_neighbours(x, y, 2)
     assert torch.equal(values, whole.sort(1).values[:, :2])
     assert indices[5, 0] == 3
-    own = nearest(x, x, 1, own=True)[0]
+    own = nearest_neighbours(x, x, 1, own=True)[0]
     assert own.min() > 1
 
 

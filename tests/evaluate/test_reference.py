@@ -34,7 +34,7 @@ class Counting:
 
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carrara.evaluate.reference.SHARD", 20)
+    monkeypatch.setattr("carrara.evaluate.reference.PICTURES_A_FILE", 20)
 
 
 def test_features_are_those_of_the_pictures_and_come_from_the_disk_the_second_time(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from known import normal
 from torch import Tensor
 
-from carrara.autoencoder.efficientnet import resized
+from carrara.autoencoder.efficientnet import resized_square
 from carrara.errors import UserError
 from carrara.evaluate import ClipFeatures, DinoFeatures, clip_score, extractor
 from carrara.evaluate.vision import _CLIP, _IMAGENET
@@ -55,7 +55,7 @@ def made_dino(folder: Path) -> Path:
 
 
 def standardised(x: Tensor, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    values = (resized(x, size) + 1) / 2
+    values = (resized_square(x, size) + 1) / 2
     return (values - torch.tensor(mean).reshape(3, 1, 1)) / torch.tensor(std).reshape(3, 1, 1)
 
 

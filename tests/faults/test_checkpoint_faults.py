@@ -70,7 +70,7 @@ def rename(file: Path) -> None:
 def test_a_damaged_checkpoint_is_passed_over_with_a_sentence(run, name, harm):
     harm(run / "checkpoints/step-4" / name)
     with pytest.raises(UserError, match=r"step-4 is damaged"):
-        checkpoint.load(run / "checkpoints/step-4")
+        checkpoint.load_checkpoint(run / "checkpoints/step-4")
     again = training(run)
     assert again.clock.step == 2
     (sentence,) = again.warnings
@@ -231,7 +231,7 @@ def test_tensors_come_back_as_they_were(tmp_path):
     tied = torch.arange(6.0).reshape(2, 3)
     tensors = {"t": tied, "again": tied, "transposed": tied.T, "count": torch.tensor(3), "half": tied.bfloat16()}
     path = checkpoint.save(tmp_path, Checkpoint(step=1, parts={"part": tensors}, state={"seconds": 0.1}))
-    back = checkpoint.load(path)
+    back = checkpoint.load_checkpoint(path)
     assert back.step == 1 and back.state == {"seconds": 0.1}
     assert all(torch.equal(back.parts["part"][name], tensor) for name, tensor in tensors.items())
 

@@ -11,7 +11,6 @@ from carrara.evaluate import (
     frechet_bias,
     frechet_distance,
     kernel_distance,
-    kernel_distance_of_subsets,
     moments,
     psnr,
     ssim,
@@ -151,14 +150,6 @@ def test_the_standard_error_is_the_spread_over_samples(paired: bool) -> None:
     found = [kernel_distance(a, b, paired=paired) for a, b in zip(x, y, strict=True)]
     spread = float(np.std([estimate.value for estimate in found], ddof=1))
     assert float(np.mean([estimate.error for estimate in found])) == pytest.approx(spread, rel=0.3)
-
-
-def test_subsets_agree_with_the_whole() -> None:
-    x, y = normal(300, 6), 0.3 + normal(300, 6, 1)
-    whole, parts = kernel_distance(x, y), kernel_distance_of_subsets(x, y, count=40, size=100)
-    assert abs(whole.value - parts.value) < 4 * parts.error
-    assert parts == kernel_distance_of_subsets(x, y, count=40, size=100)
-    assert parts != kernel_distance_of_subsets(x, y, count=40, size=100, seed=1)
 
 
 def test_psnr_by_hand() -> None:

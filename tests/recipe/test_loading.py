@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from carrara.backbone import MlpConfig, UNetConfig
+from carrara.data import FolderSource, OpenMojiSource, SwissRollSource
 from carrara.errors import UserError
 from carrara.noise import Cosine, Linear
-from carrara.recipe import Recipe, dump, load, presets
-from carrara.recipe.loading import accepted
-from carrara.recipe.schema import DiffusionSettings
+from carrara.objective import DiffusionSettings
+from carrara.recipe.loading import accepted, dump, load, presets
+from carrara.recipe.schema import Recipe
 from carrara.sample import Ddim, DpmPp
 
 Write = Callable[[str], Path]
@@ -120,7 +121,10 @@ def test_another_kind_replaces_the_member_below_whatever_the_order() -> None:
 
 
 def test_one_key_of_a_member_keeps_the_others() -> None:
-    network, changed = load("sprites").model.backbone, load("sprites", ["model.backbone.blocks=3"]).model.backbone
+    network, changed = (
+        load("sprites").model.backbone,
+        load("sprites", ["model.backbone.blocks=3"]).model.backbone,
+    )
     assert isinstance(network, UNetConfig)
     assert isinstance(changed, UNetConfig)
     assert (changed.blocks, changed.channels, changed.modulation) == (3, network.channels, network.modulation)
@@ -128,7 +132,7 @@ def test_one_key_of_a_member_keeps_the_others() -> None:
 
 def test_values_are_yaml() -> None:
     recipe = load("digits", ["data.source='a=b: c'", "data.flip=true", "train.lr=1e-4", "train.betas=[0.5, 0.6]"])
-    assert recipe.data.source == "a=b: c"
+    assert recipe.data.source == FolderSource(path="a=b: c")
     assert recipe.data.flip is True
     assert recipe.train.lr == 1e-4
     assert recipe.train.betas == (0.5, 0.6)
@@ -183,7 +187,6 @@ def test_all_mistakes_at_once_each_with_its_place(write: Write) -> None:
         ("train.betas=[0.9]", "train.betas has too few values"),
         ("data.size=[1,2,3]", "data.size is [1, 2, 3]"),
         ("data.size=3", "at least 4x4 pixels, got 3x3"),
-        ("data.points=0", "take 1 point or more"),
         ("train.steps=0", "a run of 0 steps or minutes does not train"),
         ("objective.drop=2", "drop is a probability, from 0 to 1, and is 2"),
         ("sample.rescale=3", "rescale lie in [0, 1]"),
@@ -201,10 +204,58 @@ def test_a_mistake_in_an_argument(override: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
+        (
+            "data.source.pionts=3",
+            "Did you mean 'data.source.points'? Accepted here: kind, points, thickness.",
+        ),
+        ("data.source.points=0", "data.source: take 1 point or more"),
+        ("data.source.thickness=-1", "a thickness of 0 or more, not 20000, -1.0"),
+        (
+            "data.source.kind=swisroll",
+            "'swisroll' is no data.source: it is one of folder, digits, openmoji,",
+        ),
+        ("data.source=3", "data.source needs a 'kind', such as data.source.kind="),
+        ("data.source={kind: digits, points: 3}", "unknown key 'data.source.points'."),
+        ("data.points=0", "take 1 point or more"),
+        ("data.points=x", "data.points is 'x': input should be a valid integer"),
+        ("data.source={kind: folder}", "the key 'data.source.path' is missing"),
+    ],
+)
+def test_a_mistake_in_a_source(override: str, words: str) -> None:
+    (line,) = mistakes("swissroll", override)
+    assert line.startswith(f"argument '{override}': ")
+    assert words in line
+
+
+def test_sources_are_spelled_as_in_older_recipes(write: Write) -> None:
+    """There a source is a name, its keys stand beside it, and those of other sources mean nothing."""
+    old = write("preset: swissroll\ndata:\n  source: swissroll\n  skin_tones: false\n  points: 100\n  thickness: 0.5\n")
+    assert load(old).data.source == SwissRollSource(points=100, thickness=0.5)
+    assert load(old, ["data.points=7"]).data.source == SwissRollSource(points=7, thickness=0.5)
+    assert load(old, ["data.source.points=7"]).data.source == SwissRollSource(points=7, thickness=0.5)
+    assert load("swissroll", ["data={points: 7}"]).data.source == SwissRollSource(points=7)
+    assert load("digits", ["data.points=7", "data.source=swissroll"]).data.source == SwissRollSource(points=7)
+    assert load("digits", ["data.points=7", "data.skin_tones=true"]) == load("digits")
+    assert load("openmoji-text", ["data.source=openmoji"]) == load("openmoji-text")
+    assert load("openmoji-text", ["data.skin_tones=false"]).data.source == OpenMojiSource()
+    assert load("openmoji-text", ["data.source=photos", "data.skin_tones=true"]).data.source == FolderSource(
+        path="photos"
+    )
+    assert load(write("preset: pixel\ndata: {source: ''}\n")).data.source is None
+
+
+def test_a_mistake_in_an_older_recipe_has_its_own_place_and_key(write: Write) -> None:
+    (line,) = mistakes(write("preset: swissroll\ndata:\n  points: x\n  source: swissroll\n"))
+    assert line.startswith("photos.yaml, line 3: data.points is 'x': ")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
         ("foo", "'foo' is not of the form key=value, such as train.steps=1000"),
         ("=3", "'=3' is not of the form key=value"),
         ("train.steps=[1", "the value in 'train.steps=[1' cannot be read: put it in quotes"),
-        ("preset=digit", "a preset is what a recipe begins as: name it with --preset"),
+        ("preset=digit", "a preset is what a recipe begins as: name it with preset"),
     ],
 )
 def test_what_is_no_argument(override: str, words: str) -> None:

@@ -9,8 +9,10 @@ from carrara.backbone import MlpConfig, UNetConfig
 from carrara.conditioning import AnyConditioner, LabelsConfig, UnconditionalConfig, VectorsConfig
 from carrara.data import DataInfo
 from carrara.errors import UserError
-from carrara.recipe import Recipe, build, load, resolve
-from carrara.recipe.resolve import differences
+from carrara.recipe import build
+from carrara.recipe.loading import load
+from carrara.recipe.resolve import differences, resolve
+from carrara.recipe.schema import Recipe
 
 PHOTOS = DataInfo(name="photos", channels=3, native=(480, 640), classes=("cat", "dog"))
 

@@ -12,9 +12,9 @@ from carrara.sample import (
     Ddpm,
     DpmPp,
     Dps,
-    Likelihood,
-    Masked,
+    Masking,
     Measurement,
+    MeasurementLikelihood,
     PiGdm,
     Uniform,
     blurred,
@@ -32,7 +32,7 @@ TASKS: dict[str, Callable[[tuple[int, int, int]], Measurement]] = {
     "upscale": lambda shape: downscaled(shape, 2),
     "deblur": lambda shape: blurred(shape, 1.0),
     "colour": greyed,
-    "inpaint": lambda shape: Masked(torch.arange(shape[1] * shape[2]).reshape(1, *shape[1:]) % 5 > 1),
+    "inpaint": lambda shape: Masking(torch.arange(shape[1] * shape[2]).reshape(1, *shape[1:]) % 5 > 1),
 }
 
 
@@ -57,7 +57,7 @@ class Problem:
         gain = STD**2 * a.T @ torch.linalg.inv(STD**2 * a @ a.T + NOISE**2 * torch.eye(len(a), dtype=torch.float64))
         return MEAN + gain @ (self.y.flatten() - a.sum(1) * MEAN), STD**2 * (eye - gain @ a)
 
-    def denoiser(self, likelihood: Likelihood, schedule: Schedule) -> DenoiseFn:
+    def denoiser(self, likelihood: MeasurementLikelihood, schedule: Schedule) -> DenoiseFn:
         prior = gaussian(schedule, STD, MEAN)
         return measured(prior, self.y, self.measure, schedule, likelihood=likelihood, noise=NOISE)
 
@@ -188,6 +188,6 @@ def test_gradients_do_not_leak_and_samples_do_not_mix() -> None:
 
 
 @pytest.mark.parametrize("wrong", [lambda: PiGdm(spread=0.0), lambda: Dps(weight=-1.0)])
-def test_what_makes_no_sense_is_refused(wrong: Callable[[], Likelihood]) -> None:
+def test_what_makes_no_sense_is_refused(wrong: Callable[[], MeasurementLikelihood]) -> None:
     with pytest.raises(ValueError, match="positive"):
         wrong()

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from carrara.pixels import to_tensor, with_channels
-from carrara.sample import Masked, Measurement, blurred, downscaled, greyed
+from carrara.sample import Masking, Measurement, blurred, downscaled, greyed
 
 SHAPE = (3, 8, 12)
 SEEN = torch.arange(96).reshape(1, 8, 12) % 3 > 0
@@ -17,7 +17,7 @@ ALL: dict[str, Measurement] = {
     "downscaled": downscaled(SHAPE, 4),
     "blurred": blurred(SHAPE, 1.5),
     "greyed": greyed(SHAPE),
-    "masked": Masked(SEEN),
+    "masked": Masking(SEEN),
 }
 X = torch.sin(torch.arange(3 * 96 * 2, dtype=torch.float64) ** 2).reshape(2, *SHAPE)
 

@@ -15,7 +15,7 @@ and one that changes the size before it three times. Attention, which is at the 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, floor
+from math import ceil, floor, prod
 from typing import final
 
 import torch
@@ -23,13 +23,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.autoencoder.convolutional import Decoder, Encoder
-from carrara.nn import ResidualBlock
-from carrara.pixels import Pictures
-from carrara.shapes import padded
+from carrara.nn import ResidualBlock, doubled, folded, unfolded
+from carrara.shapes import Signals, expand_channels, padded
 
 BAND, FEWEST = 1 << 14, 16
 """Places of a band, and its rows at least."""
-LARGE = 1 << 29
+MOST_BYTES = 1 << 29
 """Bytes of a picture's largest map, or so, up to which it is made as a whole: Stable Diffusion's at 1024 x 1024."""
 
 _Local = Callable[[Tensor], Tensor]
@@ -38,47 +37,46 @@ _Local = Callable[[Tensor], Tensor]
 @final
 @dataclass(frozen=True)
 class _Map:
-    """A feature map (B, C, height, width) that is made when it is asked for.
+    """A feature map (B, C, *size) that is made when it is asked for. Its rows lie along the first axis of its places.
 
     Attributes:
         rows: makes the rows from ``top`` to ``bottom``.
         kept: the map itself, where it was made and kept.
     """
 
-    height: int
-    width: int
+    size: tuple[int, ...]
     rows: Callable[[int, int], Tensor]
     kept: Tensor | None = None
 
     def bands(self) -> Iterator[tuple[int, Tensor]]:
         """All rows, and where they begin."""
-        count = max(FEWEST, BAND // self.width)
-        for top in range(0, self.height, count):
-            yield top, self.rows(top, min(top + count, self.height))
+        count = max(FEWEST, BAND // prod(self.size[1:]))
+        for top in range(0, self.size[0], count):
+            yield top, self.rows(top, min(top + count, self.size[0]))
 
 
-def wanted(channels: int, height: int, width: int) -> bool:
+def wanted(channels: int, *size: int) -> bool:
     """Whether pictures whose first or last map has this shape are for this module: large, and not to train on."""
-    return 4 * channels * height * width > LARGE and not torch.is_grad_enabled()
+    return 4 * channels * prod(size) > MOST_BYTES and not torch.is_grad_enabled()
 
 
 @torch.no_grad()
-def encode(encoder: Encoder, x: Pictures) -> Tensor:
-    """What the encoder makes of pictures (B, C, H, W), one after the other, without gradients."""
+def encode_in_bands(encoder: Encoder, x: Signals) -> Tensor:
+    """What the encoder makes of pictures (B, C, *N), one after the other, without gradients."""
     return torch.cat([_encode(encoder, picture) for picture in x.split(1)])
 
 
 @torch.no_grad()
-def decode(decoder: Decoder, z: Tensor) -> Pictures:
-    """What the decoder makes of features (B, C, h, w), one after the other, without gradients."""
+def decode_in_bands(decoder: Decoder, z: Tensor) -> Tensor:
+    """What the decoder makes of features (B, C, *n), one after the other, without gradients."""
     return torch.cat([_decode(decoder, features) for features in z.split(1)])
 
 
-def _encode(encoder: Encoder, x: Pictures) -> Tensor:
+def _encode(encoder: Encoder, x: Signals) -> Tensor:
     patch = encoder.patch
     h = _through(
         _kept(padded(x, encoder.factor)),
-        lambda part: encoder.inp(F.pixel_unshuffle(part, patch)),
+        lambda part: encoder.inp(folded(part, patch)),
         halo=patch,
         scale=Fraction(1, patch),
     )
@@ -90,19 +88,18 @@ def _encode(encoder: Encoder, x: Pictures) -> Tensor:
     return _whole(_last(encoder.norm, encoder.out, h))
 
 
-def _decode(decoder: Decoder, z: Tensor) -> Pictures:
+def _decode(decoder: Decoder, z: Tensor) -> Tensor:
     h = _blocks(decoder.middle, _kept(decoder.inp(z)))
     for k, level in enumerate(decoder.levels):
         h = _blocks(level, h)
         if k < len(decoder.enlarge):
             h = _through(h, _doubling(decoder.enlarge[k]), halo=1, scale=Fraction(2))
     last = _last(decoder.norm, decoder.out, h)
-    return F.pixel_shuffle(_whole(last), decoder.patch)
+    return unfolded(_whole(last), decoder.patch)
 
 
 def _blocks(level: nn.Module, h: _Map) -> _Map:
-    assert isinstance(level, nn.Sequential)
-    for block in level:
+    for block in level.children():
         h = _block(block, h) if isinstance(block, ResidualBlock) else _kept(block(_whole(h)))
     return h
 
@@ -119,21 +116,21 @@ def _block(block: ResidualBlock, x: _Map) -> _Map:
     def both(part: Tensor) -> Tensor:
         return block.skip(part) + block.conv2(F.silu(norm2(first(part))))
 
-    same = isinstance(block.skip, nn.Identity)
+    same = block.norm1.num_channels == block.norm2.num_channels
     return _kept(_whole(_through(x, both, halo=2), into=x.kept if same else None))
 
 
-def _last(norm: nn.Module, out: nn.Module, x: _Map) -> _Map:
+def _last(norm: nn.GroupNorm, out: nn.Module, x: _Map) -> _Map:
     fixed = _norm(norm, x)
     return _through(x, lambda part: out(F.silu(fixed(part))), halo=1)
 
 
 def _doubling(enlarge: nn.Module) -> _Local:
-    return lambda part: enlarge(part, (2 * part.shape[2], 2 * part.shape[3]))
+    return lambda part: enlarge(part, doubled(part))
 
 
 def _kept(x: Tensor) -> _Map:
-    return _Map(x.shape[2], x.shape[3], lambda top, bottom: x[:, :, top:bottom], x)
+    return _Map(tuple(x.shape[2:]), lambda top, bottom: x[:, :, top:bottom], x)
 
 
 def _through(x: _Map, f: _Local, *, halo: int, scale: Fraction = Fraction(1)) -> _Map:
@@ -145,16 +142,15 @@ def _through(x: _Map, f: _Local, *, halo: int, scale: Fraction = Fraction(1)) ->
 
     def rows(top: int, bottom: int) -> Tensor:
         first = max(0, floor(top / scale) - halo)
-        last = min(x.height, ceil(bottom / scale) + halo)
+        last = min(x.size[0], ceil(bottom / scale) + halo)
         skipped = top - int(first * scale)
         return f(x.rows(first, last))[:, :, skipped : skipped + bottom - top]
 
-    return _Map(int(x.height * scale), int(x.width * scale), rows)
+    return _Map(tuple(int(edge * scale) for edge in x.size), rows)
 
 
-def _norm(norm: nn.Module, x: _Map) -> _Local:
+def _norm(norm: nn.GroupNorm, x: _Map) -> _Local:
     """Equation (1), for the whole of x."""
-    assert isinstance(norm, nn.GroupNorm)
     count, sums = 0, torch.zeros(())
     for _, part in x.bands():
         groups = part.float().unflatten(1, (norm.num_groups, -1)).flatten(2)
@@ -164,12 +160,16 @@ def _norm(norm: nn.Module, x: _Map) -> _Local:
     m, square = (sums / count).repeat_interleave(norm.num_channels // norm.num_groups, dim=2)
     a = norm.weight / (square - m.square() + norm.eps).sqrt()
     b = norm.bias - a * m
-    a, b = a[:, :, None, None].float(), b[:, :, None, None].float()
-    return lambda part: torch.addcmul(b, part.float(), a).to(norm.weight.dtype)
+    a, b = a.float(), b.float()
+
+    def fixed(part: Tensor) -> Tensor:
+        return torch.addcmul(expand_channels(b, part), part.float(), expand_channels(a, part)).to(norm.weight.dtype)
+
+    return fixed
 
 
 def _whole(x: _Map, into: Tensor | None = None) -> Tensor:
-    """All of x as one tensor (B, C, H, W).
+    """All of x as one tensor (B, C, *N).
 
     Args:
         into: is overwritten. x may be made of it, if no band of x looks beyond the two next to it: a band is written
@@ -179,7 +179,7 @@ def _whole(x: _Map, into: Tensor | None = None) -> Tensor:
         return x.kept
     waiting: tuple[int, Tensor] | None = None
     for top, part in x.bands():
-        into = part.new_empty(*part.shape[:2], x.height, x.width) if into is None else into
+        into = part.new_empty(*part.shape[:2], *x.size) if into is None else into
         if waiting is not None:
             _write(into, *waiting)
         waiting = top, part

@@ -18,15 +18,23 @@ import torch
 from torch import Tensor, nn
 
 from carrara.seeds import Draws
-from carrara.shapes import Samples
+from carrara.shapes import Samples, expand_channels
 
 
 class FirstStage(nn.Module, ABC):
-    """Pixels to raw latents (what a cache stores) to model latents (what diffuses), and back to pixels."""
+    """Pixels to raw latents (what a cache stores) to model latents (what diffuses), and back to pixels.
+
+    Attributes:
+        learned: whether it has weights; else pixels are their own latents.
+        has_prior: whether its latents have a law of their own, so that it makes samples alone.
+    """
+
+    learned: bool = False
+    has_prior: bool = False
 
     @property
     def factor(self) -> int | None:
-        """The edge of the square of pixels that a latent stands for; None if latents have no places."""
+        """The edge of the square (or cube) of pixels that a latent stands for; None if latents have no places."""
         return None
 
     @abstractmethod
@@ -39,15 +47,37 @@ class FirstStage(nn.Module, ABC):
 
     @abstractmethod
     def encode_raw(self, pixels: Samples) -> Tensor:
-        """Pixels (B, *S) in [-1, 1] to raw latents (B, R, h, w)."""
+        """Pixels (B, *S) in [-1, 1] to raw latents (B, R, *n), or vectors."""
 
     @abstractmethod
     def latents(self, raw: Tensor, draws: Draws | None) -> Tensor:
-        """Raw to model latents (B, C, h, w): a random draw, or the mode without ``draws``."""
+        """Raw to model latents (B, C, *n): a random draw, or the mode without ``draws``."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> Samples:
-        """Model latents (B, C, h, w) to pixels (B, *S) in about [-1, 1]."""
+        """Model latents (B, C, *n) to pixels (B, *S) in about [-1, 1]."""
+
+    def generate(self, draws: Draws) -> Samples:
+        """Pixels for a draw from the prior, of a stage that has one."""
+        raise AssertionError(f"{type(self).__name__} has no prior")
+
+    @property
+    def statistics(self) -> Mapping[str, Tensor]:
+        """What is measured of the latents when training ends, by name."""
+        return {}
+
+    @property
+    def measured(self) -> bool:
+        """Whether nothing is left to measure."""
+        return True
+
+    def code_counts(self, raw: Tensor) -> Tensor | None:
+        """How often each of K codes occurs (K,), where there are any."""
+        return None
+
+    def layer_kl(self, pixels: Samples, draws: Draws) -> Tensor | None:
+        """What each of L layers says about each sample, (B, L) in nats, where there are any."""
+        return None
 
 
 class LearnedStage(FirstStage):
@@ -60,6 +90,7 @@ class LearnedStage(FirstStage):
         mean, std: (C,) m and s of equation (1); 0 and 1 until they are measured.
     """
 
+    learned = True
     mean: Tensor
     std: Tensor
 
@@ -78,19 +109,22 @@ class LearnedStage(FirstStage):
 
     def latents(self, raw: Tensor, draws: Draws | None) -> Tensor:
         z = self.sample(raw, draws)
-        return (z - _along(self.mean, z)) / _along(self.std, z)
+        return (z - expand_channels(self.mean, z)) / expand_channels(self.std, z)
 
     def decode(self, z: Tensor) -> Samples:
-        return self.render(_along(self.mean, z) + _along(self.std, z) * z)
+        return self.render(expand_channels(self.mean, z) + expand_channels(self.std, z) * z)
+
+    @property
+    def statistics(self) -> Mapping[str, Tensor]:
+        return {"mean": self.mean, "std": self.std}
+
+    @property
+    def measured(self) -> bool:
+        return not bool((self.std == 1).all())
 
     def diagnose(self, logs: Mapping[str, float]) -> list[str]:
         """What is wrong with the latents, in sentences, from a training step's logs."""
         return []
-
-
-def _along(numbers: Tensor, z: Tensor) -> Tensor:
-    """(C,) so that it multiplies (B, C, ...) channel by channel."""
-    return numbers.reshape(-1, *[1] * (z.ndim - 2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +132,11 @@ class IdentityConfig:
     """No first stage: diffusion in pixels, or of points."""
 
     kind: Literal["identity"] = "identity"
+
+    @property
+    def factor(self) -> int:
+        """As ``FirstStage.factor``."""
+        return 1
 
     def build(self, shape: tuple[int, ...]) -> FirstStage:
         """Makes the first stage for pixels of ``shape``."""

@@ -4,7 +4,8 @@ Each level but the first halves the picture; a patch of p x p pixels may be fold
 
 .. math:: f = p \, 2^{\text{levels} - 1}                                                                          (1)
 
-pixels along an edge become one latent. The middle, at the lowest resolution, has self-attention.
+pixels along an edge become one latent. The middle, at the lowest resolution, has self-attention. Sounds have one edge,
+pictures two, and volumes three.
 """
 
 from dataclasses import dataclass
@@ -14,9 +15,18 @@ from typing import final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from carrara.nn import PixelAttention, ResidualBlock, Upsample, conv3, group_norm
-from carrara.pixels import Pictures
-from carrara.shapes import padded
+from carrara.nn import (
+    RANKS,
+    PixelAttention,
+    ResidualBlock,
+    Upsample,
+    conv3,
+    doubled,
+    folded,
+    group_norm,
+    unfolded,
+)
+from carrara.shapes import Signals, by, checked_spatial, lengthened, padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +64,15 @@ class ConvolutionalConfig:
         return tuple(self.channels * m for m in self.multipliers)
 
     def checked(self, shape: tuple[int, ...]) -> int:
-        """The channels of pictures of ``shape``.
+        """The channels of pictures, sounds or volumes of ``shape``.
 
         Raises:
-            ValueError: it is no picture's shape, or too small for the factor.
+            ValueError: it is none of these, or too small for the factor.
         """
-        if len(shape) != 3:
-            raise ValueError(f"this autoencoder takes pictures (C, H, W), not samples of shape {shape}")
+        checked_spatial(shape, "this autoencoder")
         if min(shape[1:]) < self.factor:
             raise ValueError(
-                f"pictures of {shape[1]}x{shape[2]} are smaller than the autoencoder's factor {self.factor}: "
+                f"pictures of {by(shape[1:])} are smaller than the autoencoder's factor {self.factor}: "
                 "take larger pictures, or fewer levels (multipliers)"
             )
         return shape[0]
@@ -71,23 +80,23 @@ class ConvolutionalConfig:
 
 @final
 class Encoder(nn.Module):
-    """Pictures (B, C, H, W) to features (B, out, H / f, W / f); other sizes are padded by their last row and column."""
+    """Pictures (B, C, *N) to features (B, out, *N / f); other sizes are padded by their last row and column."""
 
-    def __init__(self, config: ConvolutionalConfig, image_channels: int, out: int) -> None:
+    def __init__(self, config: ConvolutionalConfig, image_channels: int, out: int, *, spatial: int = 2) -> None:
         super().__init__()
         widths = config.widths
         self.factor, self.patch = config.factor, config.patch
-        self.inp = conv3(image_channels * config.patch**2, config.channels)
+        self.inp = conv3(image_channels * config.patch**spatial, config.channels, spatial=spatial)
         enters = [config.channels, *widths[:-1]]
         self.levels = nn.ModuleList(
-            _blocks([enter] + config.blocks * [width]) for enter, width in zip(enters, widths, strict=True)
+            _blocks([enter] + config.blocks * [width], spatial) for enter, width in zip(enters, widths, strict=True)
         )
-        self.reduce = nn.ModuleList(Halve(width) for width in widths[:-1])
-        self.middle = _middle(widths[-1])
-        self.norm, self.out = group_norm(widths[-1]), conv3(widths[-1], out)
+        self.reduce = nn.ModuleList(Halve(width, spatial) for width in widths[:-1])
+        self.middle = _middle(widths[-1], spatial)
+        self.norm, self.out = group_norm(widths[-1]), conv3(widths[-1], out, spatial=spatial)
 
-    def forward(self, x: Pictures) -> Tensor:
-        h = self.inp(F.pixel_unshuffle(padded(x, self.factor), self.patch))
+    def forward(self, x: Signals) -> Tensor:
+        h = self.inp(folded(padded(x, self.factor), self.patch))
         for k, level in enumerate(self.levels):
             h = level(h)
             if k < len(self.reduce):
@@ -97,44 +106,50 @@ class Encoder(nn.Module):
 
 @final
 class Decoder(nn.Module):
-    """Features (B, inp, h, w) to pictures (B, C, f h, f w)."""
+    """Features (B, inp, *n) to pictures (B, C, *f n)."""
 
-    def __init__(self, config: ConvolutionalConfig, image_channels: int, inp: int) -> None:
+    def __init__(self, config: ConvolutionalConfig, image_channels: int, inp: int, *, spatial: int = 2) -> None:
         super().__init__()
         widths = config.widths[::-1]
         self.patch = config.patch
-        self.inp = conv3(inp, widths[0])
-        self.middle = _middle(widths[0])
+        self.inp = conv3(inp, widths[0], spatial=spatial)
+        self.middle = _middle(widths[0], spatial)
         enters = [widths[0], *widths[:-1]]
         self.levels = nn.ModuleList(
-            _blocks([enter] + (config.blocks + 1) * [width]) for enter, width in zip(enters, widths, strict=True)
+            _blocks([enter] + (config.blocks + 1) * [width], spatial)
+            for enter, width in zip(enters, widths, strict=True)
         )
-        self.enlarge = nn.ModuleList(Upsample(width) for width in widths[:-1])
-        self.norm, self.out = group_norm(widths[-1]), conv3(widths[-1], image_channels * config.patch**2)
+        self.enlarge = nn.ModuleList(Upsample(width, spatial=spatial) for width in widths[:-1])
+        self.norm = group_norm(widths[-1])
+        self.out = conv3(widths[-1], image_channels * config.patch**spatial, spatial=spatial)
 
-    def forward(self, z: Tensor) -> Pictures:
+    def forward(self, z: Tensor) -> Tensor:
         h = self.middle(self.inp(z))
         for k, level in enumerate(self.levels):
             h = level(h)
             if k < len(self.enlarge):
-                h = self.enlarge[k](h, (2 * h.shape[-2], 2 * h.shape[-1]))
-        return F.pixel_shuffle(self.out(F.silu(self.norm(h))), self.patch)
+                h = self.enlarge[k](h, doubled(h))
+        return unfolded(self.out(F.silu(self.norm(h))), self.patch)
 
 
 class Halve(nn.Module):
     """A 3x3 convolution of stride 2 that looks right and down, as the field's trained weights expect."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, spatial: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+        self.conv = RANKS[spatial].convolution(channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.pad(x, (0, 1, 0, 1)))
+        return self.conv(lengthened(x, [1] * (x.ndim - 2)))
 
 
-def _blocks(widths: list[int]) -> nn.Sequential:
-    return nn.Sequential(*(ResidualBlock(inp, out) for inp, out in pairwise(widths)))
+def _blocks(widths: list[int], spatial: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(inp, out, spatial=spatial) for inp, out in pairwise(widths)))
 
 
-def _middle(width: int) -> nn.Sequential:
-    return nn.Sequential(ResidualBlock(width, width), PixelAttention(width), ResidualBlock(width, width))
+def _middle(width: int, spatial: int) -> nn.Sequential:
+    return nn.Sequential(
+        ResidualBlock(width, width, spatial=spatial),
+        PixelAttention(width),
+        ResidualBlock(width, width, spatial=spatial),
+    )

@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from carrara.nn import group_norm
-from carrara.pixels import Pictures
-from carrara.shapes import PerSample
+from carrara.nn import RANKS, group_norm
+from carrara.shapes import PerSample, Signals, by, checked_spatial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,33 +57,36 @@ class CriticConfig:
         """Makes the critic for pictures of ``shape``.
 
         Raises:
-            ValueError: they are too small for so many layers.
+            ValueError: they have no places, or are too small for so many layers.
         """
+        spatial = checked_spatial(shape, "a critic")
         if min(shape[1:]) < 2 ** (self.layers + 1):
             raise ValueError(
                 f"a critic of {self.layers} layers needs pictures of {2 ** (self.layers + 1)} pixels or more, "
-                f"not {shape[1]}x{shape[2]}: take fewer layers"
+                f"not {by(shape[1:])}: take fewer layers"
             )
-        return Critic(self, shape[0])
+        return Critic(self, shape[0], spatial=spatial)
 
 
 @final
 class Critic(nn.Module):
-    """(B, C, H, W) to a number for each patch, (B, 1, h, w), float32."""
+    """(B, C, *N) to a number for each patch, (B, 1, *n), float32."""
 
-    def __init__(self, config: CriticConfig, image_channels: int) -> None:
+    def __init__(self, config: CriticConfig, image_channels: int, *, spatial: int = 2) -> None:
         super().__init__()
+        convolution = RANKS[spatial].convolution
         widths = [config.channels * min(2**k, 8) for k in range(config.layers + 1)]
-        self.inp = nn.Conv2d(image_channels, widths[0], 4, stride=2, padding=1)
+        self.inp = convolution(image_channels, widths[0], 4, stride=2, padding=1)
         self.layers = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(inp, out, 4, stride=2 if k < config.layers - 1 else 1, padding=1, bias=False), group_norm(out)
+                convolution(inp, out, 4, stride=2 if k < config.layers - 1 else 1, padding=1, bias=False),
+                group_norm(out),
             )
             for k, (inp, out) in enumerate(pairwise(widths))
         )
-        self.out = nn.Conv2d(widths[-1], 1, 4, padding=1)
+        self.out = convolution(widths[-1], 1, 4, padding=1)
 
-    def forward(self, x: Pictures) -> Tensor:
+    def forward(self, x: Signals) -> Tensor:
         h = self.inp(x)
         for layer in self.layers:
             h = layer(F.leaky_relu(h, 0.2))
@@ -96,8 +98,8 @@ def hinge(real: Tensor, fake: Tensor) -> PerSample:
     return (F.relu(1 - real) + F.relu(1 + fake)).flatten(1).mean(1)
 
 
-def gradient_penalty(critic: nn.Module, real: Pictures) -> PerSample:
+def gradient_penalty(critic: nn.Module, real: Signals) -> PerSample:
     """The squared norm of the critic's gradient at real pictures, (B,), differentiable: the last term of (1)."""
     x = real.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(critic(x).mean(dim=(1, 2, 3)).sum(), x, create_graph=True)
+    (slope,) = torch.autograd.grad(critic(x).flatten(1).mean(1).sum(), x, create_graph=True)
     return slope.float().square().flatten(1).sum(1)

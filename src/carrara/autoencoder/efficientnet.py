@@ -102,10 +102,10 @@ class EfficientNetLite0(nn.Module):
         Raises:
             UserError: pictures of other than 1, 3 or 4 channels.
         """
-        return F.relu6(self.head(self.features(resized(pixels, size))[-1])).float().mean(dim=(2, 3))
+        return F.relu6(self.head(self.features(resized_square(pixels, size))[-1])).float().mean(dim=(2, 3))
 
 
-def resized(pixels: Pictures, size: int) -> Float[Tensor, "B C size size"]:
+def resized_square(pixels: Pictures, size: int) -> Float[Tensor, "B C size size"]:
     """Pictures (B, C, size, size): bicubic, antialiased where they shrink, within [-1, 1]."""
     if pixels.shape[-2:] == (size, size):
         return pixels

@@ -46,7 +46,7 @@ from carrara.autoencoder.base import LearnedStage
 from carrara.seeds import Draws
 from carrara.shapes import PerSample, Samples
 
-Vectors = Float[Tensor, "B D"]
+LatentVectors = Float[Tensor, "B D"]
 """One vector per sample: a layer's latents, or flattened pixels."""
 
 LOG_2PI = math.log(2 * math.pi)
@@ -58,14 +58,14 @@ LOG_VARIANCES = -20.0, 20.0
 class Gaussian:
     """N(mean, diag exp(log_variance)), one for each sample."""
 
-    mean: Vectors
-    log_variance: Vectors
+    mean: LatentVectors
+    log_variance: LatentVectors
 
-    def at(self, eps: Tensor) -> Vectors:
+    def at(self, eps: Tensor) -> LatentVectors:
         """The point that standard normal ``eps`` (B, D) leads to."""
         return self.mean + torch.exp(0.5 * self.log_variance) * eps.to(self.mean)
 
-    def log_density(self, z: Vectors) -> PerSample:
+    def log_density(self, z: LatentVectors) -> PerSample:
         """ln N(z), in nats."""
         squares = (z - self.mean).square() * torch.exp(-self.log_variance)
         return -0.5 * (squares + self.log_variance + LOG_2PI).sum(1)
@@ -84,7 +84,7 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerPosterior:
     """What inference found in one layer.
 
     Attributes:
@@ -93,7 +93,7 @@ class Layer:
         closed: p does not depend on z, so that equation (5) holds.
     """
 
-    z: Vectors
+    z: LatentVectors
     q: Gaussian
     p: Gaussian
     closed: bool
@@ -122,20 +122,26 @@ class GaussianMap(nn.Module):
         super().__init__()
         self.net = mlp(inp, 2 * out, hidden, depth)
 
-    def forward(self, x: Vectors) -> Gaussian:
+    def forward(self, x: LatentVectors) -> Gaussian:
         mean, log_variance = _precise(self.net(x)).chunk(2, dim=1)
         return Gaussian(mean, log_variance.clamp(*LOG_VARIANCES))
 
 
 class Likelihood(nn.Module, ABC):
-    """p(x | z_1) from the decoder's outputs."""
+    """p(x | z_1) from the decoder's outputs.
+
+    Attributes:
+        is_density: whether it is the density of real numbers; else it is the probability of some values.
+    """
+
+    is_density: bool = False
 
     @abstractmethod
-    def mean(self, out: Vectors) -> Vectors:
+    def mean(self, out: LatentVectors) -> LatentVectors:
         """The mean of the pixels."""
 
     @abstractmethod
-    def log_density(self, out: Vectors, x: Vectors) -> PerSample:
+    def log_density(self, out: LatentVectors, x: LatentVectors) -> PerSample:
         """ln p(x), in nats."""
 
 
@@ -146,10 +152,10 @@ class Bernoulli(Likelihood):
     A grey pixel x counts as one that is 1 with probability (1 + x) / 2: its log-likelihood is the mean over the coin.
     """
 
-    def mean(self, out: Vectors) -> Vectors:
+    def mean(self, out: LatentVectors) -> LatentVectors:
         return torch.tanh(0.5 * out)
 
-    def log_density(self, out: Vectors, x: Vectors) -> PerSample:
+    def log_density(self, out: LatentVectors, x: LatentVectors) -> PerSample:
         return -F.binary_cross_entropy_with_logits(out, 0.5 * (1 + x), reduction="none").sum(1)
 
 
@@ -161,6 +167,7 @@ class GaussianNoise(Likelihood):
         sigma: the standard deviation; None learns it, from 1 on.
     """
 
+    is_density = True
     log_sigma: Tensor
 
     def __init__(self, sigma: float | None) -> None:
@@ -170,10 +177,10 @@ class GaussianNoise(Likelihood):
         else:
             self.register_buffer("log_sigma", torch.tensor(math.log(sigma)), persistent=False)
 
-    def mean(self, out: Vectors) -> Vectors:
+    def mean(self, out: LatentVectors) -> LatentVectors:
         return out
 
-    def log_density(self, out: Vectors, x: Vectors) -> PerSample:
+    def log_density(self, out: LatentVectors, x: LatentVectors) -> PerSample:
         return Gaussian(out, (2 * self.log_sigma).expand_as(out)).log_density(x)
 
 
@@ -205,6 +212,11 @@ class VaeConfig:
         if self.sigma is not None and (self.likelihood == "bernoulli" or self.sigma <= 0):
             raise ValueError("sigma is above 0, and belongs to likelihood gaussian: leave it out of a bernoulli")
 
+    @property
+    def factor(self) -> int | None:
+        """As ``FirstStage.factor``."""
+        return None
+
     def build(self, shape: tuple[int, ...]) -> "LayeredVae":
         """Makes the stage for pixels, or points, of ``shape``."""
         return LayeredVae(self, shape)
@@ -220,7 +232,7 @@ class Prior(nn.Module):
             GaussianMap(above, width, config.hidden, config.depth) for width, above in pairwise(config.latents)
         )
 
-    def forward(self, layer: int, above: Vectors) -> Gaussian:
+    def forward(self, layer: int, above: LatentVectors) -> Gaussian:
         """p(z | z above) of a layer, counted from 0; nothing, (B, 0), is above the last one."""
         if layer < len(self.maps):
             return self.maps[layer](above)
@@ -243,7 +255,7 @@ class Inference(nn.Module, ABC):
     """q(z | x)."""
 
     @abstractmethod
-    def forward(self, x: Vectors, prior: Prior, choose: Choose) -> tuple[Layer, ...]:
+    def forward(self, x: LatentVectors, prior: Prior, choose: Choose) -> tuple[LayerPosterior, ...]:
         """Finds the latents of flattened pixels, z_1 first."""
 
 
@@ -258,14 +270,16 @@ class BottomUp(Inference):
             for below, width in pairwise((pixels, *config.latents))
         )
 
-    def forward(self, x: Vectors, prior: Prior, choose: Choose) -> tuple[Layer, ...]:
+    def forward(self, x: LatentVectors, prior: Prior, choose: Choose) -> tuple[LayerPosterior, ...]:
         zs: list[Tensor] = []
         qs: list[Gaussian] = []
         for k, network in enumerate(self.maps):
             qs.append(network(zs[-1] if zs else x))
             zs.append(choose(k, qs[k]))
         above, last = [*zs[1:], x[:, :0]], len(zs) - 1
-        return tuple(Layer(z, q, prior(k, above[k]), k == last) for k, (z, q) in enumerate(zip(zs, qs, strict=True)))
+        return tuple(
+            LayerPosterior(z, q, prior(k, above[k]), k == last) for k, (z, q) in enumerate(zip(zs, qs, strict=True))
+        )
 
 
 @final
@@ -278,19 +292,19 @@ class Ladder(Inference):
         self.features = nn.ModuleList(mlp(below, hidden, hidden, depth) for below in (pixels, *[hidden] * (count - 1)))
         self.heads = nn.ModuleList(GaussianMap(hidden, width, hidden, 0) for width in config.latents)
 
-    def forward(self, x: Vectors, prior: Prior, choose: Choose) -> tuple[Layer, ...]:
+    def forward(self, x: LatentVectors, prior: Prior, choose: Choose) -> tuple[LayerPosterior, ...]:
         guesses: list[Gaussian] = []
         d = x
         for features, head in zip(self.features, self.heads, strict=True):
             d = features(d)
             guesses.append(head(d))
-        layers: list[Layer] = []
+        layers: list[LayerPosterior] = []
         above, last = x[:, :0], len(guesses) - 1
         for k in range(last, -1, -1):
             p = prior(k, above)
             q = guesses[k] if k == last else guesses[k].times(p)
             above = choose(k, q)
-            layers.append(Layer(above, q, p, closed=True))
+            layers.append(LayerPosterior(above, q, p, closed=True))
         return tuple(reversed(layers))
 
 
@@ -306,6 +320,8 @@ class LayeredVae(LearnedStage):
         widths: of z_1 to z_L. Arguments count layers from 0: layer 0 is z_1.
     """
 
+    has_prior = True
+
     def __init__(self, config: VaeConfig, shape: tuple[int, ...]) -> None:
         super().__init__(config.latents[0])
         self.shape, self.widths = shape, config.latents
@@ -315,17 +331,20 @@ class LayeredVae(LearnedStage):
         self.decoder = mlp(config.latents[0], pixels, config.hidden, config.depth)
         self.likelihood: Likelihood = Bernoulli() if config.likelihood == "bernoulli" else GaussianNoise(config.sigma)
 
-    def infer(self, x: Samples, draws: Draws | None) -> tuple[Layer, ...]:
+    def infer(self, x: Samples, draws: Draws | None) -> tuple[LayerPosterior, ...]:
         """The latents of pixels, z_1 first: a draw from q(z | x), or the mean of each layer given the others' means."""
         return self.inference(x.flatten(1), self.prior, chosen(draws))
 
-    def log_likelihood(self, x: Samples, z: Vectors) -> PerSample:
+    def log_likelihood(self, x: Samples, z: LatentVectors) -> PerSample:
         """ln p(x | z_1) of pixels in [-1, 1] and z_1 (B, D_1), in nats."""
         return self.likelihood.log_density(_precise(self.decoder(z)), x.flatten(1))
 
     def posterior_means(self, x: Samples) -> tuple[Tensor, ...]:
         """The mean of each layer, (B, D_l), where the layers that it depends on are at their means."""
         return tuple(layer.q.mean for layer in self.infer(x, None))
+
+    def layer_kl(self, pixels: Samples, draws: Draws) -> Tensor:
+        return torch.stack([layer.kl() for layer in self.infer(pixels, draws)], dim=1)
 
     def reconstruct(self, x: Samples, draws: Draws | None) -> Samples:
         """The mean of the pixels for a draw of q(z_1 | x), or for its mean without ``draws``."""
@@ -337,7 +356,7 @@ class LayeredVae(LearnedStage):
         nothing = self.mean.new_zeros(len(draws.samples), 0)
         return self._descend(last, chosen(draws)(last, self.prior(last, nothing)), chosen(draws))
 
-    def from_layer(self, layer: int, z: Vectors) -> Samples:
+    def from_layer(self, layer: int, z: LatentVectors) -> Samples:
         """The mean of the pixels for latents (B, D_l) of a layer, counted from 0; those below it are at their means."""
         return self._descend(layer, z, chosen(None))
 

@@ -15,15 +15,15 @@ from functools import partial
 from typing import Literal, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from carrara.autoencoder import bands
 from carrara.autoencoder.base import LearnedStage
 from carrara.autoencoder.codebook import Codebook, perplexity, usage
 from carrara.autoencoder.convolutional import ConvolutionalConfig, Decoder, Encoder
-from carrara.pixels import Pictures
+from carrara.nn import conv1
 from carrara.seeds import Draws
-from carrara.shapes import PerSample
+from carrara.shapes import PerSample, Signals, cropped, spatial_of
 
 EXPLODING, COLLAPSED, DEAD = 500.0, 0.02, 0.01
 """Nats per latent, part of the codes, part of the loudest channel's standard deviation: beyond them a run is ill."""
@@ -34,13 +34,13 @@ class Reconstruction:
     """What an autoencoder makes of pictures while it trains.
 
     Attributes:
-        pixels: (B, C, H, W).
-        z: (B, C', h, w) the latents, as the decoder got them or before quantization.
+        pixels: (B, C, *N).
+        z: (B, C', *n) the latents, as the decoder got them or before quantization.
         penalty: (B,) what keeps the latents in bounds, per value of the picture: equation (1), or the commitment.
         logs: numbers to watch.
     """
 
-    pixels: Pictures
+    pixels: Signals
     z: Tensor
     penalty: PerSample
     logs: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
@@ -57,11 +57,11 @@ class ConvolutionalStage(LearnedStage):
 
     def __init__(self, config: ConvolutionalConfig, shape: tuple[int, ...], features: int) -> None:
         super().__init__(config.latent_channels)
-        channels = config.checked(shape)
-        self.encoder = Encoder(config, channels, features)
-        self.to_raw = nn.Conv2d(features, features, 1)
-        self.from_latent = nn.Conv2d(config.latent_channels, config.latent_channels, 1)
-        self.decoder = Decoder(config, channels, config.latent_channels)
+        channels, spatial = config.checked(shape), spatial_of(shape)
+        self.encoder = Encoder(config, channels, features, spatial=spatial)
+        self.to_raw = conv1(features, features, spatial=spatial)
+        self.from_latent = conv1(config.latent_channels, config.latent_channels, spatial=spatial)
+        self.decoder = Decoder(config, channels, config.latent_channels, spatial=spatial)
 
     @property
     def factor(self) -> int:
@@ -75,12 +75,12 @@ class ConvolutionalStage(LearnedStage):
     def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (len(self.mean), *(-(-edge // self.factor) for edge in shape[1:]))
 
-    def encode_raw(self, pixels: Pictures) -> Tensor:
-        encode = partial(bands.encode, self.encoder) if self._large(pixels.shape[2:]) else self.encoder
+    def encode_raw(self, pixels: Signals) -> Tensor:
+        encode = partial(bands.encode_in_bands, self.encoder) if self._large(pixels.shape[2:]) else self.encoder
         return self.to_raw(encode(pixels)).float()
 
     @abstractmethod
-    def reconstruct(self, pixels: Pictures, draws: Draws) -> Reconstruction:
+    def reconstruct(self, pixels: Signals, draws: Draws) -> Reconstruction:
         """Encodes and decodes, with everything that training needs."""
 
     @abstractmethod
@@ -88,16 +88,15 @@ class ConvolutionalStage(LearnedStage):
         """Learns what no gradient teaches, from a training step's latents."""
 
     def _large(self, size: Sequence[int]) -> bool:
-        """Whether pictures of a size (H, W) are encoded and decoded in bands, which gives the same."""
-        height, width = (edge // self.encoder.patch for edge in size)
-        return bands.wanted(self.encoder.inp.out_channels, height, width)
+        """Whether pictures of a size are encoded and decoded in bands, which gives the same."""
+        return bands.wanted(self.encoder.inp.out_channels, *(edge // self.encoder.patch for edge in size))
 
     def _decode(self, z: Tensor, like: Tensor | None = None) -> Tensor:
         """The decoder's picture, cut to the size of ``like``: what was padded goes."""
         edges = [self.factor * edge for edge in z.shape[2:]]
-        decode = partial(bands.decode, self.decoder) if self._large(edges) else self.decoder
+        decode = partial(bands.decode_in_bands, self.decoder) if self._large(edges) else self.decoder
         pixels = decode(self.from_latent(z)).float()
-        return pixels if like is None else pixels[..., : like.shape[-2], : like.shape[-1]]
+        return pixels if like is None else cropped(pixels, like.shape[2:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +112,7 @@ class KlConfig(ConvolutionalConfig):
 
 @final
 class Kl(ConvolutionalStage):
-    """See the module's head. Raw latents are the means and log-variances, (B, 2 C, h, w)."""
+    """See the module's head. Raw latents are the means and log-variances, (B, 2 C, *n)."""
 
     weight = 1e-6
 
@@ -126,10 +125,10 @@ class Kl(ConvolutionalStage):
             return mean
         return mean + torch.exp(0.5 * log_variance) * draws.normal("posterior", *mean.shape[1:])
 
-    def render(self, z: Tensor) -> Pictures:
+    def render(self, z: Tensor) -> Tensor:
         return self._decode(z)
 
-    def reconstruct(self, pixels: Pictures, draws: Draws) -> Reconstruction:
+    def reconstruct(self, pixels: Signals, draws: Draws) -> Reconstruction:
         raw = self.encode_raw(pixels)
         mean, log_variance = _posterior(raw)
         z = self.sample(raw, draws)
@@ -176,7 +175,7 @@ class VqConfig(ConvolutionalConfig):
 
 @final
 class Vq(ConvolutionalStage):
-    """See the module's head. Raw latents are the vectors before quantization, (B, C, h, w)."""
+    """See the module's head. Raw latents are the vectors before quantization, (B, C, *n)."""
 
     weight = 0.25
 
@@ -187,10 +186,10 @@ class Vq(ConvolutionalStage):
     def sample(self, raw: Tensor, draws: Draws | None) -> Tensor:
         return raw
 
-    def render(self, z: Tensor) -> Pictures:
+    def render(self, z: Tensor) -> Tensor:
         return self._decode(self.codebook.quantized(z, self.codebook.nearest(z)))
 
-    def reconstruct(self, pixels: Pictures, draws: Draws) -> Reconstruction:
+    def reconstruct(self, pixels: Signals, draws: Draws) -> Reconstruction:
         z = self.encode_raw(pixels)
         indices = self.codebook.nearest(z)
         size = len(self.codebook)
@@ -200,6 +199,9 @@ class Vq(ConvolutionalStage):
             penalty=(z - self.codebook.lookup(indices)).square().flatten(1).mean(1),
             logs={"perplexity": perplexity(indices, size), "usage": torch.tensor(usage(indices, size))},
         )
+
+    def code_counts(self, raw: Tensor) -> Tensor:
+        return torch.bincount(self.codebook.nearest(raw).flatten(), minlength=len(self.codebook))
 
     def learn(self, z: Tensor, draws: Draws) -> None:
         self.codebook.learn(z, self.codebook.nearest(z), draws)
@@ -215,7 +217,7 @@ class Vq(ConvolutionalStage):
 
 
 def _posterior(raw: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance, each (B, C, h, w); the bounds keep the exponential finite in float32."""
+    """Mean and log-variance, each (B, C, *n); the bounds keep the exponential finite in float32."""
     mean, log_variance = raw.chunk(2, dim=1)
     return mean, log_variance.clamp(-30, 20)
 

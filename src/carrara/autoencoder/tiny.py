@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.autoencoder.base import FirstStage
-from carrara.nn import conv3, zeroed
-from carrara.pixels import Pictures
+from carrara.nn import conv3, unfolded, zeroed
+from carrara.shapes import Signals, spatial_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +51,8 @@ class TinyDecoderConfig:
         """Makes an untrained decoder.
 
         Args:
-            latent_shape: (C, h, w) of model latents.
-            shape: (C', f h, f w), what the full decoder makes of them: see ``decoded_shape``.
+            latent_shape: (C, *n) of model latents.
+            shape: (C', *f n), what the full decoder makes of them: see ``decoded_shape``.
 
         Raises:
             ValueError: there is no such f, or the latents are no maps.
@@ -63,42 +63,49 @@ class TinyDecoderConfig:
 SMALL = TinyDecoderConfig(widths=(64, 32), blocks=(2, 1))
 """For the full decoders of small pictures: 0.25 M parameters for a factor of 4."""
 
+_ORDERS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
+"""How maps of each number of axes lie in memory."""
+
 
 @final
 class TinyDecoder(nn.Module):
-    """Equations (1) to (4): model latents (B, C, h, w) to pictures (B, C', f h, f w) in about [-1, 1]."""
+    """Equations (1) to (4): model latents (B, C, *n) to pictures (B, C', *f n) in about [-1, 1]."""
 
     def __init__(self, config: TinyDecoderConfig, latent_shape: tuple[int, ...], shape: tuple[int, ...]) -> None:
         super().__init__()
-        factor = _factor(latent_shape, shape)
+        factor, spatial = _factor(latent_shape, shape), spatial_of(shape)
         doublings = min(len(config.widths) - 1, (factor & -factor).bit_length() - 1)
         self.patch = factor >> doublings
         widths, blocks = config.widths[: doublings + 1], config.blocks[: doublings + 1]
-        self.inp = conv3(latent_shape[0], widths[0])
+        self.inp = conv3(latent_shape[0], widths[0], spatial=spatial)
         self.levels = nn.ModuleList(
-            nn.Sequential(*(_Block(w) for _ in range(n))) for w, n in zip(widths, blocks, strict=True)
+            nn.Sequential(*(_Block(w, spatial) for _ in range(n))) for w, n in zip(widths, blocks, strict=True)
         )
-        self.enlarge = nn.ModuleList(conv3(small, 4 * large) for small, large in pairwise(widths))
-        self.out = conv3(widths[-1], shape[0] * self.patch**2)
-        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]: torch has it, its stubs do not
+        self.enlarge = nn.ModuleList(
+            conv3(small, 2**spatial * large, spatial=spatial) for small, large in pairwise(widths)
+        )
+        self.out = conv3(widths[-1], shape[0] * self.patch**spatial, spatial=spatial)
+        self.order = _ORDERS[spatial]
+        self.to(memory_format=self.order)  # pyright: ignore[reportCallIssue]: torch has it, its stubs do not
 
-    def forward(self, z: Tensor) -> Pictures:
+    def forward(self, z: Signals) -> Tensor:
         bounded = 3 * torch.tanh(z / 3)
-        h = F.relu(self.inp(bounded.contiguous(memory_format=torch.channels_last)))
+        h = F.relu(self.inp(bounded.contiguous(memory_format=self.order)))
         for k, level in enumerate(self.levels):
             if k:
-                h = F.pixel_shuffle(self.enlarge[k - 1](h), 2)
-                h = F.relu(h.contiguous(memory_format=torch.channels_last))
+                h = unfolded(self.enlarge[k - 1](h), 2)
+                h = F.relu(h.contiguous(memory_format=self.order))
             h = level(h)
-        return F.pixel_shuffle(self.out(h), self.patch).float()
+        return unfolded(self.out(h), self.patch).float()
 
 
 class _Block(nn.Module):
     """Equation (2)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, spatial: int) -> None:
         super().__init__()
-        self.conv1, self.conv2 = conv3(width, width), zeroed(conv3(width, width))
+        self.conv1 = conv3(width, width, spatial=spatial)
+        self.conv2 = zeroed(conv3(width, width, spatial=spatial))
 
     def forward(self, h: Tensor) -> Tensor:
         return F.relu(h + self.conv2(F.relu(self.conv1(h))))
@@ -113,7 +120,7 @@ def decoded_shape(first_stage: FirstStage, shape: tuple[int, ...]) -> tuple[int,
 
 def _factor(latent_shape: tuple[int, ...], shape: tuple[int, ...]) -> int:
     """f."""
-    if len(latent_shape) != 3 or len(shape) != 3:
+    if len(latent_shape) != len(shape) or spatial_of(shape) not in _ORDERS:
         raise ValueError(f"a tiny decoder makes pictures of maps of latents, not {shape} of {latent_shape}")
     factor = shape[1] // latent_shape[1]
     if factor < 1 or any(factor * small != large for small, large in zip(latent_shape[1:], shape[1:], strict=True)):

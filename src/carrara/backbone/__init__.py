@@ -1,4 +1,4 @@
-"""The networks: forward(x, noise_level, cond)."""
+"""The networks: forward(x, noise_level, cond). A new one is a file, and its configuration in ``AnyBackbone``."""
 
 from carrara.backbone.base import Backbone, BackboneConfig
 from carrara.backbone.classifier import NoiseAwareClassifier

@@ -24,17 +24,24 @@ class BackboneConfig(ABC):
     """The width D of ``Conditioning.tokens`` that the network looks at; None if at none; 0 if that is still open."""
 
     @property
+    def multiple(self) -> int:
+        """What the edges of samples should be multiples of, so that no place is padded."""
+        return 1
+
+    @property
     @abstractmethod
     def vector_width(self) -> int:
         """The width D of ``Conditioning.vector`` that the network takes."""
 
     @abstractmethod
     def build(self, shape: tuple[int, ...], image_channels: int = 0, answers: int = 1) -> Backbone:
-        """Makes the network for samples of ``shape``.
+        """Makes the network for samples of ``shape``, with all that a model may ask of it.
 
         Args:
-            image_channels: of ``Conditioning.image``, beside the samples.
-            answers: how many numbers are answered for each of the sample's, the first of all before the second.
+            shape: (C, H, W) of pictures or latents, (D,) of points.
+            image_channels: of ``Conditioning.image``, a picture that it sees beside the samples; 0 if none.
+            answers: how many numbers are answered for each of the sample's, the first of all before the second: 1, or 2
+                where the variance is learned.
 
         Raises:
             ValueError: the network cannot take such samples.

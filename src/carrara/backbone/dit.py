@@ -27,9 +27,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.backbone.base import Backbone, BackboneConfig
-from carrara.nn import Attention, NoiseEmbedding, Recomputed, Tokens, cut, joined, zeroed
+from carrara.nn import Attention, NoiseEmbedding, Recomputed, Tokens, patchify, unpatchify, zeroed
 from carrara.nn.transformer import linear, sincos, turns
-from carrara.shapes import PerSample, Samples
+from carrara.shapes import PerSample, Samples, checked_spatial
 from carrara.types import Conditioning
 
 _NOISE_FEATURES = 256
@@ -76,6 +76,10 @@ class DiTConfig(BackboneConfig):
             raise ValueError(f"context_width is the width of the condition's tokens, got {self.context_width}")
 
     @property
+    def multiple(self) -> int:
+        return self.patch
+
+    @property
     def vector_width(self) -> int:
         return self.width
 
@@ -85,11 +89,10 @@ class DiTConfig(BackboneConfig):
         return self.width // self.heads
 
     def build(self, shape: tuple[int, ...], image_channels: int = 0, answers: int = 1) -> Backbone:
-        if len(shape) != 3:
-            raise ValueError(f"a DiT takes pictures (C, H, W), not samples of shape {shape}")
+        spatial = checked_spatial(shape, "a DiT")
         if self.context_width == 0:
             raise ValueError("context_width 0 leaves the width of the condition's tokens open: say it")
-        return DiT(self, in_channels=shape[0] + image_channels, out_channels=shape[0] * answers)
+        return DiT(self, in_channels=shape[0] + image_channels, out_channels=shape[0] * answers, spatial=spatial)
 
 
 DIT_SIZES: Mapping[str, DiTConfig] = {
@@ -101,7 +104,7 @@ DIT_SIZES: Mapping[str, DiTConfig] = {
 """The paper's table 1, with patches of 2: about 32, 130, 457 and 674 million parameters at 4 channels."""
 
 
-class Block(Recomputed):
+class DiTBlock(Recomputed):
     """Equations (1) to (5). A fresh one is the identity."""
 
     def __init__(self, config: DiTConfig) -> None:
@@ -134,15 +137,16 @@ class DiT(Backbone):
         config: the network's shape.
         in_channels: channels of the noisy picture and of the image condition together.
         out_channels: channels of the prediction.
+        spatial: axes of places: 2 for pictures.
     """
 
-    def __init__(self, config: DiTConfig, *, in_channels: int, out_channels: int) -> None:
+    def __init__(self, config: DiTConfig, *, in_channels: int, out_channels: int, spatial: int = 2) -> None:
         super().__init__()
         self.config = config
-        width, pixels = config.width, config.patch**2
+        width, pixels = config.width, config.patch**spatial
         self.noise = NoiseEmbedding(_NOISE_FEATURES, width)
         self.inp = linear(in_channels * pixels, width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(DiTBlock(config) for _ in range(config.depth))
         self.norm = _layer_norm(width)
         self.modulation = zeroed(nn.Linear(width, 2 * width))
         self.out = zeroed(nn.Linear(width, out_channels * pixels))
@@ -151,18 +155,18 @@ class DiT(Backbone):
         emb = self.noise(noise_level)
         emb = F.silu(emb if cond.vector is None else emb + cond.vector)[:, None]
         tokens = Tokens.of(cond, self.config.context_width)
-        patches = cut(x if cond.image is None else torch.cat([x, cond.image], dim=1), self.config.patch)
+        patches = patchify(x if cond.image is None else torch.cat([x, cond.image], dim=1), self.config.patch)
         h, positions = self._placed(patches)
         for block in self.blocks:
             h = block(h, emb, positions, tokens)
         b, s = self.modulation(emb).chunk(2, dim=-1)
         pixels = self.out(_modulated(self.norm(h), s, b)).transpose(1, 2).unflatten(2, patches.shape[2:])
-        return joined(pixels, self.config.patch, x.shape[2:])
+        return unpatchify(pixels, self.config.patch, x.shape[2:])
 
     def _placed(self, patches: Tensor) -> tuple[Tensor, Tensor | None]:
         """Rows of features (B, L, C) in the type of the patches, and what attention has to know of their places."""
         h = self.inp(patches.flatten(2).transpose(1, 2)).to(patches.dtype)
-        grid = (patches.shape[2], patches.shape[3])
+        grid = tuple(patches.shape[2:])
         if self.config.positions == "rotary":
             return h, turns(grid, self.config.head_width, h.device)
         return h + sincos(grid, self.config.width, h.device).to(h.dtype), None

@@ -1,7 +1,7 @@
 r"""The U-Net of DDPM and ADM (Ho et al., 2020, appendix B; Dhariwal and Nichol, 2021).
 
-Levels halve the picture; each has residual blocks, some have self-attention, and the way up sees the features of the
-way down.
+Levels halve the picture, the sound or the volume; each has residual blocks, some have self-attention, and the way up
+sees the features of the way down.
 The embedding ``emb`` of noise level (and condition ``c``) enters a feature map ``h`` in one of three ways:
 
 .. math::
@@ -33,13 +33,14 @@ from carrara.nn import (
     SpatialTransformer,
     Tokens,
     Upsample,
+    conv1,
     conv3,
-    cut,
     group_norm,
-    joined,
+    patchify,
+    unpatchify,
     zeroed,
 )
-from carrara.shapes import PerSample, Samples
+from carrara.shapes import PerSample, Samples, by, checked_spatial, expand_channels
 from carrara.types import Conditioning
 
 Modulation = Literal["shift", "scale_shift", "context"]
@@ -114,6 +115,10 @@ class UNetConfig(BackboneConfig):
             )
 
     @property
+    def multiple(self) -> int:
+        return self.patch << len(self.multipliers) - 1
+
+    @property
     def vector_width(self) -> int:
         return 4 * self.channels
 
@@ -139,14 +144,13 @@ class UNetConfig(BackboneConfig):
         return self.heads or width // (self.head_width or width)
 
     def build(self, shape: tuple[int, ...], image_channels: int = 0, answers: int = 1) -> Backbone:
-        if len(shape) != 3:
-            raise ValueError(f"a U-Net takes pictures (C, H, W), not samples of shape {shape}")
+        spatial = checked_spatial(shape, "a U-Net")
         if self.context_width == 0:
             raise ValueError("context_width 0 leaves the width of the condition's tokens open: say it")
         smallest = -(-min(shape[1:]) // self.patch) >> (len(self.multipliers) - 1)
         if smallest < 1:
-            raise ValueError(f"{len(self.multipliers)} levels are too many for pictures of {shape[1]}x{shape[2]}")
-        return UNet(self, in_channels=shape[0] + image_channels, out_channels=shape[0] * answers)
+            raise ValueError(f"{len(self.multipliers)} levels are too many for pictures of {by(shape[1:])}")
+        return UNet(self, in_channels=shape[0] + image_channels, out_channels=shape[0] * answers, spatial=spatial)
 
 
 _SD_V1 = UNetConfig(
@@ -166,22 +170,22 @@ UNETS: Mapping[str, UNetConfig] = {
 """Published networks: DDPM's for CIFAR-10, latent diffusion's for text, Stable Diffusion's."""
 
 
-class ResidualBlock(nn.Module):
+class ModulatedBlock(nn.Module):
     """Normalise, activate, convolve, twice, around a skip connection; the embedding enters in between."""
 
-    def __init__(self, inp: int, out: int, config: UNetConfig) -> None:
+    def __init__(self, inp: int, out: int, config: UNetConfig, spatial: int = 2) -> None:
         super().__init__()
         self.scale_shift = config.modulation == "scale_shift"
-        self.norm1, self.conv1 = group_norm(inp), conv3(inp, out)
+        self.norm1, self.conv1 = group_norm(inp), conv3(inp, out, spatial=spatial)
         self.emb = nn.Linear(config.vector_width, 2 * out if self.scale_shift else out)
-        self.norm2, self.conv2 = group_norm(out), zeroed(conv3(out, out))
+        self.norm2, self.conv2 = group_norm(out), zeroed(conv3(out, out, spatial=spatial))
         self.dropout = Dropout(config.dropout)
-        self.skip = nn.Conv2d(inp, out, 1) if inp != out else nn.Identity()
+        self.skip = conv1(inp, out, spatial=spatial) if inp != out else nn.Identity()
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """(B, inp, H, W) and an activated embedding (B, D) to (B, out, H, W)."""
+        """(B, inp, *N) and an activated embedding (B, D) to (B, out, *N)."""
         h = self.conv1(F.silu(self.norm1(x)))
-        shift = self.emb(emb)[:, :, None, None]
+        shift = expand_channels(self.emb(emb), h)
         if self.scale_shift:
             scale, shift = shift.chunk(2, dim=1)
             h = torch.addcmul(shift, self.norm2(h), 1 + scale)
@@ -190,17 +194,17 @@ class ResidualBlock(nn.Module):
         return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
 
 
-class Block(Recomputed):
+class UNetBlock(Recomputed):
     """A residual block to the width of a level, and attention if wanted."""
 
-    def __init__(self, inp: int, level: int, config: UNetConfig, attention: bool) -> None:
+    def __init__(self, inp: int, level: int, config: UNetConfig, attention: bool, spatial: int = 2) -> None:
         super().__init__()
-        self.residual = ResidualBlock(inp, config.widths[level], config)
-        self.attention = _attention(level, config) if attention else nn.Identity()
+        self.residual = ModulatedBlock(inp, config.widths[level], config, spatial)
+        self.attention = _attention(level, config) if attention else None
 
     def forward(self, x: Tensor, emb: Tensor, tokens: Tokens | None) -> Tensor:
         h = self.residual(x, emb)
-        return self.attention(h, tokens) if isinstance(self.attention, SpatialTransformer) else self.attention(h)
+        return h if self.attention is None else self.attention(h, tokens)
 
 
 class ContextGate(nn.Module):
@@ -212,7 +216,7 @@ class ContextGate(nn.Module):
         nn.init.ones_(self.context.bias)
 
     def forward(self, h: Tensor, context: Tensor, emb: Tensor) -> Tensor:
-        return torch.addcmul(self.time(emb)[:, :, None, None], self.context(context)[:, :, None, None], h)
+        return torch.addcmul(expand_channels(self.time(emb), h), expand_channels(self.context(context), h), h)
 
 
 class UNet(Backbone):
@@ -222,49 +226,54 @@ class UNet(Backbone):
         config: the network's shape.
         in_channels: channels of the noisy picture and of the image condition together.
         out_channels: channels of the prediction.
+        spatial: axes of places: 2 for pictures.
     """
 
-    def __init__(self, config: UNetConfig, *, in_channels: int, out_channels: int) -> None:
+    def __init__(self, config: UNetConfig, *, in_channels: int, out_channels: int, spatial: int = 2) -> None:
         super().__init__()
         self.config = config
         widths, n = config.widths, config.blocks
         levels = range(len(widths))
         attends = [level in config.attention_levels for level in levels]
         self.noise = NoiseEmbedding(config.channels, config.vector_width)
-        self.inp = conv3(in_channels * config.patch**2, config.channels)
+        self.inp = conv3(in_channels * config.patch**spatial, config.channels, spatial=spatial)
 
         enters = [config.channels, *widths[:-1]]
         self.down = nn.ModuleList(
-            nn.ModuleList(Block(inp, i, config, attends[i]) for inp in [enters[i]] + (n - 1) * [widths[i]])
+            nn.ModuleList(UNetBlock(inp, i, config, attends[i], spatial) for inp in [enters[i]] + (n - 1) * [widths[i]])
             for i in levels
         )
-        self.downsample = nn.ModuleList(conv3(w, w, stride=2) for w in widths[:-1])
+        self.downsample = nn.ModuleList(conv3(w, w, stride=2, spatial=spatial) for w in widths[:-1])
 
-        self.middle = nn.ModuleList(Block(widths[-1], levels[-1], config, attention) for attention in (True, False))
+        self.middle = nn.ModuleList(
+            UNetBlock(widths[-1], levels[-1], config, attention, spatial) for attention in (True, False)
+        )
 
         skips = [[enters[i]] + n * [widths[i]] for i in levels]
         above = [*widths[1:], widths[-1]]
         self.up = nn.ModuleList(
             nn.ModuleList(
-                Block(before + skip, i, config, attends[i])
+                UNetBlock(before + skip, i, config, attends[i], spatial)
                 for before, skip in zip([above[i]] + n * [widths[i]], reversed(skips[i]), strict=True)
             )
             for i in levels
         )
-        self.upsample = nn.ModuleList(Upsample(w) for w in widths[1:])
+        self.upsample = nn.ModuleList(Upsample(w, spatial=spatial) for w in widths[1:])
         context = config.modulation == "context"
         self.gates = nn.ModuleList(ContextGate(w, config.vector_width) for w in above) if context else None
 
         self.norm = group_norm(config.channels * config.multipliers[0])
-        self.out = zeroed(conv3(config.channels * config.multipliers[0], out_channels * config.patch**2))
+        self.out = zeroed(
+            conv3(config.channels * config.multipliers[0], out_channels * config.patch**spatial, spatial=spatial)
+        )
 
     def forward(self, x: Samples, noise_level: PerSample, cond: Conditioning) -> Tensor:
         emb, context = self._embed(noise_level, cond.vector)
         tokens = Tokens.of(cond, self.config.context_width)
-        h = self.inp(cut(x if cond.image is None else torch.cat([x, cond.image], dim=1), self.config.patch))
+        h = self.inp(patchify(x if cond.image is None else torch.cat([x, cond.image], dim=1), self.config.patch))
         skips = [h]
         for level, blocks in enumerate(self.down):
-            for block in _modules(blocks):
+            for block in blocks.children():
                 h = block(h, emb, tokens)
                 skips.append(h)
             if level < len(self.downsample):
@@ -277,12 +286,11 @@ class UNet(Backbone):
         for level in reversed(range(len(self.up))):
             if self.gates is not None:
                 h = self.gates[level](h, context, emb)
-            for block in _modules(self.up[level]):
+            for block in self.up[level].children():
                 h = block(torch.cat([h, skips.pop()], dim=1), emb, tokens)
             if level:
-                size = skips[-1].shape[-2:]
-                h = self.upsample[level - 1](h, size)
-        return joined(self.out(F.silu(self.norm(h))), self.config.patch, x.shape[2:])
+                h = self.upsample[level - 1](h, skips[-1].shape[2:])
+        return unpatchify(self.out(F.silu(self.norm(h))), self.config.patch, x.shape[2:])
 
     def _embed(self, noise_level: Tensor, vector: Tensor | None) -> tuple[Tensor, Tensor]:
         """The activated embedding that the blocks see, and the one that the context gates see; (B, D) each."""
@@ -298,8 +306,3 @@ def _attention(level: int, config: UNetConfig) -> PixelAttention | SpatialTransf
     if config.context_width is None or not depth:
         return PixelAttention(width, width // heads)
     return SpatialTransformer(width, context_width=config.context_width, heads=heads, depth=depth)
-
-
-def _modules(blocks: nn.Module) -> nn.ModuleList:
-    assert isinstance(blocks, nn.ModuleList)
-    return blocks

@@ -1,4 +1,4 @@
-"""What the command accepts. The work is in ``commands``, which is imported when a command runs: help needs no torch."""
+"""What the command accepts. The work is elsewhere, and imported when a command runs: this list needs no torch."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,10 @@ from cyclopts import App, Parameter
 
 import carrara
 from carrara.cli.benching import bench
-from carrara.cli.edits import Run, edits
+
+Run = Annotated[
+    Path, Parameter(help="A run's folder, its best/, a checkpoint in it, or the name of a model that ships.")
+]
 
 app = App(
     name="carrara",
@@ -19,7 +22,29 @@ app = App(
 )
 inspect = App(name="inspect", help="Look into a run, a picture, a noise schedule, or data.")
 app.command(inspect)
-app.command(edits)
+app.command(
+    "carrara.cli.edits:edits",
+    name="edit",
+    help="Makes new pictures of your own: carrara edit RUN VERB PICTURE ...",
+)
+app.command(
+    "carrara.cli.sample:command_sample",
+    name="sample",
+    help="""Draws samples from a run. Each PNG carries its recipe: 'carrara replay' remakes it.
+
+    Examples:
+        carrara sample runs/photos -n 16
+        carrara sample runs/digits 3 7 --guidance 2
+        carrara sample runs/digits 3:0.5+8:0.5 --sampler ddim --steps 50
+        carrara sample openmoji "a red heart" "dog face" -n 6
+        carrara sample openmoji "a red heart | a star" "a red heart::0.7 | a star::0.3"
+        carrara sample openmoji "a (purple:1.4) cat face" --vary guidance=1,2,4,8
+        carrara sample runs/digits 7 --guidance 3 --negative 1 --method apg
+        carrara sample runs/photos --guidance 2 --weak runs/photos/checkpoints/step-1000
+        carrara sample runs/photos --size 96x256 --tile 64
+        carrara sample runs/photos --classifier runs/judge --class cat --classifier-scale 3
+    """,
+)
 app.command(bench)
 
 
@@ -40,7 +65,7 @@ def demo(*overrides: str, run: Path = Path("runs/demo")) -> None:
     """
     from carrara.cli import commands
 
-    commands.demo(run, overrides)
+    commands.run_demo(run, overrides)
 
 
 @app.command
@@ -77,103 +102,7 @@ def train(
 
     if data is not None and "=" in data and not Path(data).exists():
         data, overrides = None, (data, *overrides)
-    commands.train(data, overrides, preset, run, dry_run)
-
-
-@app.command
-def sample(
-    run: Run,
-    /,
-    *wishes: str,
-    count: Annotated[int | None, Parameter(name=["--count", "-n"])] = None,
-    sampler: str | None = None,
-    grid: str | None = None,
-    steps: int | None = None,
-    guidance: float | None = None,
-    negative: str | None = None,
-    weak: Path | None = None,
-    method: str | None = None,
-    interval: tuple[float, float] | None = None,
-    rescale: float | None = None,
-    seed: int = 0,
-    out: Path | None = None,
-    strip: bool = False,
-    fast: bool = False,
-    size: str | None = None,
-    tile: str | None = None,
-    vary: str | None = None,
-    classifier: Path | None = None,
-    label: Annotated[str | None, Parameter(name="--class")] = None,
-    classifier_scale: float = 1.0,
-) -> None:
-    """Draws samples from a run. Each PNG carries its recipe: 'carrara replay' remakes it.
-
-    Examples:
-        carrara sample runs/photos -n 16
-        carrara sample runs/digits 3 7 --guidance 2
-        carrara sample runs/digits 3:0.5+8:0.5 --sampler ddim --steps 50
-        carrara sample openmoji "a red heart" "dog face" -n 6
-        carrara sample openmoji "a red heart | a star" "a red heart::0.7 | a star::0.3"
-        carrara sample openmoji "a (purple:1.4) cat face" --vary guidance=1,2,4,8
-        carrara sample runs/digits 7 --guidance 3 --negative 1 --method apg
-        carrara sample runs/photos --guidance 2 --weak runs/photos/checkpoints/step-1000
-        carrara sample runs/photos --size 96x256 --tile 64
-        carrara sample runs/photos --classifier runs/judge --class cat --classifier-scale 3
-
-    Parameters
-    ----------
-    wishes
-        What to draw: prompts, in which (words:1.3) count more; or labels, several at once (a+b), mixtures
-        (a:0.5+b:0.5), or vectors (0.2,-1). Bars join several, "a | b", which may have weights, "a::0.7 | b::0.3".
-    count
-        How many: in all (16), or of each wish (4).
-    sampler
-        ddpm, ddim, euler, euler_a, heun, dpmpp, dpmpp_sde, unipc or lms; any model works with any of them.
-    grid
-        Where the sampler stops on its way: uniform, trailing, leading, quadratic or karras.
-    steps
-        How many steps.
-    guidance
-        Guidance scale: 1 = off, larger = more of what was asked for.
-    negative
-        What guidance leads away from, in the place of nothing in particular.
-    weak
-        A weaker model of the same data that guidance leads away from instead: a run's folder, or an early checkpoint's.
-    method
-        How guidance goes beyond what was asked for: cfg, apg (saturates less) or cfg_zero (for flows).
-    interval
-        The times between which guidance acts, as in 0.2 0.8; 0 is data, 1 is noise.
-    rescale
-        How far to undo guidance's change of contrast, 0 to 1.
-    seed
-        The first sample's seed; the others count up. A seed's sample is the same in any batch.
-    out
-        The folder for the pictures; a new one in the run's samples/, if not given.
-    strip
-        Also a strip of pictures from noise to sample.
-    fast
-        Decode with the tiny decoder that 'carrara distill RUN --decoder' made.
-    size
-        Height x width of the pictures, as in 96x64, or one number for a square; the size of the training, if not given.
-    tile
-        Show the network windows of this size, as it knows them, and make one large picture of its answers.
-    vary
-        Also one picture with a row for each wish and a column for each value of a setting, as in guidance=1,3,6 or
-        seed=0,1,2.
-    classifier
-        A classifier that guides to --class: a run of 'carrara train DATA --preset classifier'. The model itself need
-        not know any classes.
-    label
-        What the classifier shall find: one of its classes.
-    classifier_scale
-        How much it counts: 1 = as probability says, larger = surer.
-    """
-    from carrara.cli import commands
-
-    changes = {"sampler": sampler, "grid": grid, "steps": steps}
-    changes |= {"guidance": guidance, "method": method, "interval": interval, "rescale": rescale}
-    found = classifier, label, classifier_scale
-    commands.sample(run, wishes, count, seed, out, strip, changes, fast, size, tile, negative, weak, vary, *found)
+    commands.train_or_rehearse(data, overrides, preset, run, dry_run)
 
 
 @app.command
@@ -218,7 +147,7 @@ def evaluate(
     from carrara.cli import commands, looking
 
     if metrics is not None or not report:
-        commands.evaluate(run, metrics, samples, features, exact)
+        commands.print_measures(run, metrics, samples, features, exact)
     if report:
         looking.report_on(run)
 
@@ -240,7 +169,7 @@ def compare(*runs: Path, out: Path = Path("runs/comparison.html")) -> None:
     """
     from carrara.cli import looking
 
-    looking.compare(runs, out)
+    looking.write_comparison(runs, out)
 
 
 @app.command
@@ -280,7 +209,7 @@ def distill(
     from carrara.cli import commands
 
     overrides = (*overrides, *([f"train.minutes={minutes}"] if minutes is not None else []))
-    commands.distill(teacher, overrides, decoder, steps, run)
+    commands.train_student(teacher, overrides, decoder, steps, run)
 
 
 @app.command
@@ -304,7 +233,7 @@ def replay(image: Path, /, *, run: Path | None = None, out: Path | None = None, 
     """
     from carrara.cli import commands
 
-    commands.replay(image, run, out, pictures)
+    commands.make_again(image, run, out, pictures)
 
 
 @app.command
@@ -316,7 +245,7 @@ def presets() -> None:
     """
     from carrara.cli import commands
 
-    commands.presets()
+    commands.list_presets()
 
 
 @inspect.default
@@ -372,4 +301,4 @@ def inspect_schedule(
     """
     from carrara.cli import looking
 
-    looking.schedule(name, overrides, steps, image, out)
+    looking.describe_schedule(name, overrides, steps, image, out)

@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 
+from carrara.cli.terminal import console
+
 if TYPE_CHECKING:
-    from carrara.recipe import Bench
-    from carrara.task import Measured
+    from carrara.measure.recipe_speed import RecipeSpeed
+    from carrara.measure.timing import Timing
 
 HEADINGS = ("images/s", "ms/image", "spread", "GFLOP/s", "of conv.", "of product")
-BATCH = 16
+_BATCH = 16
 """Samples of a step where nothing is said."""
-
-console = Console(highlight=False, soft_wrap=True)
 
 
 def bench(
@@ -60,35 +59,36 @@ def bench(
     as_json
         Print numbers for a program: seconds, bytes, operations.
     """
-    from carrara.recipe import benched
+    from carrara.measure.recipe_speed import measure_recipe_speed
 
     if run is not None and "=" in str(run) and not run.exists():
         run, overrides = None, (str(run), *overrides)
     said = {"train.batch": batch, "train.precision": precision}
     changes = [f"{key}={value}" for key, value in said.items() if value is not None]
-    found = benched(run, preset, [f"train.batch={BATCH}", *overrides, *changes], rounds=rounds, compiled=compiled)
+    changed = [f"train.batch={_BATCH}", *overrides, *changes]
+    speed = measure_recipe_speed(run, preset, changed, rounds=rounds, compiled=compiled)
     if as_json:
-        console.print(json.dumps(found.values(), indent=2), markup=False)
+        console.print(json.dumps(speed.values(), indent=2), markup=False)
     else:
-        _show(found)
+        _show(speed)
 
 
-def _show(found: "Bench") -> None:
-    speed = found.speed
-    console.print(f"[bold]{found.subject}[/], {speed.parameters:,} parameters that learn")
-    console.print(f"batches of {found.batch} in {str(speed.precision).removeprefix('torch.')}; {found.machine}")
+def _show(of: "RecipeSpeed") -> None:
+    speed = of.speed
+    console.print(f"[bold]{of.subject}[/], {speed.parameters:,} parameters that learn")
+    console.print(f"batches of {of.batch} in {str(speed.precision).removeprefix('torch.')}; {of.machine}")
     table = Table("", *HEADINGS, box=None, padding=(0, 1, 0, 0))
     for column in table.columns[1:]:
         column.justify = "right"
-    for work in (*speed.works, *found.roofs):
-        table.add_row(work.name, *_images(work), *_rates(work, found))
+    for work in (*speed.works, *of.roofs):
+        table.add_row(work.name, *_images(work), *_rates(work, of))
     console.print(table)
-    convolution, product = (roof.about for roof in found.roofs)
+    convolution, product = (roof.about for roof in of.roofs)
     console.print(f"\nthe convolution is {convolution}, the product {product}: the fastest of several")
     if speed.sampling is not None:
         console.print(f"sampling    {speed.sampling:.3g} images/s, in {speed.steps} steps of the model's own sampler")
-    if found.reading is not None:
-        files, memory = found.reading
+    if of.reading is not None:
+        files, memory = of.reading
         console.print(f"reading     {files:,.0f} examples/s the first time, {memory:,.0f} again from memory")
         if files < speed.works[0].speed:
             console.print(
@@ -98,16 +98,16 @@ def _show(found: "Bench") -> None:
         console.print(f"memory      {speed.memory / 2**30:.2f} GiB at the peak of training")
 
 
-def _images(work: "Measured") -> tuple[str, str, str]:
+def _images(work: "Timing") -> tuple[str, str, str]:
     """Images a second, milliseconds for one, and how far the repetitions lie apart."""
     if not work.images:
         return "", "", f"{work.spread:.0%}"
     return f"{work.speed:,.1f}", f"{1e3 * work.median / work.images:.3g}", f"{work.spread:.0%}"
 
 
-def _rates(work: "Measured", found: "Bench") -> tuple[str, str, str]:
+def _rates(work: "Timing", of: "RecipeSpeed") -> tuple[str, str, str]:
     """Operations a second, and their parts of the rooflines."""
     if not work.flops:
         return "", "", ""
-    convolution, product = (f"{work.rate / roof.rate:.0%}" for roof in found.roofs)
+    convolution, product = (f"{work.rate / roof.rate:.0%}" for roof in of.roofs)
     return f"{work.rate / 1e9:,.0f}", convolution, product

@@ -6,16 +6,19 @@ from typing import Any, cast
 
 import torch
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from carrara import pixels, recipe
-from carrara.autoencoder import LearnedStage
+from carrara import pixels, store
+from carrara.autoencoder import FirstStage
+from carrara.cli.terminal import SHELL, console
+from carrara.device import default_device
 from carrara.evaluate import page
-from carrara.model import DiffusionModel
+from carrara.kinds import mapping_of
+from carrara.measure import comparison, health, report, schedules
+from carrara.model import Model, ModelConfig
 from carrara.noise import DiscreteSchedule, Schedule
-from carrara.recipe import build, health, report, schedules
+from carrara.shapes import by
 from carrara.train import checkpoint, read_log
 
 LONGEST = 200
@@ -26,32 +29,31 @@ PARTS = ("request", "settings", "edit", "how", "spoilt", "of")
 
 COLOURS = {"good": "green", "note": "cyan", "warning": "yellow"}
 
-console = Console(highlight=False, soft_wrap=True)
-
 
 def run(folder: Path) -> None:
     """Says what is in a run's folder, and how it went."""
     if folder.is_file():
         picture(folder)
         return
-    model = recipe.open_model(folder)
+    opened = store.Store(torch.device("cpu")).open(folder)
+    model = opened.model
     config, about = model.config, model.about
     console.print(f"[bold]{folder}[/]")
     _row(
         "data", f"{about.get('data', 'unknown')}, {about.get('examples', '?')} examples, {about.get('fingerprint', '')}"
     )
-    _row("sample", f"{'x'.join(map(str, config.shape))}, latents {'x'.join(map(str, model.latent_shape))}")
+    _row("sample", f"{by(config.shape)}, latents {by(model.latent_shape)}")
     for name, part in model.named_children():
         if count := sum(p.numel() for p in part.parameters()):
             _row(name, f"{count:,} parameters")
-    if isinstance(model.first_stage, LearnedStage):
+    if model.first_stage.learned:
         _latents(model.first_stage, config.first_stage)
-    if isinstance(model, DiffusionModel):
-        _diffusion(model)
+    if config.kind == "diffusion":
+        _diffusion(model, config)
     _row("trained", f"{about.get('step', '?')} steps, {about.get('images', '?')} images")
     _history(folder)
     _checkpoints(folder)
-    for finding in health.examine(folder, model):
+    for finding in health.examine(opened):
         console.print(f"  [{COLOURS[finding.level]}]{finding.level:<13}[/]", end="")
         console.print(finding.text, markup=False)
 
@@ -67,8 +69,8 @@ def picture(path: Path) -> None:
 def _facts(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """All that a record says, one by one, but for what was not asked for."""
     for name, value in about.items():
-        if name in PARTS and isinstance(value, dict):
-            yield from _facts(cast(dict[str, Any], value))
+        if name in PARTS and (section := mapping_of(value)) is not None:
+            yield from _facts(section)
         elif not (value is None or value is False or value == []):
             yield name, _said(value)
 
@@ -87,19 +89,18 @@ def _said(value: Any) -> str:
             return str(value)
 
 
-def _latents(stage: LearnedStage, config: object) -> None:
+def _latents(stage: FirstStage, config: object) -> None:
     """What the first stage is, and what its latents look like before they are whitened."""
     _row("autoencoder", repr(config))
-    for name, values in (("mean", stage.mean), ("std", stage.std)):
+    for name, values in stage.statistics.items():
         shown = ", ".join(f"{value:.3f}" for value in values.tolist()[:16])
         _row(f"latent {name}", shown + (" ..." if len(values) > 16 else ""))
 
 
-def _diffusion(model: DiffusionModel) -> None:
-    config = model.config
+def _diffusion(model: Model, config: ModelConfig) -> None:
     _row("network", repr(config.backbone))
     _row("noise", f"{config.schedule!r}, {config.parameterization!r}")
-    classes: Sequence[str] = getattr(model.conditioner, "classes", ())
+    classes = model.conditioner.classes
     _row("condition", f"{len(classes)} labels: {', '.join(classes)}" if classes else _short(config.conditioner))
     if model.image is not None:
         _row("sees", _short(model.image))
@@ -146,20 +147,22 @@ def data(source: str) -> None:
         console.print(line, markup=False)
 
 
-def schedule(name: str, overrides: Sequence[str], steps: int | None, image: Path | None, out: Path | None) -> None:
+def describe_schedule(
+    name: str, overrides: Sequence[str], steps: int | None, image: Path | None, out: Path | None
+) -> None:
     """Says how a schedule destroys the data, whether its end is noise, and how many steps that takes; and draws it."""
-    chosen = schedules.named(name, overrides)
-    if steps is not None and isinstance(chosen, DiscreteSchedule):
-        chosen = schedules.named(name, [*overrides, f"steps={steps}"])
-    picture, times = schedules.picture(image), schedules.way(chosen, steps)
-    console.print(f"[bold]{name}[/]  {schedules.described(chosen)}")
+    chosen = schedules.find_schedule(name, overrides)
+    if steps is not None and chosen.own_steps is not None:
+        chosen = schedules.find_schedule(name, [*overrides, f"steps={steps}"])
+    picture, times = schedules.example_picture(image), schedules.noising_times(chosen, steps)
+    console.print(f"[bold]{name}[/]  {schedules.describe(chosen)}")
     _table(chosen)
     if isinstance(chosen, DiscreteSchedule):
         _ends(chosen)
     else:
         console.print("It is a function of t: where it ends does not depend on the number of steps.")
     console.print(schedules.verdict(chosen))
-    for path in _drawn(chosen, name, schedules.strip(picture, chosen, times), out):
+    for path in _drawn(chosen, name, schedules.noising_strip(picture, chosen, times), out):
         console.print(f"Drawn in [bold]{path}[/]")
 
 
@@ -190,7 +193,7 @@ def _drawn(chosen: Schedule, name: str, strip: Image.Image, out: Path | None) ->
     """Where the pictures are: in a folder of the user's nothing is overwritten, in the schedule's own it is."""
     label = Path(name).name
     folder = out or Path("runs") / "schedules" / label
-    amounts, ratio = schedules.charts(chosen, label)
+    amounts, ratio = schedules.schedule_charts(chosen, label)
     for file, image in (
         ("amounts.png", amounts.picture()),
         ("snr.png", ratio.picture()),
@@ -201,15 +204,15 @@ def _drawn(chosen: Schedule, name: str, strip: Image.Image, out: Path | None) ->
 
 def report_on(folder: Path) -> None:
     """Writes a page about a run."""
-    console.print(f"Report in [bold]{report.report(folder, build.device())}[/]: open it in a browser")
+    console.print(f"Report in [bold]{report.write_report(folder, default_device(), SHELL)}[/]: open it in a browser")
 
 
-def compare(folders: Sequence[Path], out: Path) -> None:
+def write_comparison(folders: Sequence[Path], out: Path) -> None:
     """Puts runs side by side."""
-    found = report.compare(folders, build.device(), out)
-    for table in found.tables:
+    compared = comparison.compare_runs(folders, default_device(), out, SHELL)
+    for table in compared.tables:
         _show(table)
-    console.print(f"Side by side, with pictures and curves, in [bold]{found.path}[/]: open it in a browser")
+    console.print(f"Side by side, with pictures and curves, in [bold]{compared.path}[/]: open it in a browser")
 
 
 def _show(shown: page.Table) -> None:

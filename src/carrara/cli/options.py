@@ -1,94 +1,111 @@
-"""Options that verbs of ``carrara edit`` share; the texts below them are their help."""
+"""From the fields of a value to the options of a command.
 
-from dataclasses import dataclass, replace
+Whatever can be asked for is a dataclass: its fields are the options, what its docstring says of them is their help.
+Pictures are arguments that stand by themselves; all else has a name.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from cyclopts import Parameter
 
+from carrara.cli.terminal import flag
+from carrara.docs import field_docs
+from carrara.medium import Picture
 
-@Parameter(name="*")
+T = TypeVar("T")
+OPTION_NAMES = {"count": ["--count", "-n"], "prompts": ["--prompt", "--wish"]}
+"""Options that have several names, or others than messages say."""
+RUN = inspect.Parameter(
+    "run",
+    inspect.Parameter.POSITIONAL_ONLY,
+    annotation=Annotated[
+        Path, Parameter(help="A run's folder, its best/, a checkpoint in it, or the name of a model that ships.")
+    ],
+)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Asking:
-    """What a diffusion model shall draw: the options that all of its verbs share."""
+class Output:
+    """Where results go.
 
-    prompt: Annotated[str | None, Parameter(name=["--prompt", "--wish"])] = None
-    "What to draw, as 'carrara sample' takes it: words, or a label; nothing in particular, if not given."
-    negative: str | None = None
-    "What guidance leads away from, in the place of nothing in particular."
-    weak: Path | None = None
-    "A weaker model of the same data that guidance leads away from instead."
-    guidance: float | None = None
-    "Guidance scale: 1 = off, larger = more of what was asked for."
-    grid: str | None = None
-    "As of 'carrara sample'."
-    steps: int | None = None
-    "How many steps lead from noise to data; an edit that begins later makes the rest of them."
-    size: str | None = None
-    "Height x width that pictures are brought to first, as in 96x64, or one number for a square."
-    tile: str | None = None
-    "Show the network windows of this size, as it knows them, and make one large picture of its answers."
-    fast: bool = False
-    "Decode with the tiny decoder that 'carrara distill RUN --decoder' made."
+    Attributes:
+        out: The folder for the pictures; a new one in the run's samples/, if not given.
+    """
+
     out: Path | None = None
-    "The folder for the pictures; a new one in the run's samples/, if not given."
-
-    def unless(self, **usual: Any) -> "Asking":
-        """The same with ``usual`` in the place of what was not given."""
-        return replace(self, **{name: value for name, value in usual.items() if getattr(self, name) is None})
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Drawing(Asking):
-    """How it draws over pictures with fresh noise."""
-
-    sampler: str | None = None
-    "As of 'carrara sample'."
-    seed: int = 0
-    "The first result's seed; the others count up."
-    count: Annotated[int, Parameter(name=["--count", "-n"])] = 4
-    "How many results for each picture."
-    classifier: Path | None = None
-    "A classifier that guides to --class: a run of 'carrara train DATA --preset classifier'."
-    label: Annotated[str | None, Parameter(name="--class")] = None
-    "What the classifier shall find: one of its classes."
-    classifier_scale: float = 1.0
-    "How much it counts: 1 = as probability says, larger = surer."
+def made_of(what: type, leave: Iterable[str] = ()) -> list[inspect.Parameter]:
+    """The parameters of a command for the fields of a dataclass, but for those to ``leave`` out: pictures first, then
+    its own fields, then those of the classes that it extends."""
+    hints, docs, own = get_type_hints(what), field_docs(what), inspect.get_annotations(what)
+    ordered = sorted((field for field in fields(what) if field.name not in leave), key=lambda f: f.name not in own)
+    made = [_parameter(field, hints[field.name], docs.get(field.name, "")) for field in ordered]
+    return sorted(made, key=lambda parameter: parameter.kind)
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Painting(Drawing):
-    """How it makes a part of a picture new."""
+def with_options(do: Callable[..., Any], doc: str, parameters: Iterable[inspect.Parameter]) -> Callable[..., Any]:
+    """A function that cyclopts can register: ``do`` gets what was given, pictures and words too, by name."""
+    parameters = sorted(parameters, key=lambda parameter: parameter.kind)
+    positional = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY]
+    several = [p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL]
 
-    feather: int | None = None
-    """Of a model in latents: over how many pixels beside the mask the new part fades into the picture; beyond, every
-    pixel is kept. 2, if not given."""
-    resamplings: int | None = None
-    """How often each step is gone over, so that the new part fits the rest: 1 is fast, and fits badly. 10, if not
-    given; a model that was trained to fill holes takes none."""
-    jump: int | None = None
-    "How many steps are gone over at a time; 1, if not given."
+    def run(*given: Any, **named: Any) -> Any:
+        alone = dict(zip(positional, given, strict=False))
+        others = {name: given[len(positional) :] for name in several}
+        return do({**alone, **others, **named})
 
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Between:
-    """Where a way by the noise of a diffusion model begins and ends."""
-
-    to: str | None = None
-    "The prompt at the other end; the same, if not given."
-    seed: int | None = None
-    "The noise at the first end; 0, if not given. Pictures bring their own."
-    to_seed: int | None = None
-    "The noise at the other end; the same, if not given."
-    refinements: int = 5
-    "Of each step of an inversion; see invert."
+    run.__doc__ = doc
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
-ASKING = Asking()
-DRAWING = Drawing()
-PAINTING = Painting()
-BETWEEN = Between()
-"""Nothing is asked for."""
+def value(what: type[T], given: Mapping[str, Any], leave: Iterable[str] = ()) -> T:
+    """The value of a dataclass from what was given to a command."""
+    names = {field.name for field in fields(cast(Any, what))} - set(leave)
+    said = {name: _said(name, given[name]) for name in given.keys() & names}
+    return what(**said)
+
+
+def _said(name: str, given: Any) -> Any:
+    """Files become pictures; one prompt becomes all of them."""
+    match name, given:
+        case "prompts", None:
+            return ()
+        case "prompts", str():
+            return (given,)
+        case "image" | "mask", Path():
+            return Picture.read(given)
+        case "images", _:
+            return tuple(map(Picture.read, given))
+        case _:
+            return given
+
+
+def _parameter(field: "Field[Any]", hint: Any, doc: str) -> inspect.Parameter:
+    default = inspect.Parameter.empty if field.default is MISSING else field.default
+    if hint is Picture:
+        kind, typed, default = inspect.Parameter.POSITIONAL_ONLY, Path, inspect.Parameter.empty
+    elif hint == tuple[Picture, ...]:
+        kind, typed, default = inspect.Parameter.VAR_POSITIONAL, Path, inspect.Parameter.empty
+    else:
+        kind, typed = inspect.Parameter.KEYWORD_ONLY, _typed(hint)
+        if field.name == "prompts":
+            typed, default = str | None, None
+    name = OPTION_NAMES.get(field.name, flag(field.name, None)) if kind is inspect.Parameter.KEYWORD_ONLY else None
+    about = Parameter(name=name, help=doc, negative_iterable="")
+    return inspect.Parameter(field.name, kind, default=default, annotation=Annotated[typed, about])
+
+
+def _typed(hint: Any) -> Any:
+    """As a command line has it: the first of several types, or nothing."""
+    if get_origin(hint) not in (Union, type(str | None)):
+        return hint
+    first, *others = get_args(hint)
+    first = Path if first is Picture else first
+    return first | None if type(None) in others else first

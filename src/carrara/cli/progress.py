@@ -1,8 +1,9 @@
 """Progress on a terminal as a bar, and in a log file as a line now and then."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from time import monotonic
 from types import TracebackType
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -14,10 +15,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from carrara.recipe import Encoding
-from carrara.task import Progress as SampleProgress
+from carrara.cli.terminal import console
+from carrara.draw import Progress as At
+from carrara.draw import Remark
+from carrara.store.latents import Encoding
 from carrara.train import Clock, StepReport
 
+_T = TypeVar("_T")
 LINE_EVERY = 10.0
 """Seconds between lines where there is no terminal."""
 
@@ -79,17 +83,25 @@ class TrainingProgress:
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
-def tracked(samples: Iterable[SampleProgress], count: int, console: Console) -> Iterator[SampleProgress]:
-    """Passes on what a sampler says, and shows how many of ``count`` samples it amounts to."""
+def watched(steps: Generator[At | Remark, None, _T] | Iterator[At | Remark]) -> Generator[At, None, _T]:
+    """Passes on where a drawing is, shows it, says what is remarked, and returns what comes of it."""
     columns = (TextColumn("sampling"), BarColumn(bar_width=30), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("sampling", total=count)
-        for at in samples:
-            bar.update(task, completed=at.first + len(at.step.x) * (at.step.index + 1) / at.step.total)
+        task = bar.add_task("sampling")
+        while True:
+            try:
+                at = next(steps)
+            except StopIteration as end:
+                return end.value
+            if isinstance(at, Remark):
+                console.print(at.text, style="yellow", markup=False)
+                continue
+            done = at.first + len(at.step.x) * (at.step.index + 1) / at.step.total
+            bar.update(task, completed=done, total=at.count)
             yield at
 
 
-def counted(done: Iterable[int], total: int, what: str, console: Console) -> Iterator[int]:
+def counted(done: Iterable[int], total: int, what: str) -> Iterator[int]:
     """Passes on how many of ``total`` are done, and shows it."""
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

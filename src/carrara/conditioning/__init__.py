@@ -1,6 +1,6 @@
 """What a network is told: labels, vectors, text, nothing; and what it sees beside its input."""
 
-from carrara.conditioning.base import Conditioner, Unconditional
+from carrara.conditioning.base import Conditioner, ConditionerConfig, Unconditional
 from carrara.conditioning.images import AnyImageCondition, ImageCondition, LayoutMap, Lowres, Masked
 from carrara.conditioning.joined import Part, joined
 from carrara.conditioning.text import EncodedText, EncodedTextConfig, LearnedText, LearnedTextConfig, TextConditioner
@@ -19,6 +19,7 @@ __all__ = [
     "AnyConditioner",
     "AnyImageCondition",
     "Conditioner",
+    "ConditionerConfig",
     "EncodedText",
     "EncodedTextConfig",
     "ImageCondition",

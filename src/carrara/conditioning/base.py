@@ -1,14 +1,48 @@
 """From what is known about a sample to what the network is told."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from carrara.data import CaptionTable, DataInfo
 from carrara.errors import UserError
 from carrara.shapes import Keep
 from carrara.types import Columns, Conditioning
+
+_Own = TypeVar("_Own", bound="ConditionerConfig")
+
+
+class ConditionerConfig(ABC):
+    """What a recipe says of a condition. Abstract in which."""
+
+    @property
+    def token_width(self) -> int | None:
+        """The width D of the tokens that networks look at; None if there are none."""
+        return None
+
+    def complete(self: _Own, info: DataInfo, captions: Iterable[str]) -> _Own:
+        """The same with nothing left open.
+
+        Args:
+            info: what the data is.
+            captions: of the data.
+
+        Raises:
+            UserError: the data has no such condition, or another one.
+        """
+        return self
+
+    @abstractmethod
+    def build(self, width: int) -> "Conditioner":
+        """Makes the conditioner for a network that takes vectors of ``width``.
+
+        Raises:
+            ValueError: something is left open.
+        """
 
 
 class Conditioner(nn.Module, ABC):
@@ -18,6 +52,10 @@ class Conditioner(nn.Module, ABC):
     """The column of a batch that it reads; None if it reads nothing, so that guidance has no meaning."""
     token_width: int | None = None
     """The width of the tokens that it gives; None if it gives none."""
+    classes: Sequence[str] = ()
+    """The names of the classes that it knows, if it knows some."""
+    reads_captions: bool = False
+    """Whether it is told what the data's captions say."""
 
     @abstractmethod
     def null(self, count: int) -> Conditioning:
@@ -34,6 +72,18 @@ class Conditioner(nn.Module, ABC):
         Raises:
             UserError: with the accepted spellings.
         """
+
+    def as_prompt(self, caption: str) -> str | None:
+        """What to type to ask for a caption of the data; None if it says nothing, or cannot be read."""
+        return None
+
+    def caption_table(self, folder: Path | None = None) -> CaptionTable | None:
+        """How it reads captions, if it does.
+
+        Args:
+            folder: a run's, in which what took long to read is kept.
+        """
+        return None
 
     def said(self, wishes: Sequence[str | None]) -> Conditioning:
         """The condition of each sample from what a user typed; None says nothing.

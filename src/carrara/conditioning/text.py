@@ -17,6 +17,7 @@ A sample to which nothing is said has no tokens, and a learned c. So has one who
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, final
 
 import torch
@@ -24,10 +25,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from carrara.conditioning.base import Conditioner
+from carrara.conditioning.base import Conditioner, ConditionerConfig
 from carrara.conditioning.encoders import MINILM, encoder_facts, text_encoder
 from carrara.conditioning.prompts import Prompt, as_prompt, read_prompt
 from carrara.conditioning.tokens import learn_vocabulary, reader_of
+from carrara.data import CaptionTable, DataInfo
 from carrara.errors import UserError
 from carrara.nn import Attention
 from carrara.nn.transformer import linear, sincos
@@ -36,7 +38,7 @@ from carrara.types import Columns, Conditioning
 COLUMN = "text"
 
 
-class Read(NamedTuple):
+class TextRow(NamedTuple):
     """A text as a column holds it.
 
     Attributes:
@@ -57,6 +59,7 @@ class TextConditioner(Conditioner):
     """
 
     column = COLUMN
+    reads_captions = True
 
     def __init__(self, token_width: int, width: int) -> None:
         super().__init__()
@@ -68,7 +71,7 @@ class TextConditioner(Conditioner):
     """What ``rows`` depends on besides the text, if it takes so long that it should be kept; empty if not."""
 
     @abstractmethod
-    def read(self, texts: Sequence[str]) -> list[Read]:
+    def read(self, texts: Sequence[str]) -> list[TextRow]:
         """Texts as a column holds them: what does not change in training, on the CPU."""
 
     @abstractmethod
@@ -86,6 +89,9 @@ class TextConditioner(Conditioner):
         nothing = next(iter(found.values())).tokens[:0] if found else self.read(["a"])[0].tokens[:0]
         tokens = (found[text].tokens if text in found else nothing for text in texts)
         return [(t.half() if t.is_floating_point() else t).numpy() for t in tokens]
+
+    def caption_table(self, folder: Path | None = None) -> CaptionTable:
+        return CaptionTable(self.rows, folder / "captions" / self.reading if folder and self.reading else None)
 
     @abstractmethod
     def features(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -157,7 +163,7 @@ class EncodedText(TextConditioner):
         super().__init__(config.width, width)
         self.config, self.reading = config, f"encoder-{config.fingerprint}"
 
-    def read(self, texts: Sequence[str]) -> list[Read]:
+    def read(self, texts: Sequence[str]) -> list[TextRow]:
         """(L, D) features of each text.
 
         Raises:
@@ -169,7 +175,7 @@ class EncodedText(TextConditioner):
                 f"the text encoder '{self.config.source}' is not the one that this model was trained with (its files "
                 f"have fingerprint {known}, and not {self.config.fingerprint}): put the old one in its place"
             )
-        return [Read(*found) for found in text_encoder(self.config.source)(texts)]
+        return [TextRow(*found) for found in text_encoder(self.config.source)(texts)]
 
     def unread(self, text: str) -> list[str]:
         return text_encoder(self.config.source).unread(text)
@@ -190,10 +196,10 @@ class LearnedText(TextConditioner):
         self.layers = nn.ModuleList(TextLayer(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
 
-    def read(self, texts: Sequence[str]) -> list[Read]:
+    def read(self, texts: Sequence[str]) -> list[TextRow]:
         """(L,) numbers of each text's tokens."""
         read = [([i for w in ws for i in w.ids], [s for w in ws for s in w.spans]) for ws in self._read(texts)]
-        return [Read(torch.tensor(ids, dtype=torch.int64), spans) for ids, spans in read]
+        return [TextRow(torch.tensor(ids, dtype=torch.int64), spans) for ids, spans in read]
 
     def unread(self, text: str) -> list[str]:
         return self._read.unread(text)
@@ -225,7 +231,7 @@ class TextLayer(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodedTextConfig:
+class EncodedTextConfig(ConditionerConfig):
     """Captions, read by a text encoder that was trained elsewhere and stays as it is.
 
     Attributes:
@@ -241,27 +247,21 @@ class EncodedTextConfig:
 
     @property
     def token_width(self) -> int:
-        """D of the tokens."""
         return self.width
 
-    def completed(self, captions: Iterable[str]) -> "EncodedTextConfig":
-        """The same with nothing left open.
-
-        Raises:
-            UserError: there is no such encoder.
-        """
+    def complete(self, info: DataInfo, captions: Iterable[str]) -> "EncodedTextConfig":
+        _check_captions(self.kind, info)
         width, fingerprint = encoder_facts(self.source)
         return replace(self, width=width, fingerprint=self.fingerprint or fingerprint)
 
     def build(self, width: int) -> Conditioner:
-        """Makes the conditioner for a network that takes vectors of ``width``."""
         if self.width < 1:
             raise ValueError("conditioning on encoded text needs the width of the encoder's features")
         return EncodedText(self, width)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnedTextConfig:
+class LearnedTextConfig(ConditionerConfig):
     """Captions, read by a small transformer that is trained with the denoiser.
 
     Attributes:
@@ -287,15 +287,21 @@ class LearnedTextConfig:
 
     @property
     def token_width(self) -> int:
-        """D of the tokens."""
         return self.width
 
-    def completed(self, captions: Iterable[str]) -> "LearnedTextConfig":
-        """The same with nothing left open."""
+    def complete(self, info: DataInfo, captions: Iterable[str]) -> "LearnedTextConfig":
+        _check_captions(self.kind, info)
         return self if self.vocabulary else replace(self, vocabulary=learn_vocabulary(captions, self.pieces))
 
     def build(self, width: int) -> Conditioner:
-        """Makes the conditioner for a network that takes vectors of ``width``."""
         if not self.vocabulary:
             raise ValueError("conditioning on text needs a vocabulary: give data with captions")
         return LearnedText(self, width)
+
+
+def _check_captions(kind: str, info: DataInfo) -> None:
+    if not info.captions:
+        raise UserError(
+            f"model.conditioner is {kind}, but the data has no captions: put cat.txt beside cat.png, or "
+            '"text" into metadata.jsonl'
+        )

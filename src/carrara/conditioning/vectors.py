@@ -9,13 +9,15 @@ One-hot rows are class labels; rows with several ones are several labels at once
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from carrara.conditioning.base import Conditioner, Unconditional
+from carrara.conditioning.base import Conditioner, ConditionerConfig, Unconditional
+from carrara.data import DataInfo
 from carrara.errors import UserError, unknown
 from carrara.types import Columns, Conditioning
 
@@ -83,18 +85,17 @@ def _number(text: str, where: str) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnconditionalConfig:
+class UnconditionalConfig(ConditionerConfig):
     """No condition."""
 
     kind: Literal["none"] = "none"
 
     def build(self, width: int) -> Conditioner:
-        """Makes the conditioner for a network that takes vectors of ``width``."""
         return Unconditional()
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelsConfig:
+class LabelsConfig(ConditionerConfig):
     """Class labels, one or several per picture.
 
     Attributes:
@@ -104,22 +105,44 @@ class LabelsConfig:
     kind: Literal["labels"] = "labels"
     classes: tuple[str, ...] = ()
 
+    def complete(self, info: DataInfo, captions: Iterable[str]) -> "LabelsConfig":
+        if not self.classes and not info.classes:
+            raise UserError("model.conditioner is labels, but the data has none: make one sub-folder per class")
+        if self.classes not in ((), info.classes):
+            raise UserError(
+                f"model.conditioner.classes are {_listed(self.classes)}, but the data's are {_listed(info.classes)}: "
+                "leave them out to take the data's"
+            )
+        return LabelsConfig(classes=info.classes)
+
     def build(self, width: int) -> Conditioner:
-        """Makes the conditioner for a network that takes vectors of ``width``."""
         if not self.classes:
             raise ValueError("conditioning on labels needs class names: make one sub-folder per class")
         return Labels(self, width)
 
 
 @dataclass(frozen=True, kw_only=True)
-class VectorsConfig:
+class VectorsConfig(ConditionerConfig):
     """Real-valued vectors, ``size`` numbers per picture; 0 in a recipe means: as many as the data has."""
 
     kind: Literal["vectors"] = "vectors"
     size: int = 0
 
+    def complete(self, info: DataInfo, captions: Iterable[str]) -> "VectorsConfig":
+        if not self.size and not info.vector_size:
+            raise UserError('model.conditioner is vectors, but the data has none: put "vector" into metadata.jsonl')
+        if self.size not in (0, info.vector_size):
+            raise UserError(
+                f"model.conditioner.size is {self.size}, but the data has {info.vector_size} numbers per picture: "
+                "leave it out to take the data's"
+            )
+        return VectorsConfig(size=info.vector_size)
+
     def build(self, width: int) -> Conditioner:
-        """Makes the conditioner for a network that takes vectors of ``width``."""
         if self.size < 1:
             raise ValueError('conditioning on vectors needs a "vector" of numbers per picture in metadata.jsonl')
         return Vectors(self, width)
+
+
+def _listed(classes: tuple[str, ...]) -> str:
+    return ", ".join(classes[:5]) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "") or "none"

@@ -1,41 +1,63 @@
 """Files to batches: folders of pictures, built-in sets, transforms, the loader, and checks."""
 
+from carrara.data.arrays import Arrays
 from carrara.data.base import DataInfo, Dataset, Example, Subset, Unreadable, contents, fingerprint, split
 from carrara.data.buckets import bucket_of_each, bucket_sizes
-from carrara.data.builtin import Arrays, digits, swissroll
 from carrara.data.captions import Captioned, CaptionTable
 from carrara.data.checks import DataReport, inspect_folder, suggested_size
 from carrara.data.emoji import openmoji
-from carrara.data.folder import Folder, looks_captioned
+from carrara.data.folder import Folder
 from carrara.data.latents import CachedLatents, LatentTransform
 from carrara.data.loader import Loader, batch_of, spread
 from carrara.data.maps import Mapped, maps_of, numbered
-from carrara.data.open import BUILTIN, open_dataset
+from carrara.data.sources import (
+    BUILTIN,
+    SOURCES,
+    AnySource,
+    DigitsSource,
+    Fact,
+    FolderSource,
+    OpenMojiSource,
+    Source,
+    SwissRollSource,
+    as_source,
+    digits,
+    open_dataset,
+    swissroll,
+)
 from carrara.data.transforms import Transform
 
 __all__ = [
-    "CaptionTable",
-    "Captioned",
     "BUILTIN",
+    "SOURCES",
+    "AnySource",
     "Arrays",
     "CachedLatents",
+    "CaptionTable",
+    "Captioned",
     "DataInfo",
     "DataReport",
     "Dataset",
+    "DigitsSource",
     "Example",
+    "Fact",
     "Folder",
-    "looks_captioned",
+    "FolderSource",
     "LatentTransform",
     "Loader",
     "Mapped",
+    "OpenMojiSource",
+    "Source",
     "Subset",
+    "SwissRollSource",
     "Transform",
     "Unreadable",
+    "as_source",
     "batch_of",
     "bucket_of_each",
     "bucket_sizes",
-    "digits",
     "contents",
+    "digits",
     "fingerprint",
     "inspect_folder",
     "maps_of",

@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from carrara.seeds import integer
+from carrara.seeds import Draws, integer
 from carrara.types import MAP
 
 Row = NDArray[np.float32]
 """One example's part of a condition column."""
-Map = NDArray[np.uint8]
+ClassMap = NDArray[np.uint8]
 """What is where in a picture: (H, W, 3) in colours, or (H, W, 1) as their numbers."""
 
 
@@ -51,13 +53,14 @@ class Example:
     """One picture or point, and what is known about it.
 
     Attributes:
-        pixels: (H, W, C) uint8, uint16 or float32 in [0, 1]; or a point (D,) float32.
+        pixels: a picture (H, W, C), sound (L, C) or volume (D, H, W, C) of uint8, uint16 or float32 in [0, 1]; or a
+            point (D,) float32.
         columns: ``label`` (K,), a weight per class, and ``vector`` (D,), where the data has them.
         captions: different ones of the same picture.
     """
 
     pixels: NDArray[Any]
-    columns: Mapping[str, Row | Map | Texts] = field(default_factory=dict[str, Row | Map | Texts])
+    columns: Mapping[str, Row | ClassMap | Texts] = field(default_factory=dict[str, Row | ClassMap | Texts])
     captions: tuple[str, ...] = ()
 
 
@@ -87,6 +90,37 @@ class DataInfo:
     attribution: str = ""
 
 
+class Preparation(ABC):
+    """Brings examples to one shape. Abstract in which.
+
+    ``prepare`` depends on the example alone, so its result can be kept; ``finish`` on its position in the training too.
+    """
+
+    @abstractmethod
+    def suited(self, dataset: "Dataset", index: int) -> "Preparation":
+        """The same for one example."""
+
+    @abstractmethod
+    def plain(self) -> "Preparation":
+        """The same without anything random."""
+
+    @abstractmethod
+    def prepare(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Does what is the same each time."""
+
+    @abstractmethod
+    def finish(self, prepared: Sequence[NDArray[Any]], draws: Draws) -> Tensor:
+        """Makes float32 (B, *S) of prepared examples, one per sample of ``draws``."""
+
+    def prepare_map(self, numbers: ClassMap) -> ClassMap:
+        """Brings a map (H, W, 1) to where ``prepare`` brings its picture."""
+        return numbers
+
+    def finish_maps(self, prepared: Sequence[ClassMap], draws: Draws) -> Tensor:
+        """Makes (B, ...) of prepared maps."""
+        return torch.from_numpy(np.stack(prepared))
+
+
 class Dataset(ABC):
     """A finite sequence of examples. Abstract in where they come from."""
 
@@ -97,7 +131,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def pixels(self, index: int) -> NDArray[Any]:
-        """The picture (H, W, C) or point (D,) of an example.
+        """The picture (H, W, C), sound (L, C), volume (D, H, W, C) or point (D,) of an example.
 
         Raises:
             Unreadable: it cannot be decoded.
@@ -106,6 +140,11 @@ class Dataset(ABC):
     @abstractmethod
     def key(self, index: int) -> str:
         """What identifies the content of an example: equal for exact copies, whatever they are called."""
+
+    @property
+    def bare(self) -> "Dataset":
+        """The same without what a model's recipe adds to it."""
+        return self
 
     def native(self, index: int) -> tuple[int, int]:
         """The (height, width) of a picture before anything is done to it; it is decoded where nothing else tells.
@@ -116,7 +155,7 @@ class Dataset(ABC):
         height, width = self.pixels(index).shape[:2]
         return height, width
 
-    def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
+    def columns(self, index: int) -> Mapping[str, Row | ClassMap | Texts]:
         """The condition columns of an example."""
         return {}
 
@@ -124,13 +163,17 @@ class Dataset(ABC):
         """The captions of an example, the best one first."""
         return ()
 
-    def map(self, index: int) -> Map | None:
+    def map(self, index: int) -> ClassMap | None:
         """The map (H, W, 3) of an example, in its colours and of its picture's size.
 
         Raises:
             Unreadable: it cannot be decoded.
         """
         return None
+
+    def preparation(self, pictures: Preparation | None) -> Preparation | None:
+        """What brings its examples to one shape: ``pictures``, unless they are no pictures any more; None = nothing."""
+        return pictures
 
     def name(self, index: int) -> str:
         """What to call an example in a message."""
@@ -143,8 +186,8 @@ class Dataset(ABC):
         return Example(pixels=self.pixels(index), columns=self.columns(index), captions=self.captions(index))
 
 
-class Extended(Dataset):
-    """Another data set with more columns. Abstract in which."""
+class View(Dataset):
+    """Another data set, seen in another way. Abstract in which; all that it does not say anew is the other one's."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset, self.info = dataset, dataset.info
@@ -152,55 +195,48 @@ class Extended(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
+    def at(self, index: int) -> int:
+        """The number that an example has in the other data set."""
+        return index
+
     def pixels(self, index: int) -> NDArray[Any]:
-        return self.dataset.pixels(index)
+        return self.dataset.pixels(self.at(index))
 
     def key(self, index: int) -> str:
-        return self.dataset.key(index)
+        return self.dataset.key(self.at(index))
 
     def native(self, index: int) -> tuple[int, int]:
-        return self.dataset.native(index)
+        return self.dataset.native(self.at(index))
 
-    @abstractmethod
-    def columns(self, index: int) -> Mapping[str, Row | Map | Texts]: ...
+    def columns(self, index: int) -> Mapping[str, Row | ClassMap | Texts]:
+        return self.dataset.columns(self.at(index))
 
     def captions(self, index: int) -> tuple[str, ...]:
-        return self.dataset.captions(index)
+        return self.dataset.captions(self.at(index))
 
-    def map(self, index: int) -> Map | None:
-        return self.dataset.map(index)
+    def map(self, index: int) -> ClassMap | None:
+        return self.dataset.map(self.at(index))
+
+    def preparation(self, pictures: Preparation | None) -> Preparation | None:
+        return self.dataset.preparation(pictures)
 
     def name(self, index: int) -> str:
-        return self.dataset.name(index)
+        return self.dataset.name(self.at(index))
 
 
 @final
-class Subset(Dataset):
+class Subset(View):
     """Some examples of a data set, in a given order."""
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
-        self.dataset, self.info, self._indices = dataset, dataset.info, np.array(indices, np.int64)
+        super().__init__(dataset)
+        self._indices = np.array(indices, np.int64)
 
     def __len__(self) -> int:
         return len(self._indices)
 
-    def pixels(self, index: int) -> NDArray[Any]:
-        return self.dataset.pixels(self._indices[index].item())
-
-    def key(self, index: int) -> str:
-        return self.dataset.key(self._indices[index].item())
-
-    def native(self, index: int) -> tuple[int, int]:
-        return self.dataset.native(self._indices[index].item())
-
-    def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
-        return self.dataset.columns(self._indices[index].item())
-
-    def captions(self, index: int) -> tuple[str, ...]:
-        return self.dataset.captions(self._indices[index].item())
-
-    def name(self, index: int) -> str:
-        return self.dataset.name(self._indices[index].item())
+    def at(self, index: int) -> int:
+        return self._indices[index].item()
 
 
 def split(dataset: Dataset, fraction: float) -> tuple[Subset, Subset]:

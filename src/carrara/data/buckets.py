@@ -16,14 +16,14 @@ WIDEST = 4.0
 """The largest ratio of a size's edges."""
 
 
-def nearest(native: Size, sizes: Iterable[Size]) -> Size:
+def nearest_size(native: Size, sizes: Iterable[Size]) -> Size:
     """The size whose ratio of height to width is nearest to a picture's; the first of those that are equally near."""
     return min(sizes, key=lambda size: abs(log(size[0] * native[1]) - log(size[1] * native[0])))
 
 
 def bucket_of_each(dataset: Dataset, sizes: Sequence[Size]) -> list[int]:
     """The number of the size that is nearest, for each example."""
-    return [sizes.index(nearest(dataset.native(k), sizes)) for k in range(len(dataset))]
+    return [sizes.index(nearest_size(dataset.native(k), sizes)) for k in range(len(dataset))]
 
 
 def bucket_sizes(natives: Iterable[Size], size: Size, unit: int, least: int) -> Counter[Size]:
@@ -42,7 +42,7 @@ def bucket_sizes(natives: Iterable[Size], size: Size, unit: int, least: int) -> 
     while True:
         counts = Counter[Size]()
         for native, count in pictures.items():
-            counts[nearest(native, chosen)] += count
+            counts[nearest_size(native, chosen)] += count
         rare = min(counts, key=lambda one: (counts[one], one))
         if counts[rare] >= least or len(counts) == 1:
             return counts

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from carrara.data.base import Dataset, Extended, Map, Row, Texts
+from carrara.data.base import ClassMap, Dataset, Row, Texts, View
 from carrara.errors import UserError
 from carrara.pixels import replacing
 
 COLUMN = "text"
-SHARD = 2048
+TEXTS_A_FILE = 2048
 """Texts of a file: what an interruption costs at most."""
 
-Read = Callable[[Sequence[str]], list[NDArray[Any]]]
+ReadTexts = Callable[[Sequence[str]], list[NDArray[Any]]]
 """Texts to what their column holds: (L,) numbers of tokens, or (L, D) features."""
 
 
@@ -39,12 +39,12 @@ class CaptionTable:
         folder: where to keep it, for the next time; None for nowhere, which suits what is quick to read.
     """
 
-    def __init__(self, read: Read, folder: Path | None = None) -> None:
+    def __init__(self, read: ReadTexts, folder: Path | None = None) -> None:
         self._read, self._folder = read, folder
         self._known: dict[str, Callable[[], NDArray[Any]]] = {}
 
     def complete(self, dataset: Dataset, rank: int = 0, world: int = 1) -> Iterator[tuple[int, int]]:
-        """Reads this rank's share of a data set's captions, in files of ``SHARD``; yields how many of how many.
+        """Reads this rank's share of a data set's captions, in files of ``TEXTS_A_FILE``; yields how many of how many.
 
         Without a folder, every rank reads them all.
 
@@ -52,11 +52,11 @@ class CaptionTable:
             UserError: the disk is full.
         """
         texts = sorted({text for k in range(len(dataset)) for text in dataset.captions(k)} - self._known.keys())
-        shards = [texts[first : first + SHARD] for first in range(0, len(texts), SHARD)]
+        shards = [texts[first : first + TEXTS_A_FILE] for first in range(0, len(texts), TEXTS_A_FILE)]
         mine = shards[rank::world] if self._folder else shards
         for number, shard in enumerate(mine, start=1):
             self._learn(shard)
-            yield min(number * SHARD, len(texts)), len(texts)
+            yield min(number * TEXTS_A_FILE, len(texts)), len(texts)
 
     def __call__(self, texts: Iterable[str]) -> Texts:
         """The texts as a column holds them; the empty text, if there are none."""
@@ -112,12 +112,12 @@ def _opened(path: Path) -> Iterator[Callable[[], NDArray[Any]]]:
 
 
 @final
-class Captioned(Extended):
+class Captioned(View):
     """A data set whose captions are a condition column, ``text``."""
 
     def __init__(self, dataset: Dataset, table: CaptionTable) -> None:
         super().__init__(dataset)
         self._table = table
 
-    def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
+    def columns(self, index: int) -> Mapping[str, Row | ClassMap | Texts]:
         return {**self.dataset.columns(index), COLUMN: self._table(self.dataset.captions(index))}

@@ -56,11 +56,6 @@ class DataReport:
     others: Counter[str]
     suggested: tuple[int, int] | None
 
-    @property
-    def healthy(self) -> bool:
-        """Whether there is nothing to repair."""
-        return not (self.faults or self.duplicates or self.without_caption or self.empty_classes)
-
     def lines(self) -> Iterator[str]:
         """The report as text."""
         yield f"{self.path}: {self.count} pictures, {self.bytes / 1e6:.1f} MB; {self.good} can be trained on"

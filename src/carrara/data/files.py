@@ -23,7 +23,7 @@ from rich.progress import track
 
 from carrara.data.base import Unreadable
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy")
 PIXEL_LIMIT = 64_000_000
@@ -101,7 +101,7 @@ def relative(path: Path, folder: Path) -> str:
     return "/".join(path.parts[len(folder.parts) :])
 
 
-def scan(read: Callable[[Path], T], paths: Sequence[Path], title: str) -> Iterator[T]:
+def scan(read: Callable[[Path], _T], paths: Sequence[Path], title: str) -> Iterator[_T]:
     """Applies ``read`` to many files, in threads, with a progress bar if there are thousands."""
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # PIXEL_LIMIT is the rule here
@@ -188,7 +188,10 @@ def _array_header(path: Path) -> tuple[tuple[int, int], str, int]:
 
 
 def _open_array(path: Path) -> NDArray[Any]:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return _picture_like(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _picture_like(array: NDArray[Any]) -> NDArray[Any]:
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise Unreadable(f"an array of shape {array.shape}: pictures are (height, width, channels)")
     if array.dtype.name not in ("uint8", "uint16") and array.dtype.kind != "f":
@@ -197,8 +200,16 @@ def _open_array(path: Path) -> NDArray[Any]:
 
 
 def _decode_array(path: Path) -> NDArray[Any]:
-    array = np.array(_open_array(path))
-    return _checked(array) if array.dtype.kind == "f" else np.atleast_3d(array)
+    return decode_array(np.array(_open_array(path)))
+
+
+def decode_array(array: NDArray[Any]) -> NDArray[Any]:
+    """The same of numbers, as a file of them has them.
+
+    Raises:
+        Unreadable: with the reason.
+    """
+    return _checked(array) if _picture_like(array).dtype.kind == "f" else np.atleast_3d(array)
 
 
 def _checked(array: NDArray[Any]) -> NDArray[np.float32]:
@@ -210,14 +221,23 @@ def _checked(array: NDArray[Any]) -> NDArray[np.float32]:
 
 def _decode_image(path: Path) -> NDArray[Any]:
     with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode == "F":
-            return _checked(np.asarray(image))
-        if image.mode.startswith("I"):
-            return _sixteen_bits(np.asarray(image))
-        transparent = "A" in image.mode or "a" in image.mode or "transparency" in image.info
-        mode = "RGBA" if transparent else "L" if image.mode in ("1", "L") else "RGB"
-        return np.atleast_3d(np.array(image.convert(mode)))
+        return decode_image(opened)
+
+
+def decode_image(opened: Image.Image) -> NDArray[Any]:
+    """The same of one of Pillow's.
+
+    Raises:
+        Unreadable: with the reason.
+    """
+    image = ImageOps.exif_transpose(opened)
+    if image.mode == "F":
+        return _checked(np.asarray(image))
+    if image.mode.startswith("I"):
+        return _sixteen_bits(np.asarray(image))
+    transparent = "A" in image.mode or "a" in image.mode or "transparency" in image.info
+    mode = "RGBA" if transparent else "L" if image.mode in ("1", "L") else "RGB"
+    return np.atleast_3d(np.array(image.convert(mode)))
 
 
 def _sixteen_bits(values: NDArray[Any]) -> NDArray[np.uint16]:

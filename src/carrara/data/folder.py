@@ -22,10 +22,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from carrara.data.base import DataInfo, Dataset, Map, Row, one_hot
+from carrara.data.base import ClassMap, DataInfo, Dataset, Row, one_hot
 from carrara.data.files import ENDINGS, Header, Listing, decode, find
 from carrara.data.index import Rows, headers_of, rows_of
-from carrara.errors import UserError
+from carrara.errors import UserError, command
 from carrara.pixels import to_pixels, to_tensor, with_channels
 
 METADATA = "metadata.jsonl"
@@ -50,7 +50,7 @@ class Folder(Dataset):
         listing, maps = look(self.path)
         self._rows = _readable(self.path, listing.pictures) if headers is None else rows_of(self.path, headers)
         files = [self.name(k) for k in range(len(self))]
-        self._labels = [_labels(facts.get(file, {})) for file in files] if facts else []
+        self._labels = [_listed(facts.get(file, {}), "label") for file in files] if facts else []
         if not any(self._labels):
             self._labels = class_folders(files)
         classes = tuple(sorted({name for labels in self._labels for name in labels}))
@@ -92,7 +92,7 @@ class Folder(Dataset):
     def captions(self, index: int) -> tuple[str, ...]:
         return self._captions[index]
 
-    def map(self, index: int) -> Map | None:
+    def map(self, index: int) -> ClassMap | None:
         path = self._maps[index]
         if path is None:
             return None
@@ -137,7 +137,7 @@ def _readable(folder: Path, pictures: Sequence[str]) -> Rows:
         first = f"'{broken[0].path.name}': {broken[0].problem}"
         raise UserError(
             f"none of the {len(broken)} pictures in '{folder}' can be read, such as {first}; "
-            f"'carrara inspect data {folder}' lists what is wrong with each"
+            f"'{command(f'inspect data {folder}')}' lists what is wrong with each"
         )
     if broken:
         names = ", ".join(f"'{header.path.name}' ({header.problem})" for header in broken[:3])
@@ -183,23 +183,22 @@ def read_metadata(folder: Path) -> dict[str, Mapping[str, Any]]:
 
 
 def _valid(row: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    names = row.get("label", [])
-    if not isinstance(names, str) and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
-        raise UserError(f'{where}: "label" is a name in quotes or a list of names, not {names!r}')
+    if not all(isinstance(name, str) for name in _listed(row, "label")):
+        raise UserError(f'{where}: "label" is a name in quotes or a list of names, not {row["label"]!r}')
     numbers = row.get("vector", [])
     if not isinstance(numbers, list) or not all(type(n) in (int, float) and isfinite(n) for n in numbers):
         raise UserError(f'{where}: "vector" is a list of numbers, not {numbers!r}')
     if not isinstance(row.get("map", ""), str):
         raise UserError(f'{where}: "map" is the name of a picture in the folder, not {row["map"]!r}')
-    texts = row.get("text", [])
-    if not isinstance(texts, str) and not (isinstance(texts, list) and all(isinstance(t, str) for t in texts)):
-        raise UserError(f'{where}: "text" is a caption in quotes or a list of captions, not {texts!r}')
+    if not all(isinstance(text, str) for text in _listed(row, "text")):
+        raise UserError(f'{where}: "text" is a caption in quotes or a list of captions, not {row["text"]!r}')
     return row
 
 
-def _labels(row: Mapping[str, Any]) -> tuple[str, ...]:
-    names = row.get("label", ())
-    return (names,) if isinstance(names, str) else tuple(names)
+def _listed(row: Mapping[str, Any], key: str) -> tuple[Any, ...]:
+    """What may be a list, or one of its elements."""
+    value = row.get(key, [])
+    return tuple(value) if isinstance(value, list) else (value,)
 
 
 def _vectors(files: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> list[Row]:
@@ -229,7 +228,7 @@ def _map(folder: Path, picture: str, row: Mapping[str, Any], maps: Set[str]) -> 
 
 def _captions(folder: Path, picture: str, row: Mapping[str, Any], texts: Set[str]) -> tuple[str, ...]:
     if "text" in row:
-        return (row["text"],) if isinstance(row["text"], str) else tuple(row["text"])
+        return _listed(row, "text")
     beside = f"{picture.rpartition('.')[0]}.txt"
     if beside not in texts:
         return ()

@@ -5,7 +5,7 @@ A cache is a folder that is named by its key, a hash of all that its numbers dep
 latents/<key>/00000.safetensors    raw latents of the first examples; 00001 has the next, and so on
 latents/<key>/manifest.json        written last: the size and SHA-256 of each shard
 
-A shard has one tensor per example, (V, R, h, w): the picture and, if the transform mirrors, its mirror image, each as
+A shard has one tensor per example, (V, R, *n): the picture and, if the transform mirrors, its mirror image, each as
 the encoder sees it. An example that cannot be read is in the shard's metadata instead, with the reason; the loader puts
 the next one in its place, as it does without a cache. Columns, captions and names are the data set's own. Nothing here
 deletes anything.
@@ -29,13 +29,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from carrara.data.base import Dataset, Map, Row, Texts, Unreadable, fingerprint
+from carrara.data.base import Dataset, Preparation, Unreadable, View, fingerprint
 from carrara.data.transforms import Transform
-from carrara.errors import UserError
+from carrara.errors import UserError, command
 from carrara.pixels import Pixels, replacing
 from carrara.seeds import Draws
 
-FORMAT = 1
+CACHE_FORMAT = 1
 """Of the folder's layout, ``SHARD`` included; a part of the key."""
 MANIFEST = "manifest.json"
 SHARD = 256
@@ -46,12 +46,12 @@ _LARGEST = torch.finfo(torch.float16).max
 _OPEN = 64
 _WORKERS = min(4, os.cpu_count() or 1)
 
-Encode = Callable[[Tensor], Tensor]
-"""Pictures (B, C, H, W) in [-1, 1], on the CPU, to raw latents (B, R, h, w): a first stage's ``encode_raw``."""
+EncodeRaw = Callable[[Tensor], Tensor]
+"""Pictures (B, C, *N) in [-1, 1], on the CPU, to raw latents (B, R, *n): a first stage's ``encode_raw``."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentTransform:
+class LatentTransform(Preparation):
     """To cached latents what ``Transform`` is to pictures: it takes the mirror images where that would mirror."""
 
     flip: bool
@@ -60,24 +60,24 @@ class LatentTransform:
         """The same for every example: its latents have the size that it was encoded in."""
         return self
 
-    def prepare(self, latents: NDArray[Any]) -> NDArray[Any]:
-        """Leaves (V, R, h, w) as it is."""
-        return latents
+    def prepare(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Leaves latents (V, R, *n) as they are."""
+        return pixels
 
     def plain(self) -> "LatentTransform":
         """The same without anything random."""
         return LatentTransform(flip=False)
 
     def finish(self, prepared: Sequence[NDArray[Any]], draws: Draws) -> Tensor:
-        """Makes float32 (B, R, h, w) of cached latents, one per sample of ``draws``."""
+        """Makes float32 (B, R, *n) of cached latents, one per sample of ``draws``."""
         mirrored = draws.uniform("flip") < 0.5 if self.flip else torch.zeros(len(prepared), dtype=torch.bool)
         chosen = [views[int(k)] for views, k in zip(prepared, mirrored.tolist(), strict=True)]
         return torch.from_numpy(np.stack(chosen).astype(np.float32))
 
 
 @final
-class CachedLatents(Dataset):
-    """A data set whose ``pixels`` are raw latents: (V, R, h, w), float16 or float32. Threads may share it.
+class CachedLatents(View):
+    """A data set whose ``pixels`` are raw latents: (V, R, *n), float16 or float32. Threads may share it.
 
     Args:
         folder: the run's ``latents``.
@@ -85,14 +85,15 @@ class CachedLatents(Dataset):
         dataset: the one that was encoded.
 
     Attributes:
-        transform: for the loader.
+        transform: see ``preparation``.
 
     Raises:
         UserError: the cache is not complete, is damaged, or is another autoencoder's.
     """
 
     def __init__(self, folder: Path, key: str, dataset: Dataset) -> None:
-        self._folder, self._dataset, self.info = folder / key, dataset, dataset.info
+        super().__init__(dataset)
+        self._folder = folder / key
         manifest = _manifest(folder, key)
         if manifest is None:
             raise _damaged(self._folder / MANIFEST, "is missing")
@@ -101,30 +102,14 @@ class CachedLatents(Dataset):
         self.transform = LatentTransform(flip=manifest["shape"][0] == 2)
         self._shard = lru_cache(_OPEN)(self._opened)
 
-    def __len__(self) -> int:
-        return len(self._dataset)
-
     def pixels(self, index: int) -> NDArray[Any]:
         shard = self._shard(index // SHARD)
         if (why := shard.metadata().get(str(index))) is not None:
             raise Unreadable(why)
         return shard.get_tensor(str(index))
 
-    def key(self, index: int) -> str:
-        return self._dataset.key(index)
-
-    def native(self, index: int) -> tuple[int, int]:
-        """Of the picture, not of its latents."""
-        return self._dataset.native(index)
-
-    def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
-        return self._dataset.columns(index)
-
-    def captions(self, index: int) -> tuple[str, ...]:
-        return self._dataset.captions(index)
-
-    def name(self, index: int) -> str:
-        return self._dataset.name(index)
+    def preparation(self, pictures: Preparation | None) -> Preparation:
+        return self.transform
 
     def _opened(self, number: int) -> Any:
         """A shard's tensors, on the disk."""
@@ -151,11 +136,11 @@ def cache_key(first_stage: str, transform: Transform, dataset: Dataset) -> str:
         first_stage: a fingerprint of configuration and weights.
         dataset: exactly what the loader gets: the training part, not the whole.
     """
-    parts = (FORMAT, first_stage, repr(transform), fingerprint(dataset))
+    parts = (CACHE_FORMAT, first_stage, repr(transform), fingerprint(dataset))
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
 
-def complete(folder: Path, key: str) -> bool:
+def has_cache(folder: Path, key: str) -> bool:
     """Whether ``folder`` has the cache of this key, whole.
 
     Raises:
@@ -170,7 +155,7 @@ def write(
     key: str,
     dataset: Dataset,
     transform: Transform,
-    encode: Encode,
+    encode: EncodeRaw,
     *,
     batch: int,
     rank: int = 0,
@@ -220,8 +205,8 @@ def seal(folder: Path, key: str, dataset: Dataset) -> None:
         shards[path.name] |= _form(path)
     shape = next((shard["shape"] for shard in shards.values() if shard["shape"]), None)
     if shape is None:
-        raise UserError(f"none of the {len(dataset)} examples can be used: see why with `carrara inspect data`")
-    manifest = {"format": FORMAT, "key": key, "examples": len(dataset), "shape": shape, "shards": shards}
+        raise UserError(f"none of the {len(dataset)} examples can be used: see why with '{command('inspect data')}'")
+    manifest = {"format": CACHE_FORMAT, "key": key, "examples": len(dataset), "shape": shape, "shards": shards}
     with _lasting(folder / key / MANIFEST) as file:
         file.write(json.dumps(manifest, indent=1).encode())
 
@@ -229,7 +214,7 @@ def seal(folder: Path, key: str, dataset: Dataset) -> None:
 class _Encoder:
     """Raw latents of some examples, and why others have none, both by the example's number."""
 
-    def __init__(self, dataset: Dataset, transform: Transform, encode: Encode) -> None:
+    def __init__(self, dataset: Dataset, transform: Transform, encode: EncodeRaw) -> None:
         self._dataset, self._transform, self._encode = dataset, transform, encode
 
     def __call__(self, examples: Sequence[int]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -249,7 +234,7 @@ class _Encoder:
             return fault
 
     def _latents(self, pictures: Mapping[str, Pixels]) -> dict[str, Tensor]:
-        """(V, R, h, w) float32 each, of pictures of one size."""
+        """(V, R, *n) float32 each, of pictures of one size."""
         x = self._transform.plain().finish(list(pictures.values()), Draws(0, torch.arange(len(pictures))))
         with torch.no_grad():
             views = [self._encode(view).float().cpu() for view in ([x, x.flip(-1)] if self._transform.flip else [x])]

@@ -20,10 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from carrara.data.base import Dataset, Map, Row, Texts, Unreadable, contents
-from carrara.data.latents import LatentTransform
+from carrara.data.base import ClassMap, Dataset, Preparation, Row, Texts, Unreadable, contents
 from carrara.data.order import Order
-from carrara.data.transforms import Transform
 from carrara.errors import UserError
 from carrara.seeds import Draws
 from carrara.types import MAP, Batch
@@ -38,7 +36,7 @@ class Loader:
     """Endless batches of one rank.
 
     Args:
-        transform: what brings pictures to one shape, or ``CachedLatents.transform``; None for points.
+        transform: what brings pictures to one shape; None for points.
         batch: samples a step on each rank.
         seed: of the order, and of random crops and mirroring.
         turns: whether of examples with one key (copies of a picture, or a drawing and its variants) only one is shown
@@ -53,7 +51,7 @@ class Loader:
     def __init__(
         self,
         dataset: Dataset,
-        transform: Transform | LatentTransform | None,
+        transform: Preparation | None,
         batch: int,
         seed: int,
         rank: int = 0,
@@ -65,7 +63,7 @@ class Loader:
         if not len(dataset):
             raise UserError(f"nothing to train on: the training part of '{dataset.info.name}' is empty")
         assert batch >= 1 and 0 <= rank < world
-        self._examples = _Examples(dataset, transform, memory, buckets, drawn=True)
+        self._examples = _Examples(dataset, dataset.preparation(transform), memory, buckets, drawn=True)
         buckets = buckets or [0] * len(dataset)
         self._contents = _within(contents(dataset), buckets) if turns else None
         whose = buckets if self._contents is None else [buckets[alike[0]] for alike in self._contents]
@@ -94,12 +92,13 @@ class Loader:
             pool.shutdown(cancel_futures=True)
 
 
-def batch_of(dataset: Dataset, transform: Transform | LatentTransform | None, indices: Sequence[int]) -> Batch:
+def batch_of(dataset: Dataset, transform: Preparation | None, indices: Sequence[int]) -> Batch:
     """The given examples as one batch, for evaluation.
 
     Positions are the indices; nothing is cropped or mirrored at random.
     """
-    plain = None if transform is None else transform.plain()
+    own = dataset.preparation(transform)
+    plain = None if own is None else own.plain()
     examples = _Examples(dataset, plain, 0, None, drawn=False)
     return examples.batch(indices, Draws(0, torch.tensor(list(indices))))
 
@@ -118,7 +117,7 @@ def _within(contents: Iterable[Sequence[int]], buckets: Sequence[int]) -> list[l
     return parted
 
 
-_Prepared = tuple[NDArray[Any], Mapping[str, Row | Map | Texts]]
+_Prepared = tuple[NDArray[Any], Mapping[str, Row | ClassMap | Texts]]
 
 
 class _Examples:
@@ -132,7 +131,7 @@ class _Examples:
     def __init__(
         self,
         dataset: Dataset,
-        transform: Transform | LatentTransform | None,
+        transform: Preparation | None,
         memory: int,
         buckets: Sequence[int] | None,
         *,
@@ -153,7 +152,7 @@ class _Examples:
             rows = [row[name] for row in columns]
             if isinstance(first, Texts):
                 stacked |= self._texts(name, rows, draws)
-            elif name == MAP and isinstance(transform, Transform):
+            elif name == MAP and transform is not None:
                 stacked[name] = transform.finish_maps(rows, draws)
             else:
                 stacked[name] = _stacked(rows)
@@ -200,11 +199,11 @@ class _Examples:
         pixels, transform = self._dataset.pixels(index), self._suited(index)
         prepared = pixels if transform is None else transform.prepare(pixels)
         columns = self._dataset.columns(index)
-        if isinstance(transform, Transform) and MAP in columns:
+        if transform is not None and MAP in columns:
             columns = {**columns, MAP: transform.prepare_map(np.asarray(columns[MAP], np.uint8))}
         return np.ascontiguousarray(prepared), columns
 
-    def _suited(self, index: int) -> Transform | LatentTransform | None:
+    def _suited(self, index: int) -> Preparation | None:
         return None if self._transform is None else self._transform.suited(self._dataset, index)
 
 

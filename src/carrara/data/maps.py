@@ -5,7 +5,7 @@ from typing import final
 
 import numpy as np
 
-from carrara.data.base import Dataset, Extended, Map, Row, Texts, Unreadable
+from carrara.data.base import ClassMap, Dataset, Row, Texts, Unreadable, View
 from carrara.errors import UserError
 from carrara.types import MAP
 
@@ -13,7 +13,7 @@ Colour = tuple[int, int, int]
 
 
 @final
-class Mapped(Extended):
+class Mapped(View):
     """A data set whose maps are the column ``map``, as numbers (H, W, 1) of their colours.
 
     Args:
@@ -24,14 +24,18 @@ class Mapped(Extended):
         super().__init__(dataset)
         self._colours = colours
 
-    def columns(self, index: int) -> Mapping[str, Row | Map | Texts]:
+    @property
+    def bare(self) -> Dataset:
+        return self.dataset
+
+    def columns(self, index: int) -> Mapping[str, Row | ClassMap | Texts]:
         found = self.dataset.map(index)
         if found is None:
             raise Unreadable("it has no map")
         return {**self.dataset.columns(index), MAP: numbered(found, self._colours)}
 
 
-def maps_of(dataset: Dataset) -> Iterator[Map]:
+def maps_of(dataset: Dataset) -> Iterator[ClassMap]:
     """The maps (H, W, 3) of all examples.
 
     Raises:
@@ -58,7 +62,7 @@ def _beside(name: str) -> str:
     return f"{name.rpartition('.')[0]}.map.png"
 
 
-def numbered(colours: Map, palette: Sequence[Colour]) -> Map:
+def numbered(colours: ClassMap, palette: Sequence[Colour]) -> ClassMap:
     """The number (H, W, 1) of the nearest colour of a palette at each place of (H, W, 3)."""
     found, where = np.unique(colours.reshape(-1, 3), axis=0, return_inverse=True)
     apart = found[:, None].astype(np.int32) - np.asarray(palette, np.int32)

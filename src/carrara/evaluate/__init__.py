@@ -10,7 +10,7 @@ from carrara.evaluate.frechet import (
     moments,
 )
 from carrara.evaluate.inception import InceptionFeatures, inception_score
-from carrara.evaluate.kernel import Estimate, cmmd, kernel_distance, kernel_distance_of_subsets
+from carrara.evaluate.kernel import Estimate, cmmd, kernel_distance
 from carrara.evaluate.memorisation import Memorisation, closest_pairs, memorisation
 from carrara.evaluate.networks import extractor
 from carrara.evaluate.precision import PrecisionRecall, precision_recall
@@ -49,7 +49,6 @@ __all__ = [
     "frechet_distance_of_sets",
     "inception_score",
     "kernel_distance",
-    "kernel_distance_of_subsets",
     "memorisation",
     "moments",
     "precision_recall",

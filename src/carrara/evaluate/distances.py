@@ -28,7 +28,7 @@ def distance_blocks(x: Float[Tensor, "M D"], y: Float[Tensor, "N D"]) -> Iterato
         yield part, squares.masked_fill_(squares <= scale.mul_(rounding), 0).sqrt_()
 
 
-def nearest(
+def nearest_neighbours(
     x: Float[Tensor, "M D"], y: Float[Tensor, "N D"], count: int = 1, *, own: bool = False
 ) -> tuple[Float[Tensor, "M K"], Int[Tensor, "M K"]]:
     """The distances (M, K) to the K nearest of y, the nearest first, and which they are.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from carrara.autoencoder.efficientnet import RESOLUTION, WIDTH, efficientnet_lite0
 from carrara.pixels import Pictures
 
-Vectors = Float[Tensor, "B D"]
+FeatureVectors = Float[Tensor, "B D"]
 """One vector of features per picture."""
 
 
@@ -27,13 +27,15 @@ class Features(nn.Module, ABC):
     Attributes:
         name: the network, and how pictures are brought to its size.
         width: D, how many numbers describe a picture.
+        own_metrics: what is measured by this network alone.
     """
 
     name: str
     width: int
+    own_metrics: tuple[str, ...] = ()
 
     @abstractmethod
-    def forward(self, pixels: Pictures) -> Vectors:
+    def forward(self, pixels: Pictures) -> FeatureVectors:
         """Pictures (B, C, H, W) in [-1, 1] to (B, D) float32.
 
         Raises:
@@ -74,13 +76,13 @@ class EfficientNetFeatures(Features):
         self.network, self.size = efficientnet_lite0(), size
         self.name = f"efficientnet-lite0 (ImageNet) at {size} px, bicubic, antialiased"
 
-    def forward(self, pixels: Pictures) -> Vectors:
+    def forward(self, pixels: Pictures) -> FeatureVectors:
         with torch.autocast(pixels.device.type, enabled=False):
             return self.network.pooled(pixels.float(), self.size)
 
 
 @torch.no_grad()
-def extract(features: Features, batches: Iterable[Float[Tensor, "_ C H W"]]) -> Iterator[Vectors]:
+def extract(features: Features, batches: Iterable[Float[Tensor, "_ C H W"]]) -> Iterator[FeatureVectors]:
     """Features batch by batch, on the CPU; nothing is kept, so that memory stays the same and a caller can count.
 
     Args:

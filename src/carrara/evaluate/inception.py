@@ -28,9 +28,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from carrara.autoencoder.efficientnet import as_colour, resized
+from carrara.autoencoder.efficientnet import as_colour, resized_square
 from carrara.errors import UserError
-from carrara.evaluate.features import Features, Vectors
+from carrara.evaluate.features import Features, FeatureVectors
 from carrara.evaluate.kernel import Estimate
 from carrara.pixels import Pictures
 from carrara.seeds import permutation
@@ -62,6 +62,7 @@ class InceptionFeatures(Features):
     """
 
     width = WIDTH
+    own_metrics = ("is",)
 
     def __init__(self, path: Path, *, legacy: bool = False) -> None:
         super().__init__()
@@ -69,13 +70,13 @@ class InceptionFeatures(Features):
         kernel = "bilinear, as in TensorFlow 1" if legacy else "bicubic, antialiased"
         self.name = f"Inception (FID's) at {SIZE} px, {kernel}"
 
-    def forward(self, pixels: Pictures) -> Vectors:
+    def forward(self, pixels: Pictures) -> FeatureVectors:
         with torch.autocast(pixels.device.type, enabled=False):
             colour = as_colour(pixels.float())
-            brought = bilinear_as_in_tensorflow(colour, SIZE) if self._legacy else resized(colour, SIZE)
+            brought = bilinear_as_in_tensorflow(colour, SIZE) if self._legacy else resized_square(colour, SIZE)
             return self.network((brought - _MIDDLE) / _SPREAD)
 
-    def logits(self, vectors: Vectors) -> Float[Tensor, "B 1008"]:
+    def logits(self, vectors: FeatureVectors) -> Float[Tensor, "B 1008"]:
         """Of the classes, from this network's features; the Inception score was defined without the last bias."""
         return vectors.to(self.device) @ self.network.fc.weight.T
 

@@ -34,8 +34,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from carrara.seeds import permutation
-
 Kernel = Callable[[Tensor, Tensor], Tensor]
 """(m, D) and (n, D), float64, to the values (m, n) of k."""
 
@@ -108,31 +106,6 @@ def kernel_distance(
         return Estimate(u.mean().item(), _variance(u).sqrt().item())
     u, v = own[0] - crossed[0], own[1] - crossed[1]
     return Estimate((u.mean() + v.mean()).item(), (_variance(u) + _variance(v)).sqrt().item())
-
-
-def kernel_distance_of_subsets(
-    x: Float[Tensor, "M D"], y: Float[Tensor, "N D"], *, count: int = 100, size: int = 1000, seed: int = 0
-) -> Estimate:
-    """The mean of equation (1) over random subsets, as papers report it, and that mean's standard error over them.
-
-    Args:
-        x: (m, D) of one set.
-        y: (n, D) of the other.
-        count: how many pairs of subsets.
-        size: of a subset; no larger than the sets.
-        seed: which subsets.
-    """
-    size = min(size, len(x), len(y))
-    values = torch.tensor(
-        [
-            kernel_distance(
-                x[permutation(len(x), "kernel x", seed, k)[:size]], y[permutation(len(y), "kernel y", seed, k)[:size]]
-            ).value
-            for k in range(count)
-        ],
-        dtype=torch.float64,
-    )
-    return Estimate(values.mean().item(), (values.std() / count**0.5).item())
 
 
 def _rows(kernel: Kernel, x: Tensor, y: Tensor, *, omit: bool) -> Tensor:

@@ -35,7 +35,7 @@ from PIL import Image
 from torch import Tensor
 
 from carrara.autoencoder.efficientnet import as_colour
-from carrara.evaluate.distances import nearest
+from carrara.evaluate.distances import nearest_neighbours
 from carrara.pixels import Pictures, to_image, to_uint8
 from carrara.plots import sheet
 from carrara.shapes import PerSample
@@ -160,7 +160,7 @@ def memorisation(
 
 def _nearness(x: Tensor, training: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """d_1, whose it is, and r of equation (1), (B,) each."""
-    distances, indices = nearest(x, training, min(_AROUND, len(training)))
+    distances, indices = nearest_neighbours(x, training, min(_AROUND, len(training)))
     around = distances.mean(1)
     return distances[:, 0], indices[:, 0], torch.where(around > 0, distances[:, 0] / around, 0)
 

@@ -16,7 +16,7 @@ _LOCAL: dict[str, tuple[str, Callable[[Path, int | None], Features]]] = {
     "dinov2": ("FOLDER", lambda path, size: DinoFeatures(path, size or DINOV2_SIZE)),
 }
 _RESIZABLE = ("efficientnet-lite0", "dinov2")
-NAMES = ("efficientnet-lite0", *(f"{kind}:{where}" for kind, (where, _) in _LOCAL.items()))
+FEATURE_NAMES = ("efficientnet-lite0", *(f"{kind}:{where}" for kind, (where, _) in _LOCAL.items()))
 """How features are called; ``inception-legacy`` is Inception with the resizing of the first FIDs."""
 
 
@@ -24,7 +24,7 @@ def extractor(name: str = "efficientnet-lite0", size: int | None = None) -> Feat
     """Makes the features of this name.
 
     Args:
-        name: one of ``NAMES``, with a path in the place of FILE or FOLDER.
+        name: one of ``FEATURE_NAMES``, with a path in the place of FILE or FOLDER.
         size: in pixels, that pictures are brought to; None is the network's own. Only EfficientNet and DINOv2 have a
             choice.
 
@@ -33,7 +33,7 @@ def extractor(name: str = "efficientnet-lite0", size: int | None = None) -> Feat
     """
     kind, separator, path = name.partition(":")
     if kind not in _LOCAL and name != "efficientnet-lite0":
-        raise unknown("features", name, NAMES)
+        raise unknown("features", name, FEATURE_NAMES)
     if size is not None and kind not in _RESIZABLE:
         raise UserError(f"features '{kind}' look at pictures of one size only: leave the size of {size} px out")
     if not separator:

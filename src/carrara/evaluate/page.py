@@ -125,7 +125,7 @@ class Findings(Block):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Picture(Block):
+class Figure(Block):
     """A picture, as a PNG in the page.
 
     Attributes:
@@ -167,7 +167,7 @@ class Curves(Block):
 
 @final
 @dataclass(frozen=True)
-class Side(Block):
+class SideBySide(Block):
     """Blocks beside each other where there is room."""
 
     blocks: Sequence[Block]

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from carrara.evaluate.distances import distance_blocks, nearest
+from carrara.evaluate.distances import distance_blocks, nearest_neighbours
 
 NEIGHBOURS = 5
 """k."""
@@ -52,7 +52,7 @@ def precision_recall(fake: Float[Tensor, "M D"], real: Float[Tensor, "N D"], *, 
     Raises:
         ValueError: k pictures or fewer of either.
     """
-    radii = {name: nearest(x, x, k, own=True)[0][:, -1] for name, x in (("fake", fake), ("real", real))}
+    radii = {name: nearest_neighbours(x, x, k, own=True)[0][:, -1] for name, x in (("fake", fake), ("real", real))}
     holders = torch.zeros(len(fake), dtype=torch.long, device=fake.device)
     recalled, covered = 0, 0
     for part, distance in distance_blocks(real, fake):

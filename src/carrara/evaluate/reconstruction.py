@@ -18,20 +18,20 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from carrara.autoencoder import FirstStage, LayeredVae, Perceptual, Vq
+from carrara.autoencoder import FirstStage, Perceptual
 from carrara.autoencoder.efficientnet import as_colour
 from carrara.errors import UserError
 from carrara.evaluate.features import Features
 from carrara.evaluate.frechet import frechet_distance, moments
 from carrara.evaluate.kernel import kernel_distance
 from carrara.evaluate.networks import extractor
-from carrara.pixels import Pictures, displayed, grid
+from carrara.nn import rank_of
+from carrara.pixels import displayed, grid
 from carrara.seeds import Draws
-from carrara.shapes import PerSample
+from carrara.shapes import PerSample, Signals, cropped, spatial_of
 from carrara.types import Batch
 
 EQUAL = 100.0
@@ -45,20 +45,20 @@ _SHOWN, _CANDIDATES, _AMPLIFIED = 4, 32, 8
 _VISIBLE = (1, 3, 4)  # the channels of pictures that a network can look at
 
 
-def psnr(x: Pictures, y: Pictures) -> PerSample:
+def psnr(x: Signals, y: Signals) -> PerSample:
     """Equation (1), in dB: at most ``EQUAL``."""
     error = (displayed(x) - displayed(y)).square().flatten(1).mean(1)
     return (10 * torch.log10(255**2 / error)).clamp(max=EQUAL)
 
 
-def ssim(x: Pictures, y: Pictures) -> PerSample:
+def ssim(x: Signals, y: Signals) -> PerSample:
     """Equation (2), in [-1, 1].
 
-    The window has 11 x 11 values and a standard deviation of 1.5, and lies within the picture; for a smaller picture it
-    is the largest that does.
+    The window has 11 x 11 values (in sounds and volumes 11 along each axis) and a standard deviation of 1.5, and lies
+    within the picture; for a smaller picture it is the largest that does.
     """
     v, w = displayed(x), displayed(y)
-    kernel = _gaussian(min(_WINDOW, *x.shape[-2:])).to(v)
+    kernel = _gaussian(min(_WINDOW, *x.shape[2:])).to(v)
     means = [_filtered(image, kernel) for image in (v, w, v * v, w * w, v * w)]
     m, n = means[:2]
     variances = means[2] - m * m + means[3] - n * n
@@ -85,7 +85,7 @@ class ReconstructionReport:
         active: channels whose posterior mean varies.
         codebook_usage, perplexity: the part of the codes that occur, and how many codes used equally were as rich.
         layer_kl: nats per picture in each layer, next to the pixels first.
-        picture: originals, reconstructions, and errors, the worst ones and typical ones.
+        picture: originals, reconstructions, and errors, the worst ones and typical ones; None of sounds and volumes.
     """
 
     n: int
@@ -103,7 +103,7 @@ class ReconstructionReport:
     codebook_usage: float | None = None
     perplexity: float | None = None
     layer_kl: tuple[float, ...] | None = None
-    picture: Image.Image
+    picture: Image.Image | None
 
     def data(self) -> Mapping[str, Any]:
         """All but the picture, as JSON has it."""
@@ -142,11 +142,12 @@ def reconstruction(
     """Sends pictures through a first stage and back, by the mode of the posterior, and measures what comes out.
 
     Batches are taken one at a time and not kept: memory holds one of them, a vector of features for each picture, and
-    the few pictures that are shown. Without 1, 3 or 4 channels they have neither perceptual distance nor features.
+    the few pictures that are shown. Without 1, 3 or 4 channels they have neither perceptual distance nor features;
+    nor do sounds and volumes, which are not shown either.
 
     Args:
         first_stage: on its device, in evaluation mode.
-        batches: of pictures, on the same device.
+        batches: of pictures, sounds or volumes, on the same device.
         perceptual: on that device too; None is not measured.
         features: of rFID and rKID; None is EfficientNet-lite0 at 224 pixels.
 
@@ -155,10 +156,10 @@ def reconstruction(
     """
     tally: _Tally | None = None
     for batch in batches:
-        if batch.x.ndim != 4:
+        if not spatial_of(batch.x.shape[1:]):
             raise UserError("reconstruction is measured on pictures, and these data are points: measure nll instead")
         if tally is None:
-            seen = batch.x.shape[1] in _VISIBLE
+            seen = batch.x.ndim == 4 and batch.x.shape[1] in _VISIBLE
             looking = features or extractor().to(batch.x.device) if seen else None
             tally = _Tally(first_stage, perceptual if seen else None, looking)
         tally.add(batch)
@@ -174,32 +175,28 @@ class _Tally:
         self.stage, self.perceptual, self.features = stage, perceptual, features
         self.scores: dict[str, list[Tensor]] = {}
         self.drawn, self.modes, self.gallery = _Spread(), _Spread(), _Gallery()
-        self.codes = torch.zeros(len(stage.codebook), dtype=torch.long) if isinstance(stage, Vq) else None
+        self.codes: Tensor | None = None
 
     def add(self, batch: Batch) -> None:
         """Measures some pictures."""
         x, draws = batch.x, Draws(0, batch.position)
         raw = self.stage.encode_raw(x)
         mode = self.stage.latents(raw, None)
-        y = self.stage.decode(mode)[..., : x.shape[-2], : x.shape[-1]].clamp(-1, 1)
+        y = cropped(self.stage.decode(mode), x.shape[2:]).clamp(-1, 1)
         self.modes.add(mode)
         self.drawn.add(self.stage.latents(raw, draws))
         values = psnr(x, y)
-        self.gallery.add(values, x, y)
+        if x.ndim == 4:
+            self.gallery.add(values, x, y)
         self._score(psnr=values, ssim=ssim(x, y))
         if self.perceptual is not None:
             self._score(perceptual=self.perceptual(x, y))
         if self.features is not None:
             self._score(features=torch.stack([self.features(x), self.features(y)], dim=1))
-        self._look_inside(raw, x, draws)
-
-    def _look_inside(self, raw: Tensor, x: Tensor, draws: Draws) -> None:
-        """What only stages of some kinds have."""
-        if self.codes is not None and isinstance(self.stage, Vq):
-            indices = self.stage.codebook.nearest(self.stage.sample(raw, None))
-            self.codes += torch.bincount(indices.flatten(), minlength=len(self.codes)).cpu()
-        if isinstance(self.stage, LayeredVae):
-            self._score(kl=torch.stack([layer.kl() for layer in self.stage.infer(x, draws)], dim=1))
+        if (nats := self.stage.layer_kl(x, draws)) is not None:
+            self._score(kl=nats)
+        if (codes := self.stage.code_counts(raw)) is not None:
+            self.codes = codes.cpu() if self.codes is None else self.codes + codes.cpu()
 
     def _score(self, **values: Tensor) -> None:
         for name, value in values.items():
@@ -280,7 +277,7 @@ class _Gallery:
         self.worst: list[_Example] = []
         self.first: list[_Example] = []
 
-    def add(self, values: PerSample, x: Pictures, y: Pictures) -> None:
+    def add(self, values: PerSample, x: Signals, y: Signals) -> None:
         """Keeps what is worth it."""
         numbers = range(len(self.values), len(self.values) + len(x))
         new = [_Example(*found) for found in zip(numbers, values.tolist(), _pairs(x, y), strict=True)]
@@ -288,8 +285,10 @@ class _Gallery:
         self.worst = sorted(self.worst + new, key=lambda example: example.value)[:_SHOWN]
         self.first += new[: _CANDIDATES - len(self.first)]
 
-    def picture(self) -> Image.Image:
-        """Three rows: as it was, as it came back, and how they differ."""
+    def picture(self) -> Image.Image | None:
+        """Three rows: as it was, as it came back, and how they differ; None of nothing."""
+        if not self.values:
+            return None
         median = torch.tensor(self.values).median().item()
         ranked = sorted(self.first, key=lambda example: abs(example.value - median))
         usual = [example for example in ranked if example not in self.worst][:_SHOWN]
@@ -301,7 +300,7 @@ class _Gallery:
         return grid(torch.cat([x, y, error]), columns=len(x), row_labels=rows, column_labels=labels)
 
 
-def _pairs(x: Pictures, y: Pictures) -> list[Tensor]:
+def _pairs(x: Signals, y: Signals) -> list[Tensor]:
     """(2, C, H, W) each, on the CPU, as a person would see them."""
     seen = [as_colour(images) if images.shape[1] in _VISIBLE else images for images in (x, y)]
     return [pair.clone() for pair in torch.stack(seen, dim=1).cpu()]
@@ -314,10 +313,12 @@ def _gaussian(edge: int) -> Tensor:
     return weight / weight.sum()
 
 
-def _filtered(image: Pictures, kernel: Tensor) -> Tensor:
-    """The means of each channel under the window, wherever it lies within the picture: (B C, 1, h, w)."""
-    planes = image.flatten(0, 1)[:, None]
-    planes = F.conv2d(F.conv2d(planes, kernel[None, None, :, None]), kernel[None, None, None])
+def _filtered(image: Signals, kernel: Tensor) -> Tensor:
+    """The means of each channel under the window, wherever it lies within the picture: (B, C, *n)."""
+    planes, spatial = image.flatten(0, 1)[:, None], image.ndim - 2
+    for axis in range(spatial):
+        along = kernel.reshape(*[1] * (2 + axis), -1, *[1] * (spatial - axis - 1))
+        planes = rank_of(image).convolved(planes, along)
     return planes.unflatten(0, image.shape[:2]).squeeze(2)
 
 

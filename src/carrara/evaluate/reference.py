@@ -23,9 +23,9 @@ from carrara.errors import UserError
 from carrara.evaluate.features import Features, extract
 from carrara.pixels import replacing
 
-FORMAT = 1
+REFERENCE_FORMAT = 1
 """Of the files and of what is computed; a part of the key."""
-SHARD = 2048
+PICTURES_A_FILE = 2048
 """Pictures of a file: what an interruption costs at most."""
 _TOGETHER = 32
 
@@ -55,7 +55,14 @@ class Reference:
         if not len(dataset):
             raise UserError("there are no pictures to compare with: hold some of the data out, with data.held_out")
         self._features, self._dataset, self._transform = features, dataset, transform.plain()
-        parts = (FORMAT, features.fingerprint(), features.name, repr(self._transform), fingerprint(dataset), split)
+        parts = (
+            REFERENCE_FORMAT,
+            features.fingerprint(),
+            features.name,
+            repr(self._transform),
+            fingerprint(dataset),
+            split,
+        )
         self.key = hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
         self.name = f"{features.name}; {len(dataset)} pictures of {dataset.info.name} ({split})"
         self._folder = folder / self.key
@@ -95,7 +102,7 @@ class Reference:
 
     def _shards(self) -> list[range]:
         count = len(self._dataset)
-        return [range(first, min(first + SHARD, count)) for first in range(0, count, SHARD)]
+        return [range(first, min(first + PICTURES_A_FILE, count)) for first in range(0, count, PICTURES_A_FILE)]
 
     def _pictures(self, examples: Sequence[int]) -> Iterator[Tensor]:
         for first in range(0, len(examples), _TOGETHER):

@@ -7,14 +7,13 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from carrara.errors import UserError, unknown
+from carrara.errors import UserError, option, unknown
 from carrara.evaluate.bootstrap import HALVES, bootstrap
 from carrara.evaluate.features import Features
 from carrara.evaluate.frechet import frechet_bias, frechet_distance_of_sets, moments
 from carrara.evaluate.inception import InceptionFeatures, inception_score
 from carrara.evaluate.kernel import Estimate, cmmd, kernel_distance
 from carrara.evaluate.precision import NEIGHBOURS, precision_recall
-from carrara.evaluate.vision import ClipFeatures
 
 FEWEST = 20
 """Pictures of each set, below which no number is worth its name."""
@@ -126,6 +125,10 @@ _METRICS: dict[str, Callable[[_Compared], list[Score]]] = {
 }
 SAMPLE_METRICS = tuple(_METRICS)
 """What ``sample_metrics`` can compute; ``prdc`` is precision, recall, density and coverage."""
+_NEEDS = {
+    "cmmd": "cmmd is defined for CLIP's features alone: give the features clip:FOLDER",
+    "is": "the Inception score needs Inception's classes: give the features inception:FILE",
+}
 
 
 def check_metrics(names: Sequence[str], fake: int, real: int, *, features: Features, split: str) -> None:
@@ -140,14 +143,12 @@ def check_metrics(names: Sequence[str], fake: int, real: int, *, features: Featu
     for name in names:
         if name not in _METRICS:
             raise unknown("metric of samples", name, _METRICS)
-    if "cmmd" in names and not isinstance(features, ClipFeatures):
-        raise UserError("cmmd is defined for CLIP's features alone: give the features clip:FOLDER")
-    if "is" in names and not isinstance(features, InceptionFeatures):
-        raise UserError("the Inception score needs Inception's classes: give the features inception:FILE")
+        if name in _NEEDS and name not in features.own_metrics:
+            raise UserError(_NEEDS[name])
     if min(fake, real) < FEWEST:
         raise UserError(
-            f"{fake} samples and {real} {split} are too few to compare: take {FEWEST} of each or more (--samples, and "
-            "data.held_out in training)"
+            f"{fake} samples and {real} {split} are too few to compare: take {FEWEST} of each or more "
+            f"({option('samples')}, and data.held_out in training)"
         )
 
 

@@ -26,9 +26,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from carrara.autoencoder.efficientnet import as_colour, resized
+from carrara.autoencoder.efficientnet import as_colour, resized_square
 from carrara.errors import UserError
-from carrara.evaluate.features import Features, Vectors
+from carrara.evaluate.features import Features, FeatureVectors
 from carrara.evaluate.kernel import Estimate
 from carrara.pixels import Pictures
 
@@ -50,6 +50,8 @@ class ClipFeatures(Features):
         UserError: it cannot be read, or the package is missing.
     """
 
+    own_metrics = ("cmmd",)
+
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.network, self._folder = _pretrained(folder, "clip", "CLIPModel"), folder
@@ -57,13 +59,13 @@ class ClipFeatures(Features):
         self.width = int(self.network.config.projection_dim)
         self.name = f"CLIP ({folder.resolve().name}) at {self.size} px, bicubic, antialiased"
 
-    def forward(self, pixels: Pictures) -> Vectors:
+    def forward(self, pixels: Pictures) -> FeatureVectors:
         seen = _standardised(pixels, self.size, _CLIP)
         with torch.autocast(pixels.device.type, enabled=False):
             return self.network.visual_projection(self.network.vision_model(pixel_values=seen).pooler_output)
 
     @torch.no_grad()
-    def texts(self, texts: Sequence[str]) -> Vectors:
+    def texts(self, texts: Sequence[str]) -> FeatureVectors:
         """Features of texts, on the CPU; what is longer than the network reads, 77 tokens as a rule, is cut off.
 
         Raises:
@@ -117,7 +119,7 @@ class DinoFeatures(Features):
             raise UserError(f"DINOv2 in '{folder}' looks at patches of {patch} px: {size} px is no multiple of that")
         self.name = f"DINOv2 ({folder.resolve().name}) at {size} px, bicubic, antialiased"
 
-    def forward(self, pixels: Pictures) -> Vectors:
+    def forward(self, pixels: Pictures) -> FeatureVectors:
         seen = _standardised(pixels, self.size, _IMAGENET)
         with torch.autocast(pixels.device.type, enabled=False):
             return self.network(pixel_values=seen).pooler_output
@@ -128,7 +130,7 @@ def _standardised(
 ) -> Float[Tensor, "B 3 h w"]:
     """Pictures as a network was trained on them."""
     mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in statistics)
-    return ((resized(as_colour(pixels.float()), size) + 1) / 2 - mean) / std
+    return ((resized_square(as_colour(pixels.float()), size) + 1) / 2 - mean) / std
 
 
 def _pretrained(folder: Path, kind: str, name: str) -> Any:

@@ -5,12 +5,27 @@ from carrara.nn.compiled import Compilable, compile_for_sampling, compile_for_tr
 from carrara.nn.cross_attention import SpatialTransformer, Tokens
 from carrara.nn.embedding import NoiseEmbedding
 from carrara.nn.inference import lowered
-from carrara.nn.layers import Dropout, Upsample, conv3, cut, group_norm, joined, zeroed
+from carrara.nn.layers import (
+    RANKS,
+    Dropout,
+    Upsample,
+    conv1,
+    conv3,
+    doubled,
+    folded,
+    group_norm,
+    patchify,
+    rank_of,
+    unfolded,
+    unpatchify,
+    zeroed,
+)
 from carrara.nn.recompute import Recomputed, recompute
 from carrara.nn.residual import ResidualBlock
 from carrara.nn.transformer import Attention
 
 __all__ = [
+    "RANKS",
     "Attention",
     "Compilable",
     "Dropout",
@@ -23,11 +38,16 @@ __all__ = [
     "Upsample",
     "compile_for_sampling",
     "compile_for_training",
+    "conv1",
     "conv3",
-    "cut",
+    "patchify",
+    "doubled",
+    "folded",
     "group_norm",
-    "joined",
+    "unpatchify",
     "lowered",
+    "rank_of",
     "recompute",
+    "unfolded",
     "zeroed",
 ]

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from carrara.nn.layers import group_norm, zeroed
+from carrara.nn.layers import group_norm, rank_of, zeroed
+from carrara.shapes import expand_channels
 
 SCORES = 1 << 20
 """Products of queries and keys that may exist for each sample: 2 MiB."""
@@ -56,8 +57,8 @@ class PixelAttention(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = zeroed(nn.Linear(channels, channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
+    def forward(self, x: Tensor, tokens: object = None) -> Tensor:
+        """(B, C, *N) to the same shape, whatever the tokens that ``SpatialTransformer`` looks at in its place."""
         q, k, v = _each_pixel(self.qkv, self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1)).mT.unbind(1)
         mixed = attend(q, k, v).mT.reshape(x.shape)
         return x + _each_pixel(self.out, mixed)
@@ -65,4 +66,4 @@ class PixelAttention(nn.Module):
 
 def _each_pixel(layer: nn.Linear, x: Tensor) -> Tensor:
     """A linear layer on the channels of each pixel, without moving them to the end: a 1x1 convolution."""
-    return F.conv2d(x, layer.weight[:, :, None, None], layer.bias)
+    return rank_of(x).convolved(x, expand_channels(layer.weight, x), layer.bias)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from carrara.errors import UserError
+from carrara.nn.layers import modules_of
 
 _COMPILERS = {"darwin": "clang++", "win32": "cl"}
 
@@ -29,7 +30,7 @@ def compile_for_training(network: nn.Module) -> int:
     Raises:
         UserError: there is no compiler.
     """
-    parts = [part for part in network.modules() if isinstance(part, Compilable)]
+    parts = modules_of(network, Compilable)
     compiler = os.environ.get("CXX") or _COMPILERS.get(sys.platform, "g++")
     if parts and shutil.which(compiler) is None:
         raise UserError(

@@ -126,7 +126,7 @@ class SpatialTransformer(nn.Module):
         self.out = zeroed(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor, tokens: Tokens | None) -> Tensor:
-        """(B, C, H, W) to the same shape."""
+        """(B, C, *N) to the same shape."""
         h = self.inp(self.norm(x).flatten(2).transpose(1, 2))
         for layer in self.layers:
             h = layer(h, tokens)

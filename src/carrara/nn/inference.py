@@ -10,9 +10,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from carrara.nn.layers import Upsample
+from carrara.nn.layers import RANKS, Upsample, modules_of
 
 _M = TypeVar("_M", bound=nn.Module)
+_LOWERED = (nn.Linear, *(rank.convolution for rank in RANKS.values()))
 
 
 def lowered(module: _M, dtype: torch.dtype) -> _M:
@@ -22,13 +23,11 @@ def lowered(module: _M, dtype: torch.dtype) -> _M:
     ``dtype``, without gradients.
     """
     known = {id(shared): shared for shared in (*module.parameters(), *module.buffers())}
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            known |= {id(p): _converted(p, dtype) for p in layer.parameters(recurse=False)}
+    for layer in (layer for kind in _LOWERED for layer in modules_of(module, kind)):
+        known |= {id(p): _converted(p, dtype) for p in layer.parameters(recurse=False)}
     made = copy.deepcopy(module, known)
-    for ours, theirs in zip(made.modules(), module.modules(), strict=True):
-        if isinstance(ours, Upsample) and isinstance(theirs, Upsample):
-            ours.kernel = theirs.doubling().detach().to(dtype)
+    for ours, theirs in zip(modules_of(made, Upsample), modules_of(module, Upsample), strict=True):
+        ours.kernel = theirs.doubling().detach().to(dtype)
     return made
 
 

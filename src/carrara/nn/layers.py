@@ -1,15 +1,45 @@
 """Small layers that several networks share."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_M = TypeVar("_M", bound=nn.Linear | nn.Conv2d)
+from carrara.shapes import cropped, lengthened
+
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+"""A layer of any rank."""
+
+
+class Rank(NamedTuple):
+    """What torch has under another name for each number of axes of places."""
+
+    convolution: type[Convolution]
+    convolved: Callable[..., Tensor]
+    transposed: Callable[..., Tensor]
+    averaged: Callable[..., Tensor]
+    highest: Callable[..., Tensor]
+
+
+RANKS: Mapping[int, Rank] = {
+    1: Rank(nn.Conv1d, F.conv1d, F.conv_transpose1d, F.avg_pool1d, F.max_pool1d),
+    2: Rank(nn.Conv2d, F.conv2d, F.conv_transpose2d, F.avg_pool2d, F.max_pool2d),
+    3: Rank(nn.Conv3d, F.conv3d, F.conv_transpose3d, F.avg_pool3d, F.max_pool3d),
+}
+"""By ``spatial``: 1 for sounds, 2 for pictures, 3 for volumes. Weights have the same names in all of them."""
+
+_M = TypeVar("_M", bound=nn.Linear | Convolution)
+_P = TypeVar("_P", bound=nn.Module)
 _SIDES = 1 << 16
 """Of a coin."""
+
+
+def modules_of(network: nn.Module, kind: type[_P]) -> list[_P]:
+    """All parts of a network that are of a kind, itself included, in its order."""
+    return [part for part in network.modules() if isinstance(part, kind)]
 
 
 def zeroed(layer: _M) -> _M:
@@ -20,9 +50,19 @@ def zeroed(layer: _M) -> _M:
     return layer
 
 
-def conv3(inp: int, out: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size, or halves it (rounding up) with ``stride`` 2."""
-    return nn.Conv2d(inp, out, 3, stride=stride, padding=1)
+def rank_of(x: Tensor) -> Rank:
+    """What suits maps (B, C, *N)."""
+    return RANKS[x.ndim - 2]
+
+
+def conv1(inp: int, out: int, *, spatial: int = 2) -> Convolution:
+    """A convolution of single places: a linear layer on their channels."""
+    return RANKS[spatial].convolution(inp, out, 1)
+
+
+def conv3(inp: int, out: int, stride: int = 1, *, spatial: int = 2) -> Convolution:
+    """A convolution 3 places wide along each axis: keeps the size, or halves it (rounding up) with ``stride`` 2."""
+    return RANKS[spatial].convolution(inp, out, 3, stride=stride, padding=1)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -31,16 +71,33 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels)
 
 
-def cut(x: Tensor, patch: int) -> Tensor:
-    """(B, C, H, W) to (B, C patch^2, rows, columns), each patch of pixels as channels; the last ones filled up with
-    zeros."""
-    below, right = (-n % patch for n in x.shape[2:])
-    return F.pixel_unshuffle(F.pad(x, (0, right, 0, below)), patch)
+def patchify(x: Tensor, patch: int) -> Tensor:
+    """``folded``, where the last patches are filled up with zeros."""
+    return folded(lengthened(x, [-edge % patch for edge in x.shape[2:]]), patch)
 
 
-def joined(patches: Tensor, patch: int, size: Sequence[int]) -> Tensor:
-    """The inverse of ``cut``, to (B, C, *size): what was filled up is cut off."""
-    return F.pixel_shuffle(patches, patch)[..., : size[0], : size[1]]
+def unpatchify(patches: Tensor, patch: int, size: Sequence[int]) -> Tensor:
+    """The inverse of ``patchify``, to (B, C, *size): what was filled up is cut off."""
+    return cropped(unfolded(patches, patch), size)
+
+
+def folded(x: Tensor, patch: int) -> Tensor:
+    """(B, C, *N) to (B, C patch^n, *N / patch): the places of each patch of n axes as channels."""
+    if x.ndim == 4:
+        return F.pixel_unshuffle(x, patch)  # the same, and faster
+    axes = range(2, 2 * x.ndim - 2, 2)
+    split = x.reshape(*x.shape[:2], *(part for edge in x.shape[2:] for part in (edge // patch, patch)))
+    return split.permute(0, 1, *(axis + 1 for axis in axes), *axes).flatten(1, x.ndim - 1)
+
+
+def unfolded(patches: Tensor, patch: int) -> Tensor:
+    """The inverse of ``folded``."""
+    if patches.ndim == 4:
+        return F.pixel_shuffle(patches, patch)
+    n = patches.ndim - 2
+    split = patches.unflatten(1, (-1, *[patch] * n))
+    woven = split.permute(0, 1, *(axis for k in range(2, 2 + n) for axis in (n + k, k)))
+    return woven.reshape(*woven.shape[:2], *(patch * edge for edge in patches.shape[2:]))
 
 
 class Dropout(nn.Module):
@@ -80,7 +137,7 @@ class Upsample(nn.Module):
 
     .. math:: (w_1, \; w_0 + w_1, \; w_{-1} + w_0, \; w_{-1})                                                   (1)
 
-    and likewise its columns.
+    and likewise its columns, and all other axes.
 
     Attributes:
         kernel: what ``doubling`` gives, where the weights do not change any more; None makes it anew at each call.
@@ -88,20 +145,25 @@ class Upsample(nn.Module):
 
     kernel: Tensor | None = None
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, spatial: int = 2) -> None:
         super().__init__()
-        self.conv = conv3(channels, channels)
+        self.conv = conv3(channels, channels, spatial=spatial)
 
-    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, C, h, w) to (B, C, *size)."""
-        if size == (2 * x.shape[2], 2 * x.shape[3]):
+    def forward(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
+        """(B, C, *N) to (B, C, *size)."""
+        if size == doubled(x):
             kernel = self.doubling() if self.kernel is None else self.kernel
-            return F.conv_transpose2d(x, kernel, self.conv.bias, stride=2, padding=1)
+            return rank_of(x).transposed(x, kernel, self.conv.bias, stride=2, padding=1)
         return self.conv(F.interpolate(x, size=size, mode="nearest"))
 
     def doubling(self) -> Tensor:
-        """The kernel of the transposed convolution, (C, C, 4, 4)."""
-        return _repeated(_repeated(self.conv.weight, 2), 3).transpose(0, 1)
+        """The kernel of the transposed convolution, (C, C, 4, 4) for pictures."""
+        return reduce(_repeated, range(2, self.conv.weight.ndim), self.conv.weight).transpose(0, 1)
+
+
+def doubled(x: Tensor) -> tuple[int, ...]:
+    """Twice the size of maps (B, C, *N)."""
+    return tuple(2 * edge for edge in x.shape[2:])
 
 
 def _repeated(weight: Tensor, dim: int) -> Tensor:

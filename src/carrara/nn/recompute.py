@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from carrara.nn.layers import modules_of
+
 
 class Recomputed(nn.Module):
     """A block that may do so.
@@ -25,7 +27,7 @@ class Recomputed(nn.Module):
 
 def recompute(network: nn.Module, wanted: bool = True) -> int:
     """Sets it for all blocks of a network; returns how many there are."""
-    blocks = [block for block in network.modules() if isinstance(block, Recomputed)]
+    blocks = modules_of(network, Recomputed)
     for block in blocks:
         block.recompute = wanted
     return len(blocks)

@@ -3,18 +3,18 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from carrara.nn.layers import conv3, group_norm, zeroed
+from carrara.nn.layers import conv1, conv3, group_norm, zeroed
 from carrara.nn.recompute import Recomputed
 
 
 class ResidualBlock(Recomputed):
-    """Normalise, activate, convolve, twice, around a skip connection: (B, inp, H, W) to (B, out, H, W)."""
+    """Normalise, activate, convolve, twice, around a skip connection: (B, inp, *N) to (B, out, *N)."""
 
-    def __init__(self, inp: int, out: int) -> None:
+    def __init__(self, inp: int, out: int, *, spatial: int = 2) -> None:
         super().__init__()
-        self.norm1, self.conv1 = group_norm(inp), conv3(inp, out)
-        self.norm2, self.conv2 = group_norm(out), zeroed(conv3(out, out))
-        self.skip = nn.Conv2d(inp, out, 1) if inp != out else nn.Identity()
+        self.norm1, self.conv1 = group_norm(inp), conv3(inp, out, spatial=spatial)
+        self.norm2, self.conv2 = group_norm(out), zeroed(conv3(out, out, spatial=spatial))
+        self.skip = conv1(inp, out, spatial=spatial) if inp != out else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))

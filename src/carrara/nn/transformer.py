@@ -1,4 +1,4 @@
-r"""Attention between rows, and the positions of a picture's patches in it.
+r"""Attention between rows, and the positions of patches in a picture, a sound or a volume.
 
 With rates w_i and a patch at ``row`` and ``column`` of the grid of patches,
 
@@ -11,7 +11,8 @@ With rates w_i and a patch at ``row`` and ``column`` of the grid of patches,
 
 (2) is added to features (Vaswani et al., 2017; in two dimensions: Chen et al., 2021, MoCo v3). (3) turns the two halves
 of each query and key, so that their product sees displacements alone (Su et al., 2021; in two dimensions: Heo et al.,
-2024). Both are functions of the grid of patches, and exist for any size.
+2024). Both are functions of the grid of patches, and exist for any size. In one or three dimensions, as many axes share
+the rates, and features that are left over stay 0, or are not turned.
 """
 
 import torch
@@ -33,15 +34,17 @@ def linear(inp: int, out: int, *, bias: bool = True) -> nn.Linear:
     return layer
 
 
-def sincos(grid: tuple[int, int], width: int, device: torch.device | None = None) -> Float[Tensor, "L {width}"]:
+def sincos(grid: tuple[int, ...], width: int, device: torch.device | None = None) -> Float[Tensor, "L {width}"]:
     """Equation (2) for the patches of a grid (rows, columns), row by row; ``width`` is a multiple of 4."""
-    phi = _phases(grid, width // 4, _ADDED, device)
-    return torch.cat([phi.sin(), phi.cos()], dim=-1).flatten(1)
+    phi = _phases(grid, width // (2 * len(grid)), _ADDED, device)
+    p = torch.cat([phi.sin(), phi.cos()], dim=-1).flatten(1)
+    return F.pad(p, (0, width - p.shape[1]))
 
 
-def turns(grid: tuple[int, int], width: int, device: torch.device | None = None) -> Float[Tensor, "2 L {width}//2"]:
+def turns(grid: tuple[int, ...], width: int, device: torch.device | None = None) -> Float[Tensor, "2 L {width}//2"]:
     """The cosines and the sines of equation (3) for heads of ``width``, a multiple of 4, row by row."""
-    phi = _phases(grid, width // 4, _TURNED, device).flatten(1)
+    phi = _phases(grid, width // (2 * len(grid)), _TURNED, device).flatten(1)
+    phi = F.pad(phi, (0, width // 2 - phi.shape[1]))
     return torch.stack([phi.cos(), phi.sin()])
 
 
@@ -51,11 +54,11 @@ def turned(x: Float[Tensor, "*B L D"], by: Float[Tensor, "2 L D//2"]) -> Float[T
     return torch.cat([u * cos - v * sin, u * sin + v * cos], dim=-1)
 
 
-def _phases(grid: tuple[int, int], count: int, base: float, device: torch.device | None) -> Tensor:
-    """Equation (1): (L, 2, count) radians."""
+def _phases(grid: tuple[int, ...], count: int, base: float, device: torch.device | None) -> Tensor:
+    """Equation (1): (L, axes, count) radians, the last axis first."""
     rates = base ** (-torch.arange(count, device=device) / count)
-    row, column = torch.meshgrid(*(torch.arange(n, device=device) for n in grid), indexing="ij")
-    return torch.stack([column, row], dim=-1).reshape(-1, 2, 1) * rates
+    places = torch.meshgrid(*(torch.arange(n, device=device) for n in grid), indexing="ij")
+    return torch.stack(places[::-1], dim=-1).reshape(-1, len(grid), 1) * rates
 
 
 class Attention(nn.Module):

@@ -41,7 +41,7 @@ from torch import Tensor
 
 from carrara.errors import UserError
 from carrara.noise.process import Transition, Variance, add_noise, transition
-from carrara.noise.schedule import DiscreteSchedule, Schedule
+from carrara.noise.schedule import Schedule
 from carrara.shapes import Indices, PerSample, Samples, Scalars, expand
 from carrara.types import DenoiseFn, NoiseFn
 
@@ -136,7 +136,7 @@ def chain_times(schedule: Schedule, steps: int | None = None) -> Float[Tensor, "
     Raises:
         UserError: fewer than two steps, or more than the schedule has.
     """
-    own = schedule.steps if isinstance(schedule, DiscreteSchedule) else None
+    own = schedule.discrete_steps
     count = steps or own or CONTINUOUS_STEPS
     if count < 2 or (own and count > own):
         most = f" and, as the schedule has no more, at most {own}" if own else ""

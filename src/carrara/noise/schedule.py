@@ -34,6 +34,11 @@ from carrara.shapes import Scalars
 class Schedule(ABC):
     """A pair alpha(t), sigma(t) whose ratio strictly decreases in t. The object is its own configuration."""
 
+    @property
+    def discrete_steps(self) -> int | None:
+        """T of a discrete schedule."""
+        return None
+
     def __call__(self, t: Scalars) -> tuple[Scalars, Scalars]:
         """Evaluates equation (1)'s coefficients.
 
@@ -49,6 +54,11 @@ class Schedule(ABC):
     @abstractmethod
     def _evaluate(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Alpha and sigma in float64."""
+
+    @property
+    def own_steps(self) -> int | None:
+        """How many steps it has by itself; None if any number of them."""
+        return None
 
     def half_logsnr(self, t: Scalars) -> Scalars:
         """Equation (2): +inf where sigma is 0, -inf where alpha is 0."""
@@ -91,9 +101,17 @@ class DiscreteSchedule(Schedule):
         if not bool(((betas > 0) & (betas < 1)).all()):
             raise ValueError("every beta must lie strictly between 0 and 1: check the schedule's start and end")
 
+    @property
+    def discrete_steps(self) -> int:
+        return self.steps
+
     @abstractmethod
     def betas(self) -> Tensor:
         """Returns the table beta_1 ... beta_T, ``(T,)`` float64, before the zero-terminal-SNR rescaling."""
+
+    @property
+    def own_steps(self) -> int:
+        return self.steps
 
     def alphas_cumprod(self) -> Tensor:
         """Returns abar_1 ... abar_T, ``(T,)`` float64, as papers and other libraries index it."""

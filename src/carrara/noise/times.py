@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from carrara.noise.schedule import DiscreteSchedule, Schedule
+from carrara.noise.schedule import Schedule
 from carrara.shapes import PerSample
 
 
@@ -30,9 +30,8 @@ class UniformTimes(TimeDistribution):
     kind: Literal["uniform"] = "uniform"
 
     def __call__(self, u: PerSample, schedule: Schedule) -> PerSample:
-        if isinstance(schedule, DiscreteSchedule):
-            return (torch.floor(u * schedule.steps) + 1).clamp(max=schedule.steps) / schedule.steps
-        return u
+        steps = schedule.discrete_steps
+        return u if steps is None else (torch.floor(u * steps) + 1).clamp(max=steps) / steps
 
 
 @dataclass(frozen=True, kw_only=True)

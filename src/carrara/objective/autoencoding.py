@@ -11,21 +11,49 @@ descends the hinge loss of ``autoencoder.critic``. Neither role's loss sends a g
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from carrara.autoencoder import AnyPerceptual, ConvolutionalStage, CriticConfig, Reconstruction
+from carrara.autoencoder import AnyPerceptual, ConvolutionalStage, CriticConfig, PerceptualConfig, Reconstruction
 from carrara.autoencoder.critic import gradient_penalty, hinge
-from carrara.objective.base import LossReport, Objective
-from carrara.objective.distillation import psnr
+from carrara.kinds import BY_KIND, SPELLED
+from carrara.objective.base import LossReport, Objective, ObjectiveSettings
+from carrara.objective.distillation import exact_psnr
 from carrara.seeds import Draws
-from carrara.shapes import PerSample
+from carrara.shapes import PerSample, cropped, spatial_of
 from carrara.types import Batch, Role
 
 LARGEST_LAMBDA = 1e4
 """Lambda of equation (2) is clamped here, as in the original: a critic without a gradient would get all the weight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencodingSettings(ObjectiveSettings):
+    """An autoencoder learns.
+
+    Attributes:
+        error: L1 keeps edges, L2 is what PSNR measures.
+        learned_scale: the reconstruction's scale is learned, which weighs it against the penalty.
+        perceptual: weight of the perceptual distance; 0 = off.
+        features: what the perceptual distance looks at.
+        penalty: weight of the KL, in nats per value of the picture, or of the commitment; None = 1e-6, or 0.25.
+        critic: a critic, and when and how much it counts; None = none.
+    """
+
+    kind: Literal["autoencoding"] = "autoencoding"
+    error: Literal["l1", "l2"] = "l1"
+    learned_scale: bool = False
+    perceptual: float = 1.0
+    features: Annotated[AnyPerceptual, SPELLED, BY_KIND] = PerceptualConfig()
+    penalty: float | None = None
+    critic: CriticConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.perceptual < 0 or (self.penalty or 0) < 0:
+            raise ValueError("the weights perceptual and penalty must be 0 or more")
 
 
 class AutoencodingObjective(Objective):
@@ -33,13 +61,16 @@ class AutoencodingObjective(Objective):
 
     Args:
         first_stage: trained.
-        shape: of the pictures, (C, H, W).
+        shape: of the pictures, (C, *N).
         error: L1 keeps edges, L2 is what PSNR measures.
         learned_scale: learn s of equation (1): the losses' weight against the penalty finds itself.
-        perceptual: w_p; 0 is off.
+        perceptual: w_p; 0 is off, as it is to be for all but pictures.
         features: what the perceptual distance looks at.
         penalty: w_r; None is what the stage's kind usually takes.
         critic: None is no critic.
+
+    Raises:
+        ValueError: the samples cannot be looked at, or are too small for the critic.
     """
 
     def __init__(
@@ -55,6 +86,10 @@ class AutoencodingObjective(Objective):
         critic: CriticConfig | None = None,
     ) -> None:
         super().__init__()
+        if perceptual and spatial_of(shape) != 2:
+            raise ValueError(
+                f"a perceptual distance looks at pictures, not at samples of shape {shape}: set its weight to 0"
+            )
         self.first_stage = first_stage
         self.critic = critic.build(shape) if critic else None
         self.log_scale = nn.Parameter(torch.zeros(())) if learned_scale else None
@@ -75,8 +110,8 @@ class AutoencodingObjective(Objective):
         """What the mode of the posterior loses of each picture: ``psnr`` in dB, ``perceptual``, and the penalty."""
         stage, x = self.first_stage, batch.x
         raw = stage.encode_raw(x)
-        fake = stage.render(stage.sample(raw, None))[..., : x.shape[-2], : x.shape[-1]].clamp(-1, 1)
-        measures = {"psnr": psnr(fake, x)}
+        fake = cropped(stage.render(stage.sample(raw, None)), x.shape[2:]).clamp(-1, 1)
+        measures = {"psnr": exact_psnr(fake, x)}
         if self.features is not None:
             measures["perceptual"] = self.features(fake, x)
         return measures | {"penalty": stage.reconstruct(x, draws).penalty}

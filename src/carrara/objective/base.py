@@ -12,6 +12,22 @@ from carrara.seeds import Draws
 from carrara.types import Batch, Role
 
 
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveSettings:
+    """What a recipe says of an objective. Each kind has a class of its own beside its objective.
+
+    Attributes:
+        kind: what a recipe calls it.
+    """
+
+    kind: str
+
+    @property
+    def condition_drop(self) -> float | None:
+        """How often a condition is dropped, so that the model can be guided; None where no guidance is learned."""
+        return None
+
+
 @dataclass(frozen=True)
 class LossReport:
     """What a batch costs.

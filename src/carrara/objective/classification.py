@@ -7,6 +7,8 @@ section 4). In much noise nothing can be told, and the least loss is the entropy
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +18,18 @@ from torch import Tensor, nn
 from carrara.autoencoder import FirstStage
 from carrara.backbone import NoiseAwareClassifier
 from carrara.noise import Schedule, UniformTimes, add_noise
-from carrara.objective.base import LossReport, Objective
+from carrara.objective.base import LossReport, Objective, ObjectiveSettings
 from carrara.objective.diffusion import NOISE_LEVELS
 from carrara.seeds import Draws
 from carrara.shapes import PerSample, Samples
 from carrara.types import Batch, Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationSettings(ObjectiveSettings):
+    """A classifier of noised data learns, for guidance; ``model.conditioner`` has its classes."""
+
+    kind: Literal["classification"] = "classification"
 
 
 class ClassificationObjective(Objective):

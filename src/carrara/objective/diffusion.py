@@ -12,17 +12,29 @@ more often where its terms are large (section 3.3 there); here by the chain's ow
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from carrara.autoencoder import FirstStage, Identity
+from carrara.autoencoder import FirstStage
 from carrara.conditioning import Conditioner, ImageCondition
 from carrara.denoiser import Asked, Denoiser
-from carrara.noise import LEVELS, Chain, TimeDistribution, Weighting, add_noise, chain_times
-from carrara.objective.base import LossReport, Objective
+from carrara.kinds import BY_KIND, SPELLED
+from carrara.noise import (
+    LEVELS,
+    AnyTimes,
+    AnyWeighting,
+    Chain,
+    TimeDistribution,
+    UniformTimes,
+    UnitWeighting,
+    Weighting,
+    add_noise,
+    chain_times,
+)
+from carrara.objective.base import LossReport, Objective, ObjectiveSettings
 from carrara.seeds import Draws
 from carrara.shapes import Keep, PerSample, Samples, expand
 from carrara.types import Batch, Conditioning, Role
@@ -39,6 +51,33 @@ VALIDATED = 8
 """Terms of the bound that are drawn for each held-out example."""
 NOISE_LEVELS = 8
 """Held-out loss is measured at this many quantiles of the training times."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionSettings(ObjectiveSettings):
+    """A denoiser learns.
+
+    Attributes:
+        times: where in time to train.
+        weighting: how much each noise level counts.
+        drop: probability that a condition is dropped, which guidance needs.
+        loss: ``simple``; ``hybrid``, where the network also learns the reverse variance, from the variational bound; or
+            the ``bound`` itself.
+    """
+
+    kind: Literal["diffusion"] = "diffusion"
+    times: Annotated[AnyTimes, SPELLED, BY_KIND] = UniformTimes()
+    weighting: Annotated[AnyWeighting, SPELLED, BY_KIND] = UnitWeighting()
+    drop: float = 0.1
+    loss: Loss = "simple"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drop <= 1:
+            raise ValueError(f"drop is a probability, from 0 to 1, and is {self.drop}")
+
+    @property
+    def condition_drop(self) -> float:
+        return self.drop
 
 
 class DiffusionObjective(Objective):
@@ -170,6 +209,6 @@ class DiffusionObjective(Objective):
 
     def _chain(self, asked: Asked, x0: Samples) -> Chain:
         """All steps of the schedule; what diffuses are levels if they are pixels, else they have a density."""
-        levels = LEVELS if isinstance(self.first_stage, Identity) and x0.ndim == 4 else None
+        levels = LEVELS if not self.first_stage.learned and x0.ndim == 4 else None
         schedule = self.denoiser.schedule
         return Chain(schedule=schedule, times=chain_times(schedule), variance=asked.variance, levels=levels)

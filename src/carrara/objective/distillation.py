@@ -10,17 +10,36 @@ above a = 0.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from carrara.autoencoder.base import FirstStage
-from carrara.autoencoder.tiny import TinyDecoder
-from carrara.objective.base import LossReport, Objective
-from carrara.pixels import Pictures
+from carrara.autoencoder.tiny import TinyDecoder, TinyDecoderConfig
+from carrara.objective.base import LossReport, Objective, ObjectiveSettings
 from carrara.seeds import Draws
-from carrara.shapes import PerSample, padded
+from carrara.shapes import PerSample, Signals, cropped, padded
 from carrara.types import Batch, Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationSettings(ObjectiveSettings):
+    """A tiny decoder learns from a trained first stage's, which ``model.first_stage`` names.
+
+    Attributes:
+        decoder: its shape; None = by the size of the full one.
+        original: the part of the target that is the original picture, not the full decoder's.
+    """
+
+    kind: Literal["distillation"] = "distillation"
+    decoder: TinyDecoderConfig | None = None
+    original: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.original <= 1:
+            raise ValueError(f"original is a part of the target, from 0 to 1, and is {self.original}")
 
 
 class DecoderDistillation(Objective):
@@ -31,7 +50,7 @@ class DecoderDistillation(Objective):
         first_stage: frozen, in evaluation mode; it goes where the batches are.
         original: a.
         perceptual: w_p.
-        distance: p, (B, C, H, W) twice to (B,); needed if w_p is not 0.
+        distance: p, (B, C, *N) twice to (B,); needed if w_p is not 0.
     """
 
     def __init__(
@@ -58,7 +77,7 @@ class DecoderDistillation(Objective):
         made = self.decoder(z)
         y = full.lerp(padded(batch.x, full.shape[-1] // z.shape[-1]), self.original)
         loss = error = _mean((made - y).square())
-        logs = {"error": error.detach(), "agreement": psnr(made.detach().clamp(-1, 1), full)}
+        logs = {"error": error.detach(), "agreement": exact_psnr(made.detach().clamp(-1, 1), full)}
         if self.perceptual and self.distance is not None:
             distance = self.distance(made, y)
             loss, logs = loss + self.perceptual * distance, {**logs, "perceptual": distance.detach()}
@@ -72,19 +91,22 @@ class DecoderDistillation(Objective):
         the tiny one costs. ``agreement`` is the tiny decoder's PSNR against the full one.
         """
         z, full = self._taught(batch, None)
-        seen = (..., slice(batch.x.shape[-2]), slice(batch.x.shape[-1]))
-        made, full = self.decoder(z).clamp(-1, 1)[seen], full[seen]
-        return {"psnr": psnr(made, batch.x), "full_psnr": psnr(full, batch.x), "agreement": psnr(made, full)}
+        made, full = (cropped(x, batch.x.shape[2:]) for x in (self.decoder(z).clamp(-1, 1), full))
+        return {
+            "psnr": exact_psnr(made, batch.x),
+            "full_psnr": exact_psnr(full, batch.x),
+            "agreement": exact_psnr(made, full),
+        }
 
     @torch.no_grad()
-    def _taught(self, batch: Batch, draws: Draws | None) -> tuple[Tensor, Pictures]:
+    def _taught(self, batch: Batch, draws: Draws | None) -> tuple[Tensor, Tensor]:
         """Latents z, and what the full decoder makes of them."""
         stage = self._held[0].to(batch.x.device)
         z = stage.latents(stage.encode_raw(batch.x), draws)
         return z, stage.decode(z).clamp(-1, 1)
 
 
-def psnr(x: Pictures, y: Pictures) -> PerSample:
+def exact_psnr(x: Signals, y: Signals) -> PerSample:
     """Of pictures in [-1, 1], in dB; at most 100."""
     return 10 * torch.log10(4 / _mean((x - y).square()).clamp(min=4e-10))
 

@@ -22,13 +22,14 @@ estimate. So free bits are the one thing by which a sample's loss depends on the
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from carrara import seeds
 from carrara.autoencoder.hierarchical import LayeredVae
-from carrara.objective.base import LossReport, Objective
+from carrara.objective.base import LossReport, Objective, ObjectiveSettings
 from carrara.seeds import Draws
 from carrara.shapes import PerSample, Samples
 from carrara.types import Batch, Role
@@ -38,7 +39,7 @@ SILENT = 0.01
 
 
 @dataclass(frozen=True)
-class Elbo:
+class ElboTerms:
     """Equation (1), one draw of z, in nats.
 
     Attributes:
@@ -60,10 +61,10 @@ class Elbo:
         return {"elbo": self.total, "log_likelihood": self.log_likelihood, **kl}
 
 
-def elbo(vae: LayeredVae, x: Samples, draws: Draws) -> Elbo:
+def elbo(vae: LayeredVae, x: Samples, draws: Draws) -> ElboTerms:
     """Equation (1) for pixels in [-1, 1], with one draw of z for each sample."""
     layers = vae.infer(x, draws)
-    return Elbo(vae.log_likelihood(x, layers[0].z), tuple(layer.kl() for layer in layers))
+    return ElboTerms(vae.log_likelihood(x, layers[0].z), tuple(layer.kl() for layer in layers))
 
 
 def bound(vae: LayeredVae, x: Samples, draws: Draws, *, samples: int = 64) -> PerSample:
@@ -90,6 +91,24 @@ def active_units(vae: LayeredVae, batches: Iterable[Tensor]) -> tuple[int, ...]:
     """
     means = (torch.cat(layer).double() for layer in zip(*map(vae.posterior_means, batches), strict=True))
     return tuple(int((layer.var(0, correction=0) > SILENT).sum()) for layer in means)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElboSettings(ObjectiveSettings):
+    """A variational autoencoder learns.
+
+    Attributes:
+        warmup: the steps over which the KL's weight rises from 0 to 1.
+        free_bits: nats that each layer may say without a cost.
+    """
+
+    kind: Literal["elbo"] = "elbo"
+    warmup: int = 0
+    free_bits: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.warmup < 0 or self.free_bits < 0:
+            raise ValueError("warmup and free_bits must be 0 or more")
 
 
 class ElboObjective(Objective):

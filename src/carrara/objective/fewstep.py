@@ -24,6 +24,8 @@ teacher's for every N pairs; they are made once and kept.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,13 +33,50 @@ from torch import Tensor, nn
 from carrara.autoencoder import FirstStage
 from carrara.conditioning import Conditioner
 from carrara.denoiser import Denoiser
-from carrara.objective.base import LossReport, Objective
+from carrara.objective.base import LossReport, Objective, ObjectiveSettings
+from carrara.sample import Uniform
 from carrara.seeds import Draws
 from carrara.shapes import Indices, PerSample, Samples, expand
 from carrara.types import Batch, Conditioning, Role
 
 TOLD = "told"
 """The column (B, 1) that is 0 where a solution was made without a condition; if there is none, all had one."""
+
+
+MOST_FEW_STEPS = 16
+"""Of a few-step model; with more, the teacher itself is as good."""
+GRID = Uniform()
+"""Where a few-step model stops on its way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewStepSettings(ObjectiveSettings):
+    """A model of few steps learns from a trained one, its teacher.
+
+    Attributes:
+        teacher: the folder of the teacher's run, whose weights it begins with.
+        steps: how many.
+        trajectories: how many of the teacher's samples are made to learn from, each from noise to data.
+        solver: the teacher's steps on this way, at least; as many in each of the student's.
+        guidance: the scale that is learned; None = the one that the teacher samples with.
+        drop: the part of the trajectories that are made without a condition.
+    """
+
+    kind: Literal["few_step"] = "few_step"
+    teacher: str = ""
+    steps: int = 4
+    trajectories: int = 2048
+    solver: int = 24
+    guidance: float | None = None
+    drop: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= MOST_FEW_STEPS:
+            raise ValueError(f"a few-step model takes 1 to {MOST_FEW_STEPS} steps, and steps is {self.steps}")
+        if self.trajectories < 1 or self.solver < 1:
+            raise ValueError(f"take 1 or more, not {self.trajectories} trajectories and {self.solver} solver steps")
+        if not 0 <= self.drop <= 1:
+            raise ValueError(f"drop is a part of the trajectories, from 0 to 1, and is {self.drop}")
 
 
 class FewStepDistillation(Objective):

@@ -9,12 +9,16 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from carrara.errors import UserError, close_match, unknown
+from carrara.data.settings import BESIDE, migrated
+from carrara.errors import UserError, close_match, option, unknown
+from carrara.kinds import mapping_of
+from carrara.recipe.layers import KeyPath, Layer, from_arguments, from_file, from_yaml, over
 from carrara.recipe.schema import Recipe
-from carrara.recipe.sources import KeyPath, Layer, from_arguments, from_file, from_yaml, over
 
 DEFAULT = "pixel"
 """The preset that a folder of pictures gets."""
+SOURCE = ("data", "source")
+"""Its keys stand beside it in older recipes."""
 
 
 def presets() -> dict[str, str]:
@@ -36,8 +40,10 @@ def load(name: str | Path = DEFAULT, overrides: Sequence[str] = ()) -> Recipe:
     """
     arguments = from_arguments(overrides)
     if "preset" in arguments.values:
-        raise UserError("a preset is what a recipe begins as: name it with --preset, or as 'preset:' in a recipe file")
-    return parse(over(_base(name), arguments))
+        raise UserError(
+            f"a preset is what a recipe begins as: name it with {option('preset')}, or as 'preset:' in a recipe file"
+        )
+    return parse(_over(_base(name), arguments))
 
 
 def parse(layer: Layer) -> Recipe:
@@ -62,11 +68,20 @@ def _base(name: str | Path) -> Layer:
     layer = from_file(Path(text))
     below = layer.values.get("preset")
     if not isinstance(below, str):
-        return layer
+        return _over(Layer(values={}, places={}), layer)
     try:
-        return over(_preset(below), layer)
+        return _over(_preset(below), layer)
     except UserError as error:
-        raise UserError(f"{layer.places['preset',]}: {error}") from None
+        raise UserError(f"{layer.places['preset',]}: {error.message}") from None
+
+
+def _over(below: Layer, above: Layer) -> Layer:
+    """Lays one layer over another; what is written as in older recipes keeps its place."""
+    if "data" not in above.values:
+        return over(below, above)
+    data, places = migrated(above.values["data"], below.values.get("data")), dict(above.places)
+    places |= {(*SOURCE, key): places["data", key] for key in BESIDE if ("data", key) in places}
+    return over(below, Layer(values={**above.values, "data": data}, places=places))
 
 
 def _preset(name: str) -> Layer:
@@ -80,7 +95,9 @@ def _preset(name: str) -> Layer:
 def _sentence(problem: Mapping[str, Any], layer: Layer) -> str:
     """One of pydantic's errors, in words that name the place, the key, what is accepted, and what to do."""
     path = _written(problem["loc"], layer.values)
-    key, place = ".".join(path), _place(path, layer.places)
+    place = _place(path, layer.places)
+    beside = path[:1] + path[2:] if path[:2] == SOURCE else path
+    key = ".".join(beside if layer.places.get(beside) == place else path)
     context: Mapping[str, Any] = problem.get("ctx", {})
     match problem["type"]:
         case "unexpected_keyword_argument" | "extra_forbidden":
@@ -111,8 +128,8 @@ def _written(loc: tuple[int | str, ...], values: Any) -> KeyPath:
     """The path as the user wrote it: pydantic's has the members of unions in between."""
     path: list[str] = []
     for part in map(str, loc):
-        below: Mapping[str, Any] = values if isinstance(values, Mapping) else {}
-        if part not in below and (not isinstance(values, Mapping) or _is_member(part, below)):
+        below = mapping_of(values)
+        if below is None or (part not in below and _is_member(part, below)):
             continue
         path.append(part)
         values = below.get(part)
@@ -143,7 +160,7 @@ def accepted(path: KeyPath, values: Any) -> list[str]:
     """The keys that may stand below ``path``, the members of unions being those that ``values`` choose."""
     node = _schema()
     for part in path:
-        values = values.get(part) if isinstance(values, Mapping) else None
+        values = (mapping_of(values) or {}).get(part)
         node = _choose(node["properties"].get(part, {}), values)
         if "properties" not in node:
             return []
@@ -165,15 +182,16 @@ def _kinds() -> set[str]:
 def _choose(node: Mapping[str, Any], values: Any) -> dict[str, Any]:
     """Follows references, and in a union the member of the same kind, or its first."""
     members = list(_members(node))
-    kind = values.get("kind") if isinstance(values, Mapping) else values
+    section = mapping_of(values)
+    kind = values if section is None else section.get("kind")
     same = [m for m in members if m.get("properties", {}).get("kind", {}).get("const", kind) == kind]
     return (same or members or [{}])[0]
 
 
 def _members(node: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     options = [*node.get("oneOf", ()), *node.get("anyOf", ())]
-    for option in options:
-        yield from _members(option)
+    for member in options:
+        yield from _members(member)
     if "$ref" in node:
         yield _schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
     elif not options and node.get("type") != "null":

@@ -7,11 +7,11 @@ from carrara.sample.grids import AnyGrid, Karras, Leading, Quadratic, TimeGrid, 
 from carrara.sample.guidance import AnyMethod, Apg, Both, Cfg, CfgZero, Method, clip, dynamic_threshold, guide
 from carrara.sample.inpainting import Repaint
 from carrara.sample.interpolation import blend, compose, slerp
-from carrara.sample.inverse import AnyLikelihood, Dps, Likelihood, PiGdm, measured
+from carrara.sample.inverse import AnyLikelihood, Dps, MeasurementLikelihood, PiGdm, measured
 from carrara.sample.inversion import invert
 from carrara.sample.likelihood import Flowed, dequantized, first_level, log_density, rademacher
 from carrara.sample.multistep import DpmPp, DpmPpSde, Lms, UniPC
-from carrara.sample.operators import Masked, Measurement, blurred, downscaled, greyed
+from carrara.sample.operators import Masking, Measurement, blurred, downscaled, greyed
 from carrara.sample.samplers import Ddim, Ddpm, Euler, EulerAncestral, Heun
 from carrara.sample.settings import SampleSettings
 from carrara.sample.tiles import tiled
@@ -41,10 +41,10 @@ __all__ = [
     "Karras",
     "Leading",
     "Level",
-    "Likelihood",
+    "MeasurementLikelihood",
     "Lms",
     "LogProb",
-    "Masked",
+    "Masking",
     "Measurement",
     "Method",
     "PiGdm",

@@ -1,4 +1,4 @@
-"""The samplers, time grids and methods of guidance by name."""
+"""The samplers, time grids and methods of guidance by name. A new sampler is a file, and a class in ``AnySampler``."""
 
 from typing import Any, get_args
 

@@ -28,7 +28,7 @@ from carrara.sample.base import Level, SampleStep, Times, walk
 from carrara.shapes import Samples
 from carrara.types import DenoiseFn, NoiseFn
 
-MOST = 1000
+MOST_RESAMPLINGS = 1000
 """Resamplings; more are taken for a mistake."""
 
 
@@ -49,8 +49,8 @@ class Repaint:
     def __post_init__(self) -> None:
         if self.resamplings < 1 or self.jump < 1:
             raise ValueError(f"resamplings and jump are 1 or more, got {self.resamplings} and {self.jump}")
-        if self.resamplings > MOST:
-            raise ValueError(f"resamplings are at most {MOST}, got {self.resamplings}")
+        if self.resamplings > MOST_RESAMPLINGS:
+            raise ValueError(f"resamplings are at most {MOST_RESAMPLINGS}, got {self.resamplings}")
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta goes from 0 (deterministic) to 1 (ancestral), got {self.eta}")
 

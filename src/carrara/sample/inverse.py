@@ -41,7 +41,7 @@ from carrara.pixels import Pictures
 from carrara.sample.decoded import reconciled
 from carrara.sample.operators import Measured, Measurement
 from carrara.sample.tilt import tweedie
-from carrara.shapes import Samples
+from carrara.shapes import Samples, expand
 from carrara.types import DenoiseFn
 
 SURE = 2 / 255 / 12**0.5
@@ -49,7 +49,7 @@ SURE = 2 / 255 / 12**0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Likelihood(ABC):
+class MeasurementLikelihood(ABC):
     """How sure the measurement of an estimate is: S_t."""
 
     kind: str
@@ -60,7 +60,7 @@ class Likelihood(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PiGdm(Likelihood):
+class PiGdm(MeasurementLikelihood):
     """Equation (2), with (3).
 
     Attributes:
@@ -80,7 +80,7 @@ class PiGdm(Likelihood):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dps(Likelihood):
+class Dps(MeasurementLikelihood):
     """Equation (4).
 
     Attributes:
@@ -95,7 +95,7 @@ class Dps(Likelihood):
             raise ValueError(f"the weight of a measurement is positive, got {self.weight}")
 
     def weighed(self, residual: Measured, measure: Measurement, alpha: float, sigma: float, s2: float) -> Measured:
-        measured = residual.square().mean(dim=(1, 2, 3), keepdim=True)
+        measured = expand(residual.square().flatten(1).mean(1), residual)
         return self.weight * residual / measured.clamp(min=s2)
 
 
@@ -109,7 +109,7 @@ def measured(
     measure: Measurement,
     schedule: Schedule,
     *,
-    likelihood: Likelihood,
+    likelihood: MeasurementLikelihood,
     noise: float = 0.0,
     decode: Callable[[Tensor], Pictures] | None = None,
 ) -> DenoiseFn:

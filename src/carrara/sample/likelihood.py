@@ -37,7 +37,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from carrara.noise import LEVELS, DiscreteSchedule, Schedule
+from carrara.noise import LEVELS, Schedule
 from carrara.seeds import Draws
 from carrara.shapes import PerSample, Samples
 from carrara.types import DenoiseFn
@@ -102,7 +102,7 @@ def log_density(
 
 def first_level(schedule: Schedule) -> float:
     """The noise-to-signal ratio at which data begin: a network's own first step, or else ``SMALLEST``."""
-    t = 1 / schedule.steps if isinstance(schedule, DiscreteSchedule) else 0.0
+    t = 1 / schedule.discrete_steps if schedule.discrete_steps else 0.0
     own = math.exp(-schedule.half_logsnr(torch.tensor(t, dtype=torch.float64)).item())
     return max(own, SMALLEST)
 

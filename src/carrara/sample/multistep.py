@@ -26,7 +26,7 @@ with Lagrange's polynomials :math:`\ell_k`.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -39,14 +39,14 @@ from carrara.shapes import Samples
 from carrara.types import DenoiseFn, NoiseFn
 
 
-class Estimate(NamedTuple):
+class Prediction(NamedTuple):
     """What the denoiser said at one half log-SNR."""
 
     half_logsnr: float
     x0: Tensor
 
 
-def moments(h: float, count: int) -> list[float]:
+def exponential_moments(h: float, count: int) -> list[float]:
     """Equation (5): M_1 ... M_count."""
     found = [1.0]
     for j in range(1, count + 1):
@@ -54,20 +54,20 @@ def moments(h: float, count: int) -> list[float]:
     return found[1:]
 
 
-def weights(u: Sequence[float], h: float) -> list[float]:
+def neighbour_weights(u: Sequence[float], h: float) -> list[float]:
     """Equation (4)'s rho for neighbours at ``u``, in units of the step from the present."""
     if len(u) == 1:
         return [0.5]
-    return np.linalg.solve(np.vander(u, increasing=True).T, moments(h, len(u))).tolist()
+    return np.linalg.solve(np.vander(u, increasing=True).T, exponential_moments(h, len(u))).tolist()
 
 
-def average(step: Step, now: Estimate, others: Sequence[Estimate]) -> Tensor:
+def average(step: Step, now: Prediction, others: Sequence[Prediction]) -> Tensor:
     """Equation (4): the mean of x0 over the step, from ``now`` and ``others``; ``now`` where h is infinite."""
     others = [m for m in others if math.isfinite(m.half_logsnr)]
     if math.isinf(step.h) or not others:
         return now.x0
     u = [(m.half_logsnr - now.half_logsnr) / step.h for m in others]
-    terms = zip(weights(u, step.h), u, others, strict=True)
+    terms = zip(neighbour_weights(u, step.h), u, others, strict=True)
     return now.x0 + sum(rho / u_k * (m.x0 - now.x0) for rho, u_k, m in terms)
 
 
@@ -80,12 +80,7 @@ class DpmPp(Sampler):
     def steps(
         self, denoise: DenoiseFn, x: Samples, times: Times, schedule: Schedule, noise: NoiseFn
     ) -> Iterator[SampleStep]:
-        before: list[Estimate] = []
-        for step in walk(times, schedule):
-            now = Estimate(step.t.half_logsnr, denoise(x, step.now(x)))
-            x = step.mean(x, average(step, now, before))
-            before = [now]
-            yield step.done(x, now.x0)
+        return _second_order(denoise, x, walk(times, schedule), noise, eta=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +92,18 @@ class DpmPpSde(Sampler):
     def steps(
         self, denoise: DenoiseFn, x: Samples, times: Times, schedule: Schedule, noise: NoiseFn
     ) -> Iterator[SampleStep]:
-        before: list[Estimate] = []
-        for step in walk(times, schedule):
-            now = Estimate(step.t.half_logsnr, denoise(x, step.now(x)))
-            x = step.add(step.mean(x, average(step, now, before), eta=1.0), step.std(), noise)
-            before = [now]
-            yield step.done(x, now.x0)
+        return _second_order(denoise, x, walk(times, schedule), noise, eta=1.0)
+
+
+def _second_order(
+    denoise: DenoiseFn, x: Samples, steps: Iterable[Step], noise: NoiseFn, *, eta: float
+) -> Iterator[SampleStep]:
+    before: list[Prediction] = []
+    for step in steps:
+        now = Prediction(step.t.half_logsnr, denoise(x, step.now(x)))
+        x = step.add(step.mean(x, average(step, now, before), eta), step.std(eta), noise)
+        before = [now]
+        yield step.done(x, now.x0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +127,14 @@ class UniPC(Sampler):
     def steps(
         self, denoise: DenoiseFn, x: Samples, times: Times, schedule: Schedule, noise: NoiseFn
     ) -> Iterator[SampleStep]:
-        before: list[Estimate] = []
-        now: Estimate | None = None
+        before: list[Prediction] = []
+        now: Prediction | None = None
         for step in walk(times, schedule):
-            now = now or Estimate(step.t.half_logsnr, denoise(x, step.now(x)))
+            now = now or Prediction(step.t.half_logsnr, denoise(x, step.now(x)))
             begun, x = x, step.mean(x, average(step, now, before))
             ahead = None
             if math.isfinite(step.h):
-                ahead = Estimate(step.s.half_logsnr, denoise(x, x.new_tensor(step.s.t)))
+                ahead = Prediction(step.s.half_logsnr, denoise(x, x.new_tensor(step.s.t)))
                 x = step.mean(begun, average(step, now, [*before, ahead]))
             yield step.done(x, (ahead or now).x0)
             before, now = [now, *before][: self.order - 1], ahead

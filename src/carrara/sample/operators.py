@@ -63,7 +63,7 @@ class AlongAxes(Measurement):
 
 
 @final
-class Masked(Measurement):
+class Masking(Measurement):
     """Only some values are seen.
 
     Args:

@@ -10,49 +10,52 @@ where a step is linear in the estimate, as DDIM's is, that is the same. The weig
 
 .. math:: m_{k,i} = \min(u + 1, a - u) \min(v + 1, b - v)                                                        (2)
 
-at row u and column v of a window of a x b: where one ends, it counts least, and there is no seam.
+at row u and column v of a window of a x b: where one ends, it counts least, and there is no seam. Sounds have one such
+factor, and volumes three.
 """
 
+from collections.abc import Sequence
+from functools import reduce
 from itertools import product
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from carrara.pixels import Pictures
+from carrara.shapes import Signals, window
 from carrara.types import DenoiseFn
 
 
 def tiled(
-    denoise: DenoiseFn, tile: tuple[int, int], stride: tuple[int, int] | None = None, beside: Pictures | None = None
+    denoise: DenoiseFn, tile: tuple[int, ...], stride: tuple[int, ...] | None = None, beside: Signals | None = None
 ) -> DenoiseFn:
-    """Equation (1): a denoiser of pictures or latents (B, C, H, W) of any size.
+    """Equation (1): a denoiser of pictures, sounds, volumes or latents (B, C, *N) of any size.
 
     One window of the batch is denoised at a time, so the network's memory is a window's, however large the canvas.
     Wrap what asks the network and nothing else: what looks at whole estimates, as guidance does, belongs outside.
 
     Args:
         denoise: knows windows; its condition holds for all of them.
-        tile: (a, b), height and width of the windows; a canvas that is smaller is one window.
+        tile: (a, b), height and width of the windows, or an edge for each axis; a canvas that is smaller is one.
         stride: at most so far apart; None is half a window.
-        beside: (B, C', H, W) what is known of the canvas: ``denoise`` gets windows of both, (B, C + C', a, b).
+        beside: (B, C', *N) what is known of the canvas: ``denoise`` gets windows of both, (B, C + C', *tile).
 
     Raises:
         ValueError: ``tile`` or ``stride`` is no size, or the windows would leave gaps.
     """
-    apart = (max(1, tile[0] // 2), max(1, tile[1] // 2)) if stride is None else stride
+    apart = tuple(max(1, edge // 2) for edge in tile) if stride is None else stride
     if min(*tile, *apart) < 1 or any(s > a for s, a in zip(apart, tile, strict=True)):
         raise ValueError(f"windows of {tile} that are {apart} apart do not cover a canvas: take 1 <= stride <= tile")
 
-    def denoise_canvas(x_t: Pictures, t: Tensor) -> Pictures:
-        a, b = (min(edge, size) for edge, size in zip(tile, x_t.shape[2:], strict=True))
-        m = _weights(a, b).to(x_t)
+    def denoise_canvas(x_t: Signals, t: Tensor) -> Signals:
+        edges = [min(edge, whole) for edge, whole in zip(tile, x_t.shape[2:], strict=True)]
+        m = _weights(edges).to(x_t)
         total, weight = torch.zeros_like(x_t), torch.zeros_like(x_t[:1, :1])
-        for top, left in product(starts(x_t.shape[2], a, apart[0]), starts(x_t.shape[3], b, apart[1])):
-            window = (..., slice(top, top + a), slice(left, left + b))
-            seen = x_t[window] if beside is None else torch.cat([x_t[window], beside[window]], dim=1)
-            total[window] += m * denoise(seen, t)
-            weight[window] += m
+        for firsts in product(*map(starts, x_t.shape[2:], edges, apart)):
+            here = (..., *window(firsts, edges))
+            seen = x_t[here] if beside is None else torch.cat([x_t[here], beside[here]], dim=1)
+            total[here] += m * denoise(seen, t)
+            weight[here] += m
         return total / weight
 
     return denoise_canvas
@@ -64,7 +67,7 @@ def starts(size: int, tile: int, stride: int) -> list[int]:
     return [round(k * (size - tile) / max(1, gaps)) for k in range(gaps + 1)]
 
 
-def _weights(a: int, b: int) -> Float[Tensor, "{a} {b}"]:
-    """Equation (2)."""
-    u, v = torch.arange(a), torch.arange(b)
-    return torch.outer(torch.minimum(u + 1, a - u), torch.minimum(v + 1, b - v)).float()
+def _weights(edges: Sequence[int]) -> Float[Tensor, "..."]:
+    """Equation (2), as large as a window."""
+    factors = (torch.minimum(u + 1, a - u) for a, u in ((a, torch.arange(a)) for a in edges))
+    return reduce(lambda m, factor: m[..., None] * factor, factors).float()

@@ -4,7 +4,7 @@ from carrara.train.checkpoint import Checkpoint
 from carrara.train.distributed import launched
 from carrara.train.ema import Ema
 from carrara.train.hooks import interruptible
-from carrara.train.log import Line, Log, read_log
+from carrara.train.log import Log, LogLine, read_log
 from carrara.train.precision import autocast
 from carrara.train.runner import Training, held_out
 from carrara.train.settings import CheckpointSettings, Precision, TrainSettings
@@ -17,7 +17,7 @@ __all__ = [
     "CheckpointSettings",
     "Clock",
     "Ema",
-    "Line",
+    "LogLine",
     "Log",
     "Precision",
     "StepReport",

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from carrara.errors import UserError
 
-FORMAT = 1
+CHECKPOINT_FORMAT = 1
 """Of the folder's layout; a reader refuses a higher one."""
 MANIFEST, STATE, TENSORS = "manifest.json", "state.json", ".safetensors"
 
@@ -85,7 +85,7 @@ def latest(folder: Path) -> tuple[Path | None, list[str]]:
     return None, warnings
 
 
-def load(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint, after checking it against its manifest.
 
     Raises:
@@ -96,12 +96,12 @@ def load(path: Path) -> Checkpoint:
     try:
         state = json.loads((path / STATE).read_bytes())
         version, step = int(state.pop("format")), int(state.pop("step"))
-        if version > FORMAT:
+        if version > CHECKPOINT_FORMAT:
             raise UserError(f"the checkpoint {path} was written by a newer version of carrara: update carrara")
         parts = {name.removesuffix(TENSORS): load_file(path / name) for name in _tensor_files(path)}
+    except UserError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"the checkpoint {path} cannot be read ({error}): use another one of its folder") from error
     return Checkpoint(step=step, parts=parts, state=state)
 
@@ -181,13 +181,15 @@ def _write(folder: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes]) -> 
             {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()},
             folder / f"{part}{TENSORS}",
         )
-    state = {"format": FORMAT, "step": checkpoint.step, **checkpoint.state}
+    state = {"format": CHECKPOINT_FORMAT, "step": checkpoint.step, **checkpoint.state}
     for name, content in {**extra, STATE: json.dumps(state, indent=1).encode()}.items():
         (folder / name).write_bytes(content)
     files = {file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in sorted(folder.iterdir())}
     for name in files:
         _sync(folder / name)
-    (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files}, indent=1), encoding="utf-8")
+    (folder / MANIFEST).write_text(
+        json.dumps({"format": CHECKPOINT_FORMAT, "files": files}, indent=1), encoding="utf-8"
+    )
     _sync(folder / MANIFEST)
     _sync(folder)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from carrara.errors import UserError
 
-Line = dict[str, Any]
+LogLine = dict[str, Any]
 """A line's fields; ``step`` is one of them."""
 
 
@@ -49,7 +49,7 @@ class Log:
         self._file.close()
 
 
-def read_log(path: Path) -> list[Line]:
+def read_log(path: Path) -> list[LogLine]:
     """The whole lines of a log, in order; a half-written one is left out. No file is no lines."""
     if not path.is_file():
         return []
@@ -82,7 +82,7 @@ def _keep_until(path: Path, step: int) -> None:
     temporary.replace(path)
 
 
-def _parse(text: bytes) -> Line | None:
+def _parse(text: bytes) -> LogLine | None:
     try:
         line = json.loads(text)
     except ValueError:

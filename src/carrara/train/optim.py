@@ -66,7 +66,7 @@ def parameters_of(optimizers: Optimizers) -> list[nn.Parameter]:
     return [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
 
 
-def moments(optimizers: Optimizers, names: dict[nn.Parameter, str]) -> dict[str, Tensor]:
+def optimizer_moments(optimizers: Optimizers, names: dict[nn.Parameter, str]) -> dict[str, Tensor]:
     """The optimizers' live tensors, by parameter name and kind: ``denoiser.weight/exp_avg``."""
     return {
         f"{names[p]}/{kind}": tensor

@@ -14,7 +14,7 @@ from torch import Tensor
 from carrara.errors import UserError
 from carrara.objective.base import Objective
 from carrara.train import optim
-from carrara.train.checkpoint import Checkpoint, copy_into, load
+from carrara.train.checkpoint import Checkpoint, copy_into, load_checkpoint
 from carrara.train.ema import Ema
 from carrara.train.settings import TrainSettings
 from carrara.types import Role
@@ -82,7 +82,9 @@ class TrainState:
             parts.setdefault(part if dot else "objective", {})[name or path] = tensor
         assert not {"ema", "optimizer"} & parts.keys(), "a part of the model has a name that checkpoints use"
         names = {p: name for name, p in self.objective.named_parameters()}
-        moments = {f"{r}/{n}": t for r, o in self.optimizers.items() for n, t in optim.moments(o, names).items()}
+        moments = {
+            f"{r}/{n}": t for r, o in self.optimizers.items() for n, t in optim.optimizer_moments(o, names).items()
+        }
         return {**parts, "ema": dict(self.ema.tensors), "optimizer": moments}
 
     def checkpoint(self) -> Checkpoint:
@@ -96,7 +98,7 @@ class TrainState:
         Raises:
             UserError: the checkpoint is damaged, or of another model; then nothing has changed.
         """
-        saved = load(path)
+        saved = load_checkpoint(path)
         try:
             clock = Clock(step=saved.step, **saved.state)
         except TypeError as error:

@@ -1,0 +1,25 @@
+"""Where data come from: a folder of pictures, or what Carrara brings."""
+
+from carrara.data.sources.base import Fact, Source
+from carrara.data.sources.catalogue import BUILTIN, SOURCES, AnySource, as_source, open_dataset, source_mapping
+from carrara.data.sources.digits import DigitsSource, digits
+from carrara.data.sources.folder import FolderSource
+from carrara.data.sources.openmoji import OpenMojiSource
+from carrara.data.sources.swissroll import SwissRollSource, swissroll
+
+__all__ = [
+    "BUILTIN",
+    "SOURCES",
+    "AnySource",
+    "DigitsSource",
+    "Fact",
+    "FolderSource",
+    "OpenMojiSource",
+    "Source",
+    "SwissRollSource",
+    "as_source",
+    "digits",
+    "open_dataset",
+    "source_mapping",
+    "swissroll",
+]

@@ -1,0 +1,68 @@
+"""Where data come from."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from carrara.data.base import Dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """A number without which a measurement cannot be judged.
+
+    Attributes:
+        meaning: of what it is, and why it matters.
+    """
+
+    name: str
+    value: float
+    meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(ABC):
+    """Where data come from, and how they are made. Abstract in what they are; ``str`` of it is what one types."""
+
+    builtin: ClassVar[bool] = True
+    """Whether its name is enough to open it."""
+
+    kind: str
+
+    @abstractmethod
+    def open(self, size: int | None = None) -> Dataset:
+        """All of the data.
+
+        Args:
+            size: the edge, in pixels, of pictures that are drawn at any size; None = as they are usually drawn.
+
+        Raises:
+            UserError: there are none.
+        """
+
+    def __str__(self) -> str:
+        return self.kind
+
+    @property
+    def name(self) -> str:
+        """What to call a run."""
+        return self.kind
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Of an example; None for pictures, which have the size and the channels that one asks for."""
+        return None
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """What is quoted beside a likelihood."""
+        return ()
+
+    @property
+    def looks_captioned(self) -> bool:
+        """Whether somebody seems to have put words beside the pictures; nothing is opened."""
+        return False
+
+    def absolute(self) -> "Source":
+        """The same from wherever one looks."""
+        return self

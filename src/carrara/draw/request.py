@@ -1,0 +1,120 @@
+"""A request: everything but the weights that samples are a function of. It is what a picture of Carrara's carries."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from pydantic import TypeAdapter
+
+from carrara.errors import UserError, command
+from carrara.medium import Size, read_size
+from carrara.model import Model
+from carrara.sample import SampleSettings
+from carrara.store.rivals import Guide, WeakerModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a user says of all samples and what needs no model to be understood.
+
+    Attributes:
+        negative: What guidance leads away from, in the place of nothing in particular.
+        size: Height x width of the pictures, as in 96x64, or one number for a square; the model's own, if not given.
+        tile: Show the network windows of this size, as it knows them, and make one large picture of its answers.
+        fast: Decode with the tiny decoder that was distilled from the run's.
+
+    Raises:
+        UserError: a size that is none.
+    """
+
+    negative: str | None = None
+    size: str | int | Size | None = None
+    tile: str | int | Size | None = None
+    fast: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("size", "tile"):
+            object.__setattr__(self, name, read_size(getattr(self, name)))
+
+    @property
+    def pixel_size(self) -> Size | None:
+        """``size`` as it is meant."""
+        return read_size(self.size)
+
+    @property
+    def window(self) -> Size | None:
+        """``tile`` as it is meant."""
+        return read_size(self.tile)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(Terms):
+    """What is drawn, complete: the same request of the same weights gives the same samples.
+
+    Attributes:
+        wishes: what each sample shall show, as a user types it; None says nothing.
+        seeds: one per sample.
+        settings: how to go from noise to data.
+        precision: what the network multiplies in.
+        columns: how many samples side by side; None makes a square.
+        labels: of the rows.
+        weak: the weaker model that guidance leads away from instead.
+        guide: what a classifier shall find.
+    """
+
+    wishes: tuple[str | None, ...]
+    seeds: tuple[int, ...]
+    settings: SampleSettings
+    precision: Literal["float32", "bfloat16"] = "float32"
+    columns: int | None = None
+    labels: tuple[str, ...] = ()
+    weak: WeakerModel | None = None
+    guide: Guide | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert len(self.wishes) == len(self.seeds)
+
+    @property
+    def autocast(self) -> torch.dtype:
+        """``precision`` as torch has it."""
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+
+    def only(self, k: int) -> "Request":
+        """The request for sample ``k`` alone, which gives the same sample."""
+        return replace(self, wishes=(self.wishes[k],), seeds=(self.seeds[k],), columns=None, labels=())
+
+    def part(self, part: slice) -> "Request":
+        """The same for some of the samples, which come out as they do among all."""
+        return replace(self, wishes=self.wishes[part], seeds=self.seeds[part])
+
+
+def dump_request(request: Request) -> dict[str, Any]:
+    """As plain JSON."""
+    return TypeAdapter(Request).dump_python(request, mode="json")
+
+
+def read_request(values: Mapping[str, Any]) -> Request:
+    """From plain JSON.
+
+    Raises:
+        ValueError: it is of another version, or damaged.
+    """
+    values = dict(values)
+    if "found" in values:  # as earlier versions called it
+        values["guide"] = values.pop("found")
+    return TypeAdapter(Request).validate_python(values)
+
+
+def cycled(model: Model, count: int) -> list[str | None]:
+    """What to ask for when nothing in particular is: each class in turn, or nothing."""
+    classes: Sequence[str] = model.conditioner.classes
+    return [classes[k % len(classes)] if classes else None for k in range(count)]
+
+
+def check_fast(model: Model, fast: bool) -> None:
+    """Refuses a distilled decoder that is not there."""
+    if fast and model.fast is None:
+        makes = command("distill RUN", decoder=True)
+        raise UserError(f"this model has no distilled decoder to be fast with: '{makes}' makes one")

@@ -1,0 +1,96 @@
+"""Samples that know how they were made: collected, shown, and written with a record."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+import carrara
+from carrara import pixels
+from carrara.draw.generate import Progress, sample
+from carrara.draw.request import Request, dump_request
+from carrara.medium import Medium, save_numbers
+from carrara.sample import SampleStep
+from carrara.store import OpenModel
+
+PictureKind = Literal["grid", "strip", "sample"]
+"""All samples; a few samples on their way from noise; a sample alone."""
+STRIP_STATES = 9
+"""States on the way that a strip shows, about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """What came out of a request, on the CPU.
+
+    Attributes:
+        values: (N, *S).
+        states: a few samples on their way, from noise to data: (n, *S) each.
+    """
+
+    request: Request
+    medium: Medium
+    values: Tensor
+    states: tuple[Tensor, ...] = ()
+
+    def picture(self, kind: PictureKind) -> Image.Image:
+        """All samples, their way from noise, or the only sample."""
+        if kind == "strip":
+            return self.medium.strip(self.states)
+        alone = self.medium.single(self.values[0]) if kind == "sample" else None
+        return alone or self.medium.grid(self.values, self.request.columns, self.request.labels)
+
+    def save(self, folder: Path, about: Mapping[str, Any], *, strip: bool = False) -> list[Path]:
+        """Writes all samples as one ``grid.png``, each as a file of its own, and their way from noise if asked for.
+
+        Pictures become PNGs that carry their recipe; points, and pictures that PNG cannot hold, become ``.npy``.
+        Nothing is overwritten.
+        """
+        paths = [pixels.save_png(self.picture("grid"), folder / "grid.png", about)]
+        if strip:
+            paths.append(pixels.save_png(self.picture("strip"), folder / "strip.png", {**about, "picture": "strip"}))
+        for k, value in enumerate(self.values):
+            image = self.medium.single(value)
+            if image is None:
+                return [*paths, save_numbers(self.values, folder / "samples.npy")]
+            own = {**about, "picture": "sample", "request": dump_request(self.request.only(k))}
+            paths.append(pixels.save_png(image, folder / f"{k:04d}.png", own))
+        return paths
+
+
+def collect(opened: OpenModel, request: Request, progress: Iterable[Progress] | None = None) -> Samples:
+    """Runs a request to its end.
+
+    Args:
+        progress: what ``sample`` yields, for a caller who wants to watch it.
+    """
+    finished: list[Tensor] = []
+    states: list[Tensor] = []
+    for at in sample(opened, request) if progress is None else progress:
+        if at.first == 0 and _is_shown(at.step):
+            few = opened.model.medium.few(at.step.x)
+            seen = opened.model.visible(few, at.step.t, fast=request.fast, size=request.pixel_size)
+            states.append(seen.cpu())
+        if at.pixels is not None:
+            finished.append(at.pixels.cpu())
+    return Samples(request=request, medium=opened.model.medium, values=torch.cat(finished), states=tuple(states))
+
+
+def _is_shown(step: SampleStep) -> bool:
+    """About ``STRIP_STATES`` steps, evenly spaced, the last one among them."""
+    return (step.total - 1 - step.index) % max(1, round(step.total / STRIP_STATES)) == 0
+
+
+def record(opened: OpenModel, request: Request, kind: PictureKind | Literal["edit"] = "grid") -> dict[str, Any]:
+    """What a PNG carries: enough to make it again, and to know whether the weights are still the same."""
+    return origin(opened, kind) | {"request": dump_request(request)}
+
+
+def origin(opened: OpenModel, kind: PictureKind | Literal["edit"]) -> dict[str, Any]:
+    """The part of a record that says by which model."""
+    folder, weights = str(opened.folder), opened.model.digest()
+    return {"carrara": carrara.__version__, "run": folder, "weights": weights, "picture": kind}

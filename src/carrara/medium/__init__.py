@@ -1,0 +1,20 @@
+"""What a sample is: read from files, shown, and written."""
+
+from carrara.medium.animation import save_animation
+from carrara.medium.base import Medium, PictureMedium, PointMedium, medium_of, save_numbers
+from carrara.medium.picture import Picture, find_picture
+from carrara.medium.size import SaidSize, Size, read_size
+
+__all__ = [
+    "Medium",
+    "Picture",
+    "PictureMedium",
+    "PointMedium",
+    "SaidSize",
+    "Size",
+    "find_picture",
+    "medium_of",
+    "read_size",
+    "save_animation",
+    "save_numbers",
+]

@@ -1,0 +1,137 @@
+"""A picture of a user's, as a value: what is in it, and what a record says of its file."""
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from carrara import pixels
+from carrara.data import Transform, Unreadable
+from carrara.data.files import decode, decode_array, decode_image, read_header
+from carrara.errors import UserError, option
+from carrara.medium.size import Size
+from carrara.pixels import Pictures, Pixels
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture of a user's.
+
+    Attributes:
+        pixels: (H, W, C) uint8, uint16, or float32 in [0, 1].
+        path: its file's, or a name of its own.
+        sha256: of the file's bytes, or of the pixels', in hexadecimal digits.
+    """
+
+    pixels: Pixels
+    path: Path
+    sha256: str
+
+    @staticmethod
+    def read(path: Path) -> "Picture":
+        """Reads a file, whose size is known to be sane before it is decoded.
+
+        Raises:
+            UserError: it is missing, broken or too large.
+        """
+        if not path.is_file():
+            raise UserError(f"there is no picture '{path}'")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the header's limit is the rule here
+                if problem := read_header(path).problem:
+                    raise problem
+            return Picture(decode(path), path, hash_of(path))
+        except Unreadable as error:
+            raise UserError(
+                f"'{path}' cannot be used ({error}): save it again as PNG, or name another picture"
+            ) from None
+
+    @staticmethod
+    def of(value: "Picture | Path | str | Image.Image | NDArray[Any]") -> "Picture":
+        """A picture from a path, from Pillow's, which is taken as its file would be, or from an array (H, W) or
+        (H, W, C) as ``pixels`` are, or of bool.
+
+        Raises:
+            UserError: it cannot be used.
+        """
+        match value:
+            case Picture():
+                return value
+            case str() | Path():
+                return Picture.read(Path(value))
+            case _:
+                try:
+                    array = decode_image(value) if isinstance(value, Image.Image) else decode_array(_numbers(value))
+                except (Unreadable, OSError) as error:
+                    raise UserError(f"this cannot be used as a picture ({error}): give another one") from None
+                return Picture(array, Path("picture"), hashlib.sha256(array.tobytes()).hexdigest())
+
+    @property
+    def name(self) -> str:
+        """What results of it are called after."""
+        return self.path.stem
+
+    @property
+    def size(self) -> Size:
+        """(height, width)."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def record(self) -> dict[str, str]:
+        """What a record says of it: its name, without the folder, and the hash."""
+        return {"file": self.path.name, "sha256": self.sha256}
+
+    def tensor(self, channels: int, size: Size | None = None) -> Pictures:
+        """(1, C, H, W) in [-1, 1].
+
+        Args:
+            size: it is scaled to cover this, and its middle is taken; None leaves it as it is.
+
+        Raises:
+            UserError: its channels are others.
+        """
+        try:
+            array = self.pixels if size is None else Transform(size=size, channels=channels).prepare(self.pixels)
+            return pixels.to_tensor(pixels.with_channels(array, channels))[None]
+        except ValueError as error:
+            raise UserError(f"'{self.path}' cannot be used: {error}") from None
+
+
+def _numbers(value: Any) -> NDArray[Any]:
+    """An array of a caller's; what is true is white."""
+    array = np.asarray(value)
+    return array * np.uint8(255) if array.dtype == np.bool_ else array
+
+
+def hash_of(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find_picture(record: Mapping[str, str], folder: Path) -> Picture:
+    """The picture in ``folder``, or in a folder within, of which a record says this.
+
+    Raises:
+        UserError: it is not there, or has changed.
+    """
+    file = Path(record["file"]).name
+    others = list[Path]()
+    for path in (folder / file, *folder.rglob(escape(file))):
+        if path.is_file():
+            if hash_of(path) == record["sha256"]:
+                return Picture.read(path)
+            others.append(path)
+    where = option("pictures", "DIR")
+    if not others:
+        raise UserError(f"the picture '{file}' is not in '{folder}': say where it is, as in {where}")
+    raise UserError(f"'{others[0]}' is another picture than the one of that time: say where that is, by {where}")

@@ -1,0 +1,26 @@
+"""How large a picture is, as a value and as a user says it."""
+
+from carrara.errors import UserError
+
+Size = tuple[int, ...]
+"""(height, width) of pictures; an edge for each axis of sounds and volumes."""
+SaidSize = str | int | Size
+"""A size as a user says it: "96x64", one number for a square, or (height, width)."""
+
+
+def read_size(said: SaidSize | None) -> Size | None:
+    """(height, width) from what a user says; None stays None.
+
+    Raises:
+        UserError: it is no size.
+    """
+    if said is None:
+        return None
+    if isinstance(said, tuple):
+        edges = [str(edge) for edge in said]
+    else:
+        edges = str(said).lower().split("x")
+        edges = 2 * edges if len(edges) == 1 else edges if len(edges) == 2 else [""]
+    if not all(edge.strip().isdecimal() for edge in edges):
+        raise UserError(f"'{said}' is no size: say height x width, as in 96x64, or one number for a square")
+    return tuple(map(int, edges))

@@ -1,0 +1,122 @@
+"""Where each key of a recipe came from, and how recipes are layered.
+
+A recipe is read from a preset, then a YAML file, then ``key=value`` arguments. Each layer is a tree of plain values in
+which every key remembers its place ("photos.yaml, line 12"), so that an error can name it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from carrara.errors import UserError
+from carrara.kinds import mapping_of, spell_out
+
+KeyPath = tuple[str, ...]
+"""Where a key lies: ("train", "steps")."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A tree of plain values, and the place where each of its keys was written."""
+
+    values: Mapping[str, Any]
+    places: Mapping[KeyPath, str]
+
+
+def from_yaml(text: str, name: str) -> Layer:
+    """Reads YAML, with line numbers.
+
+    Raises:
+        UserError: it is not YAML, or not a mapping, or names a key twice; with the line.
+    """
+    try:
+        node, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(
+            f"{name}{line}: this is not valid YAML ({getattr(error, 'problem', 'odd characters')})"
+        ) from error
+    if node is None:
+        return Layer(values={}, places={})
+    if (values := mapping_of(values)) is None:
+        raise UserError(
+            f"{name}: a recipe is a mapping of keys to values, such as 'train:' and below it '  steps: 1000'"
+        )
+    places: dict[KeyPath, str] = {}
+    for path, line in _lines(node, ()):
+        place = f"{name}, line {line}"
+        if path in places:
+            raise UserError(f"{place}: the key '{'.'.join(path)}' stands here a second time (first: {places[path]})")
+        places[path] = place
+    return Layer(values=values, places=places)
+
+
+def from_arguments(arguments: Sequence[str]) -> Layer:
+    """Reads ``key=value`` arguments; values are YAML, so ``train.steps=1000`` is a number.
+
+    Raises:
+        UserError: an argument has no ``=``, or its value is not YAML.
+    """
+    values: dict[str, Any] = {}
+    places: dict[KeyPath, str] = {}
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if not equals or not key:
+            raise UserError(f"'{argument}' is not of the form key=value, such as train.steps=1000")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"the value in '{argument}' cannot be read: put it in quotes") from None
+        path = tuple(key.split("."))
+        values = merge(values, _nested(path, value))
+        places[path] = f"argument '{argument}'"
+    return Layer(values=values, places=places)
+
+
+def from_file(path: Path) -> Layer:
+    """Reads a recipe file."""
+    try:
+        return from_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the recipe '{path}' cannot be read: {error}") from None
+
+
+def over(below: Layer, above: Layer) -> Layer:
+    """Lays one layer over another."""
+    return Layer(values=merge(below.values, above.values), places={**below.places, **above.places})
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merges two trees key by key. A member of another ``kind`` replaces the one below instead of being mixed with it,
+    and naming a run's ``minutes`` takes back its ``steps``, or the other way round."""
+    merged = dict(below)
+    for key, new in above.items():
+        merged[key] = _laid(merged.get(key), new)
+        if key in ("steps", "minutes") and new is not None:
+            merged.pop("minutes" if key == "steps" else "steps", None)
+    return merged
+
+
+def _laid(old: Any, new: Any) -> Any:
+    below, above = mapping_of(spell_out(old)), mapping_of(new)
+    if below is None or above is None:
+        return new
+    kinds = below.get("kind"), above.get("kind")
+    return merge(below, above) if None in kinds or kinds[0] == kinds[1] else new
+
+
+def _nested(path: KeyPath, value: Any) -> dict[str, Any]:
+    for key in reversed(path):
+        value = {key: value}
+    return value
+
+
+def _lines(node: yaml.Node, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*path, str(key.value)), key.start_mark.line + 1
+            yield from _lines(value, (*path, str(key.value)))

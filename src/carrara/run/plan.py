@@ -1,0 +1,232 @@
+"""What a command asks for, made complete: what to train, where, and whether to go on with it."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from carrara import pixels
+from carrara.data import BUILTIN, Source, as_source
+from carrara.data.sources import source_mapping
+from carrara.errors import UserError, option
+from carrara.model import Model
+from carrara.recipe import build
+from carrara.recipe.kinds import decoder, few_step, kind_of
+from carrara.recipe.loading import DEFAULT, dump, load, presets
+from carrara.recipe.resolve import RUN_CHANGES, complete, differences
+from carrara.recipe.schema import Recipe
+from carrara.store.runs import TINY, open_model
+
+T = TypeVar("T")
+CAPTIONED = "latent"
+"""The preset for a folder with captions."""
+FEW_STEP = "few-step"
+"""The preset for a model that learns to take few steps."""
+TAKEN_OVER = ("data", "model", "autoencoder")
+"""What is learned from a teacher with the teacher's own."""
+SAID = ("objective.steps", "objective.teacher", "sample.steps")
+"""What ``--steps`` says of a model of few steps."""
+AUTOENCODER = "autoencoder"
+"""The folder, in a run's, of the autoencoder that is trained first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a command asks for, complete.
+
+    Attributes:
+        recipe: resolved.
+        folder: the run's.
+        reasons: why what was left open was chosen so.
+        resumes: whether the folder holds the beginning of this run.
+        whole: the plan that this one is a stage of; None = it is no stage.
+    """
+
+    recipe: Recipe
+    folder: Path
+    reasons: tuple[str, ...] = ()
+    resumes: bool = False
+    whole: "Plan | None" = None
+
+    @property
+    def stages(self) -> tuple["Plan", ...]:
+        """What to train, one after the other: the autoencoder, if the recipe has one, and then the rest."""
+        first = self.recipe.autoencoder
+        if first is None:
+            return (self,)
+        own = Recipe(
+            preset=None,  # a recipe file begins as its preset, and this one is another recipe than the preset's
+            seed=self.recipe.seed,
+            data=self.recipe.data,
+            model=replace(self.recipe.model, first_stage=first.first_stage, image=None),
+            objective=first.objective,
+            train=first.train,
+            checkpoint=first.checkpoint,
+            preview=first.preview,
+            sample=self.recipe.sample,
+        )
+        return replace(self, recipe=own, folder=self.folder / AUTOENCODER, whole=self), self
+
+    def write(self) -> None:
+        """Writes ``recipe.yaml``: from here on the folder is this run's. A stage writes its whole plan's first."""
+        if self.whole is not None:
+            self.whole.write()
+        with pixels.replacing(self.folder / "recipe.yaml") as file:
+            file.write(dump(self.recipe).encode())
+
+
+def plan(source: str | None, preset: str | None, folder: Path | None, overrides: Sequence[str]) -> Plan:
+    """Decides what to train, where, and whether to go on.
+
+    Args:
+        source: a folder or a built-in data set; None = the preset's.
+        preset: a preset or a recipe file; None = the built-in data set's own, or one that suits the folder.
+        folder: the run's folder; None = ``runs/`` and the name of the data.
+        overrides: ``key=value``.
+
+    Raises:
+        UserError: anything that is wrong with them.
+    """
+    if source is None and preset is None and folder is not None and (folder / "recipe.yaml").is_file():
+        return _resumed(folder, load(folder / "recipe.yaml", overrides))
+    named = as_source(source).absolute() if source else None
+    name, why = (preset, "") if preset else _preset_for(named)
+    overrides = [*overrides, *([f"data.source={json.dumps(source_mapping(str(named)))}"] if named else [])]
+    recipe = load(name, overrides)
+    if recipe.data.source is None:
+        raise UserError(f"what shall be trained on? Name a folder of pictures, or one of {', '.join(BUILTIN)}")
+    folder = folder or Path("runs") / recipe.data.source.name
+    known = (folder / "recipe.yaml").is_file()
+    if known and not name.endswith((".yaml", ".yml")):  # a preset alone says less than the run: only the changes count
+        changed = _like(load(folder / "recipe.yaml", overrides), load(folder / "recipe.yaml"))
+        return _resumed(folder, changed if preset is None else changed.model_copy(update={"preset": preset}))
+    if not known:
+        _check_empty(folder)
+    if not known and (needed := kind_of(recipe).begun_by):
+        raise UserError(needed)
+    data = build.dataset(recipe)
+    recipe = _like(recipe, load(folder / "recipe.yaml")) if known else recipe
+    resolved = complete(recipe, data)
+    if known:
+        return _resumed(folder, resolved.recipe)
+    return Plan(recipe=resolved.recipe, folder=folder, reasons=(*[why] * bool(why), *resolved.reasons))
+
+
+def _preset_for(source: Source | None) -> tuple[str, str]:
+    """The preset for data without one, and why, if that is not obvious."""
+    if source is not None and source.kind in presets():
+        return source.kind, ""
+    if source is not None and source.looks_captioned:
+        return (
+            CAPTIONED,
+            f"preset {CAPTIONED}: the pictures have captions; {option('preset', DEFAULT)} is quicker and smaller",
+        )
+    return DEFAULT, ""
+
+
+def plan_distillation(run: Path, overrides: Sequence[str]) -> Plan:
+    """Decides how a run's decoder is distilled, in the run's folder ``tiny-decoder/``, or goes on with it.
+
+    Raises:
+        UserError: the run has no autoencoder, or anything is wrong with the overrides.
+    """
+    _leave_out(overrides, TAKEN_OVER, "the run's own")
+    return _taught(run, run / TINY, TINY, overrides, decoder.decoder_recipe)
+
+
+def plan_few_step(run: Path, steps: int, folder: Path | None, overrides: Sequence[str]) -> Plan:
+    """Decides how a model of few steps learns from a run's, or goes on with it.
+
+    Args:
+        run: the teacher's.
+        steps: how many.
+        folder: the new run's; None = the teacher's name and the steps, beside it.
+        overrides: ``key=value``.
+
+    Raises:
+        UserError: the run draws nothing in steps or takes few already, or anything is wrong with the overrides.
+    """
+    _leave_out(overrides, (*TAKEN_OVER, *SAID), f"the teacher's, or said by {option('steps')}")
+    folder = folder or run.resolve().with_name(f"{run.resolve().name}-{steps}-steps")
+    changes = [f"objective.steps={steps}", f"objective.teacher={json.dumps(str(run.resolve()))}", *overrides]
+    return _taught(run, folder, FEW_STEP, changes, few_step.few_step_recipe)
+
+
+def _taught(
+    run: Path,
+    folder: Path,
+    preset: str,
+    changes: Sequence[str],
+    student: Callable[[Path, Model, Recipe, Recipe], Recipe],
+) -> Plan:
+    """What learns from a run, with the run's data; or goes on with it.
+
+    Args:
+        folder: the new run's.
+        student: from the teacher's folder, model and recipe, and from the preset with ``changes``, to the new recipe.
+    """
+    if (folder / "recipe.yaml").is_file():
+        return _resumed(folder, load(folder / "recipe.yaml", changes))
+    _check_empty(folder)
+    trained = open_model(run)
+    if not (run / "recipe.yaml").is_file():
+        raise UserError(f"'{run}' has no recipe.yaml, which says what its data are: name the run, not a folder in it")
+    return Plan(recipe=student(run, trained, load(run / "recipe.yaml"), load(preset, changes)), folder=folder)
+
+
+def _check_empty(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"'{folder}' is not empty and holds no run: choose another folder with {option('run')}")
+
+
+def _leave_out(overrides: Sequence[str], taken: tuple[str, ...], why: str) -> None:
+    """Refuses changes to what is ``taken`` from elsewhere."""
+    for key in (override.partition("=")[0] for override in overrides):
+        if any(key == section or key.startswith(f"{section}.") for section in taken):
+            raise UserError(f"'{key}' is {why}: leave it out")
+
+
+def _resumed(folder: Path, wanted: Recipe) -> Plan:
+    """Goes on with a run; its length, saving, previews and sampling may change, nothing else.
+
+    Raises:
+        UserError: ``wanted`` is another run than the folder's.
+    """
+    saved = load(folder / "recipe.yaml")
+    other = list(differences(_identity(saved), _identity(wanted)))
+    if other:
+        raise UserError(
+            f"'{folder}' holds another run ({'; '.join(other[:3])}): "
+            f"start this one elsewhere with {option('run')}, or leave that out"
+        )
+    return Plan(recipe=wanted, folder=folder, resumes=True)
+
+
+def _like(wanted: Recipe, saved: Recipe) -> Recipe:
+    """``wanted``, with what its data, condition and network leave open as the run has it."""
+    data, model, had = wanted.data, wanted.model, saved.model
+    if data.buckets == "auto":
+        data = replace(data, buckets=saved.data.buckets)
+    told, image = _filled(model.conditioner, had.conditioner), _filled(model.image, had.image)
+    model = replace(model, conditioner=told, image=image)
+    if model.backbone is not None and model.backbone.context_width == 0 and had.backbone is not None:
+        model = replace(model, backbone=replace(model.backbone, context_width=had.backbone.context_width))
+    return wanted.model_copy(update={"data": data, "model": model})
+
+
+def _filled(wanted: T, saved: object) -> T:
+    """A section with what it leaves open, empty as it is by default, as a saved one of its kind has it."""
+    if wanted is None or type(wanted) is not type(saved):
+        return wanted
+    own: Any = wanted
+    left_open = [f.name for f in fields(own) if not getattr(own, f.name) and getattr(own, f.name) == f.default]
+    return replace(own, **{name: getattr(saved, name) for name in left_open})
+
+
+def _identity(recipe: Recipe) -> dict[str, Any]:
+    """What makes a run this run and no other."""
+    values = recipe.model_dump(exclude=set(RUN_CHANGES))
+    if recipe.autoencoder is not None:
+        values["autoencoder"] = {k: v for k, v in values["autoencoder"].items() if k not in RUN_CHANGES}
+    return values

@@ -1,0 +1,71 @@
+"""What a run shows and measures on its way, of fixed seeds and fixed held-out examples, so that it can be compared."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from carrara import evaluate, pixels
+from carrara.errors import UserError
+from carrara.evaluate import Features
+from carrara.model import AnySaved
+from carrara.objective import Objective
+from carrara.recipe.kinds import Examples, Kind
+from carrara.store.latents import PICTURES_AT_A_TIME, Cache
+from carrara.train import autocast, held_out
+
+
+class Previews:
+    """Those of one run.
+
+    Args:
+        kind: of its recipe.
+        model: on its device.
+        examples: the data.
+        folder: the run's.
+
+    Raises:
+        UserError: there is nothing by which the best model could be found.
+    """
+
+    def __init__(self, kind: Kind[Any, Any], model: AnySaved, examples: Examples, folder: Path) -> None:
+        self._kind, self._model, self._examples, self._folder = kind, model, examples, folder
+        self._settings = kind.recipe.preview
+        self._features = self._judges()
+
+    def picture(self, step: int) -> Path | None:
+        """Writes a preview; None if there is nothing to look at."""
+        shown = self._kind.preview(self._model, self._examples, self._folder)
+        if shown is None:
+            return None
+        path = self._folder / "samples" / f"step-{step:06d}.png"
+        return pixels.save_png(shown.picture, path, shown.about, overwrite=True)
+
+    def measure(self, objective: Objective, cache: Cache | None) -> Mapping[str, float]:
+        """The objective's measures of held-out examples; and ``kid``, if the best model is found by it."""
+        recipe = self._kind.recipe
+        batches = self._examples.batch(self._settings.held_out).split(recipe.train.batch)
+        batches = batches if cache is None else cache.encoded(batches)
+        with autocast(recipe.train.precision, self._model.device):
+            values = held_out(objective, batches, recipe.seed)
+        return values if self._features is None else {**values, "kid": self._kernel_distance(self._features)}
+
+    def _kernel_distance(self, features: Features) -> float:
+        """Of as many samples as there are held-out pictures to compare them with."""
+        real = self._examples.batch(max(2, self._settings.held_out))
+        made = self._kind.samples(self._model, self._examples, real)
+        both = (pixels.rounded(made), real.x)
+        vectors = [torch.cat(list(evaluate.extract(features, x.split(PICTURES_AT_A_TIME)))) for x in both]
+        return evaluate.kernel_distance(*vectors).value
+
+    def _judges(self) -> Features | None:
+        """What ``preview.best=kid`` looks at."""
+        by, count = self._settings.best, len(self._examples.held_out)
+        if by is None:
+            return None
+        if count < 1 + (by == "kid"):
+            raise UserError(f"preview.best={by} is found on held-out data, and there are {count}: raise data.held_out")
+        if by == "kid" and self._examples.transform is None:
+            raise UserError("preview.best=kid compares pictures, and these data are points: take preview.best=loss")
+        return evaluate.extractor().to(self._model.device) if by == "kid" else None

@@ -1,0 +1,257 @@
+"""A run: a folder that knows itself. Training fills it, everything else reads it.
+
+recipe.yaml           complete: all that is needed to build the model and to go on training
+model/                the model with averaged weights, ready to use
+checkpoints/step-N/   to go on from; see ``train.checkpoint``
+samples/              previews of fixed seeds, or of fixed held-out pictures
+log.jsonl             a line for every step
+held_out.jsonl        a line for every measurement on held-out data
+best/                 the model that was best on held-out data, if ``preview.best`` asks for it
+early/                the model after a part of the run, if ``checkpoint.early`` asks for it: see ``store.weaker``
+latents/              the training data as latents, if they diffuse: see ``data.latents``
+trajectories/         a teacher's samples from noise to data, if a model of few steps learns from it
+captions/             what a frozen text encoder makes of the captions: see ``data.captions``
+autoencoder/          the same again for the autoencoder that was trained first
+"""
+
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from carrara.data import Dataset, fingerprint
+from carrara.model import AnySaved
+from carrara.recipe import build
+from carrara.recipe.kinds import Examples, kind_of
+from carrara.recipe.resolve import resolve
+from carrara.run.compilation import Note, compiled_if_faster
+from carrara.run.models import Models
+from carrara.run.plan import Plan
+from carrara.run.previews import Previews
+from carrara.saved import config_json
+from carrara.store.best import is_better, kept, waited
+from carrara.store.latents import Encoding, captioned
+from carrara.train import Log, LogLine, StepReport, Training, distributed, read_log
+from carrara.types import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """Samples of fixed seeds were drawn."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """The objective's measures on held-out data: ``loss@t=...`` for each noise level, or ``psnr``, ``elbo``, ..."""
+
+    step: int
+    values: Mapping[str, float]
+
+    def text(self) -> str:
+        """In words; the losses of the noise levels as their mean."""
+        losses, right = ([v for name, v in self.values.items() if name.startswith(of)] for of in ("loss@", "accuracy@"))
+        if losses:
+            shares = ", ".join(f"{share:.0%}" for share in right)
+            found = f"; right, from little noise to much: {shares}" if right else ""
+            return f"loss {sum(losses) / len(losses):.4f}{found}"
+        return ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """Something is going wrong: a sentence that says what to do."""
+
+    step: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSaved:
+    """The model was written, ready to use."""
+
+    step: int
+    path: Path
+
+
+Event = Note | Encoding | StepReport | Preview | HeldOut | Diagnosis | ModelSaved
+
+
+class Session:
+    """One stage of a run in training: iterate over it. Stopping after any event loses nothing that was saved.
+
+    Args:
+        plan: one of a plan's ``stages``.
+        device: where.
+
+    Attributes:
+        warnings: sentences that the user should read.
+
+    Raises:
+        UserError: the data, the recipe or the folder do not fit together.
+    """
+
+    def __init__(self, plan: Plan, device: torch.device) -> None:
+        self.recipe, self.folder = plan.recipe, plan.folder
+        whole = build.dataset(self.recipe)
+        resolve(self.recipe, whole.info, device.type)  # refuses data that no longer have the recipe's classes
+        self.training_data, self.held_out_data = build.parts(self.recipe, whole)
+        self.kind = kind_of(self.recipe)
+        self.model: AnySaved = self.kind.model().to(device)
+        self.kind.adopt(self.model, self.folder)
+        self._captions = self.model.captions(self.folder)
+        self.examples = Examples(
+            training=self.training_data,
+            held_out=self.held_out_data,
+            transform=build.transform(self.recipe),
+            table=self._captions,
+        )
+        self._previews = Previews(self.kind, self.model, self.examples, self.folder)
+        self._cache = self.kind.cache(self.folder, self.model, self.training_data, self._captions)
+        self.objective = self.kind.objective(self.model, encoded=self._cache is not None)
+        about = self._about(whole)
+        self._models = Models(self.kind, self.model, self.examples, self.folder, about)
+        distributed.anywhere(False, device)  # nobody writes before all have looked into the folder
+        if distributed.is_main():
+            plan.write()
+        self.training = Training(
+            self.objective.to(device),
+            self._batches,
+            self.recipe.train,
+            seed=self.recipe.seed,
+            folder=plan.folder,
+            checkpoints=self.recipe.checkpoint,
+            extra={"config.json": config_json(self.model.config, about)},
+        )
+        self.warnings = self.training.warnings
+        self._said = set[str]()
+
+    def _about(self, whole: Dataset) -> dict[str, Any]:
+        """What the model remembers of its training."""
+        data = {"data": whole.info.name, "examples": len(whole), "fingerprint": fingerprint(whole.bare)}
+        return {"preset": self.recipe.preset, **data, **self.kind.about(self.folder)}
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.ended and self._saved
+
+    @property
+    def ended(self) -> bool:
+        """Whether the training is over: its time has passed, or patience has."""
+        clock = self.training.clock
+        return self.recipe.train.progress(clock.step, clock.seconds) == 1 or self._in_vain
+
+    @property
+    def _in_vain(self) -> bool:
+        """Whether so many previews as patience allows have brought no better model."""
+        preview = self.recipe.preview
+        return preview.best is not None and 0 < preview.patience <= waited(self._measured, kept(self.folder))
+
+    @property
+    def _measured(self) -> list[LogLine]:
+        """What was measured on held-out data until now."""
+        return [line for line in read_log(self.folder / "held_out.jsonl") if line["step"] <= self.training.clock.step]
+
+    @property
+    def _saved(self) -> bool:
+        return (self._models.final / "config.json").is_file()
+
+    def __iter__(self) -> Iterator[Event]:
+        report, every = None, self.recipe.preview.every
+        if not self.finished:
+            yield from self._prepare()
+        if self.recipe.train.compile == "auto" and not self.ended:
+            with closing(self._batches(self.training.clock.step)) as batches:
+                yield from compiled_if_faster(self.objective, next(batches), self.recipe)
+        with self._log() as log:
+            for report in self.training if not self.ended else ():
+                yield report
+                if log is not None and self._is_early(report):
+                    with self.training.ema.swapped_in():
+                        self._models.write(self._models.early, self.training.clock)
+                if not every or (report.step % every and report.progress < 1):
+                    continue
+                if log is not None:
+                    yield from self._diagnose(report)
+                    with self.training.ema.swapped_in():
+                        yield from self._look(report.step, log)
+                if report.progress < 1 and distributed.anywhere(self._in_vain, self.model.device):
+                    yield from self._give_up(report.step)
+        if report is not None or not self._saved:
+            yield from self._finish()
+
+    def _prepare(self) -> Iterator[Event]:
+        """What is made once, before training: captions are read, and the cache is filled."""
+        if self._captions is not None:
+            shared = distributed.rank(), distributed.world()
+            for done, total in self._captions.complete(self.training_data, *shared):
+                yield Encoding(done=done, total=total, what="captions")
+            distributed.wait()
+            for _ in self._captions.complete(self.training_data):
+                pass  # what the others have read
+        if self._cache is not None:
+            yield from self._cache.complete()
+
+    def _is_early(self, report: StepReport) -> bool:
+        """Whether the model is to be kept as it is now, for guidance to lead away from: once, and never again."""
+        part = self.recipe.checkpoint.early
+        wanted = self.kind.draws and part is not None and part <= report.progress < 1
+        return wanted and not self._models.early.exists()
+
+    @contextmanager
+    def _log(self) -> Generator[Log | None]:
+        """What is measured on held-out data is written by one process of many."""
+        if not distributed.is_main():
+            yield None
+            return
+        with closing(Log(self.folder / "held_out.jsonl", self.training.clock.step)) as log:
+            yield log
+
+    def _batches(self, start_step: int) -> Generator[Batch]:
+        """This rank's batches, of pictures or of cached latents; the weights that latents depend on are loaded now."""
+        data = captioned(self.training_data if self._cache is None else self._cache.opened(), self._captions)
+        loader = build.loader(self.recipe, data, distributed.rank(), distributed.world())
+        return loader.batches(start_step)
+
+    def _diagnose(self, report: StepReport) -> Iterator[Event]:
+        """What goes wrong is said once."""
+        for text in self.objective.diagnose(report.logs):
+            if text.partition(":")[0] not in self._said:
+                self._said.add(text.partition(":")[0])
+                yield Diagnosis(step=report.step, text=text)
+
+    def _look(self, step: int, log: Log) -> Iterator[Event]:
+        if self.recipe.preview.held_out and len(self.held_out_data):
+            values = self._previews.measure(self.objective, self._cache)
+            log.write({"step": step, **values})
+            yield HeldOut(step=step, values=values)
+            by = self.recipe.preview.best
+            if by is not None and is_better(self._measured, kept(self.folder), by):
+                self._models.keep_best(self.training.clock)
+                yield ModelSaved(step=step, path=self._models.best)
+        path = self._previews.picture(step)
+        if path is not None:
+            yield Preview(step=step, path=path)
+
+    def _finish(self) -> Iterator[Event]:
+        """Writes ``model/``; a checkpoint of the same step exists."""
+        with self.training.ema.swapped_in():
+            self._models.finish()
+            if not distributed.is_main():
+                return
+            self._models.write(self._models.final, self.training.clock)
+        yield ModelSaved(step=self.training.clock.step, path=self._models.final)
+
+    def _give_up(self, step: int) -> Iterator[Event]:
+        """Ends the training before its time, all processes together."""
+        self.training.stop()
+        if distributed.is_main():
+            found = f"'{self._models.best}' has that of step {kept(self.folder)}"
+            passed = f"{waited(self._measured, kept(self.folder))} previews brought no better model on held-out data"
+            yield Diagnosis(step=step, text=f"{passed}: the training ends here (preview.patience); {found}")

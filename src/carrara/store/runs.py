@@ -1,0 +1,170 @@
+"""Reading the model of a run's folder."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from safetensors.torch import load_file
+
+from carrara.classifier import Classifier
+from carrara.errors import UserError, close_match, command
+from carrara.model import (
+    AnySaved,
+    AutoencoderConfig,
+    DistilledDecoder,
+    Model,
+    ModelConfig,
+    build_model,
+    load_model,
+    read_config,
+)
+from carrara.saved import Saved, digest
+from carrara.train import checkpoint
+
+S = TypeVar("S", bound=Saved)
+SHIPPED = files("carrara") / "models"
+"""The folder of the models that come with the package."""
+TINY = "tiny-decoder"
+"""The folder, in a run's, of the decoder that was distilled from its first stage."""
+EARLY = "early"
+"""The folder, in a run's, of the model as it was after a part of the run."""
+
+
+def open_model(path: Path) -> Model:
+    """Loads the model of a run's folder, of one of its checkpoints, of a model's own folder, or a shipped one by name.
+
+    A run that went on after its model was finished gives the newest checkpoint's, which is newer.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    model = read_saved(path, Model)
+    attach_decoder(model, path)
+    early = located(path) / EARLY
+    model.early = early if (early / "config.json").is_file() else None
+    return model
+
+
+def open_classifier(path: Path) -> Classifier:
+    """Loads the classifier of a run's folder.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    makes = command("train DATA", preset="classifier", run="DIR")
+    return read_saved(path, Classifier, f"'{path}' holds no classifier: '{makes}' makes one")
+
+
+def shipped(path: Path) -> Path | None:
+    """The folder of the shipped model that ``path`` names; None if there is none of this name."""
+    known = Path(str(SHIPPED)) / path.name
+    return known if path == Path(path.name) and (known / "config.json").is_file() else None
+
+
+def located(path: Path) -> Path:
+    """Where a model is: in the folder ``path``, or in the package."""
+    return path if path.is_dir() else shipped(path) or path
+
+
+def run_of(path: Path) -> Path | None:
+    """The run that a model's folder is or belongs to, as ``best/`` and ``checkpoints/step-N`` do; None if to none."""
+    above = path.resolve().parents
+    return next((run for run in (path, *above[:2]) if (run / "recipe.yaml").is_file()), None)
+
+
+def read_section(run: Path, name: str) -> Mapping[str, Any]:
+    """A section of a run's ``recipe.yaml``, as plain values.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = run / "recipe.yaml"
+    try:
+        return yaml.safe_load(path.read_bytes())[name]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise UserError(f"'{path}' cannot be read ({error}): restore it") from None
+
+
+def attach_decoder(model: Model, run: Path) -> None:
+    """Gives the model the decoder that was distilled in ``run``, if there is one and it is this first stage's."""
+    folder = located(run) / TINY
+    if not (folder / "model").is_dir():
+        return
+    decoder = read_saved(folder, DistilledDecoder)
+    if decoder.config.teacher == first_stage_digest(model):
+        model.fast = lambda z: decoder.to(z.device)(z)
+
+
+def first_stage_digest(model: Model) -> str:
+    """What identifies a first stage: its configuration and its weights."""
+    return digest(model.config.first_stage, model.first_stage)
+
+
+def configured(path: Path) -> ModelConfig | AutoencoderConfig:
+    """How the model of a run is built, without its weights; errors as in ``open_model``."""
+    config, _ = read_config(newest(path))
+    return open_model(path).config if config.kind == "decoder" or config.kind == "classifier" else config
+
+
+def begun_about(run: Path) -> dict[str, Any]:
+    """What the newest checkpoint of a run, or its model, says about itself; nothing before there is one."""
+    newest, _ = checkpoint.latest(run / "checkpoints")
+    newest = newest or run / "model"
+    return dict(read_config(newest)[1]) if (newest / "config.json").is_file() else {}
+
+
+def read_saved(path: Path, wanted: type[S], refusal: str = "") -> S:
+    """Loads what the folder ``path`` holds, as it is.
+
+    Args:
+        refusal: what is said of something else; else it says itself what it is for.
+
+    Raises:
+        UserError: it is something else, damaged, or not there.
+    """
+    folder = newest(path)
+    saved: Saved = _from_checkpoint(folder) if (folder / "ema.safetensors").is_file() else load_model(folder)
+    if not isinstance(saved, wanted):
+        raise UserError(refusal or f"'{path}' holds {saved.purpose(path)}")
+    return saved
+
+
+def newest(path: Path) -> Path:
+    """The folder with the newest weights of a run: ``model/`` or a checkpoint; or ``path`` itself, if it is one."""
+    path = located(path)
+    if not path.is_dir():
+        ships = [folder.name for folder in Path(str(SHIPPED)).glob("*/")]
+        raise UserError(f"there is no run '{path}': '{command('train')}' makes one.{close_match(str(path), ships)}")
+    if (path / "config.json").is_file():
+        return path
+    newest, _ = checkpoint.latest(path / "checkpoints")
+    finished = path / "model"
+    if (finished / "config.json").is_file() and (newest is None or _step(finished) >= _checkpoint_step(newest)):
+        return finished
+    if newest is None:
+        raise UserError(f"'{path}' holds no run: there is neither model/ nor a checkpoint in it")
+    return newest
+
+
+def _step(folder: Path) -> int:
+    """The step at which a finished model was written."""
+    return int(read_config(folder)[1].get("step", 0))
+
+
+def _checkpoint_step(folder: Path) -> int:
+    """N of ``step-N``."""
+    return int(folder.name.rpartition("-")[2])
+
+
+def _from_checkpoint(path: Path) -> AnySaved:
+    """The averages, over the tensors that are not averaged: those of a frozen first stage."""
+    config, about = read_config(path)
+    model = build_model(config, {**about, "step": _checkpoint_step(path)})
+    for name, part in model.named_children():
+        if (file := path / f"{name}.safetensors").is_file():
+            part.load_state_dict(load_file(file))
+    averages = load_file(path / "ema.safetensors")
+    model.load_state_dict({name: averages[name] for name in model.state_dict() if name in averages}, strict=False)
+    return model.eval()

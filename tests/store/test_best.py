@@ -1,0 +1,140 @@
+"""The best model on held-out data, and patience."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from carrara.errors import UserError
+from carrara.model import read_config
+from carrara.run.plan import plan
+from carrara.run.previews import Previews
+from carrara.run.session import Diagnosis, HeldOut, ModelSaved, Session
+from carrara.store.best import is_better, kept, score, waited
+from carrara.store.runs import open_model
+from carrara.store.shipping import working_folder
+from carrara.train import StepReport
+
+SMALL = (
+    "data.size=8",
+    "model.backbone={kind: unet, channels: 8, multipliers: [1, 2], attention_levels: [], head_width: 8}",
+    "train.batch=4",
+    "train.minutes=null",
+    "train.precision=float32",
+    "preview.every=1",
+    "preview.count=1",
+    "preview.held_out=4",
+    "checkpoint.every=2",
+    "sample.steps=1",
+)
+
+
+def session(run: Path, *changes: str, preset: str = "digits") -> Session:
+    (stage,) = plan("digits", preset, run, [*(SMALL if preset == "digits" else ()), *changes]).stages
+    return Session(stage, torch.device("cpu"))
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
+    """What is measured on held-out data, one after the other."""
+    values: Iterator[float] = iter(losses)
+    monkeypatch.setattr(Previews, "measure", lambda *_: {"loss@t=0.5": next(values)})
+
+
+def step_of(folder: Path) -> int:
+    return int(read_config(folder)[1]["step"])
+
+
+def test_what_is_better(tmp_path) -> None:
+    lines = [{"step": 1, "loss@t=0.1": 2.0, "loss@t=0.9": 4.0, "kid": 1.0}, {"step": 2, "loss@t=0.1": 1.0, "kid": 2.0}]
+    assert [score(line, "loss") for line in lines] == [-3, -1] and [score(line, "kid") for line in lines] == [-1, -2]
+    assert is_better(lines, 1, "loss") and not is_better(lines, 1, "kid") and is_better(lines, None, "kid")
+    assert is_better([{"step": 1, "loss@t=0.1": 2.0}, lines[1]], 1, "kid"), "another measure begins anew"
+    assert not is_better([lines[0], {**lines[0], "step": 2}], 1, "loss")
+    assert (waited(lines, 1), waited(lines, 2), waited(lines, None), waited([], 3)) == (1, 0, 0, 0)
+    assert score({"step": 1, "psnr": 30.0, "perceptual": 2.0}, "loss") == 30
+    assert score({"step": 1, "elbo": -90.0, "kl_1": 2.0}, "loss") == -90
+    assert score({"step": 1, "bound": 3.0}, "loss") == -3
+    assert score({"step": 1, "loss@t=0.1": None}, "loss") == score({"step": 1}, "kid") == float("-inf")
+    assert kept(tmp_path) is None
+
+
+def test_a_measure_that_is_asked_for_later_begins_anew(tmp_path, monkeypatch) -> None:
+    scripted(monkeypatch, [1.0, 2.0, 3.0, 2.5])
+    list(session(tmp_path / "run", "train.steps=2"))
+    assert kept(tmp_path / "run") is None
+    list(session(tmp_path / "run", "train.steps=4", "preview.best=loss", "preview.patience=2"))
+    assert kept(tmp_path / "run") == 4
+
+
+def test_samples_of_the_best_are_not_in_the_folder_that_is_replaced(tmp_path) -> None:
+    list(session(tmp_path / "run", "train.steps=1", "preview.best=loss"))
+    assert working_folder(tmp_path / "run" / "best") == tmp_path / "run"
+
+
+def test_the_best_is_kept_and_patience_ends_the_training(tmp_path, monkeypatch) -> None:
+    scripted(monkeypatch, [3.0, 2.0, 2.5, 2.2, 1.0, 1.5])
+    asked = "train.steps=9", "preview.best=loss"
+    running = session(tmp_path / "run", *asked, "preview.patience=2")
+    events = list(running)
+    assert [event.step for event in events if isinstance(event, HeldOut)] == [1, 2, 3, 4, 5]
+    (said,) = (event.text for event in events if isinstance(event, Diagnosis))
+    assert "2 previews brought no better model" in said and said.endswith("has that of step 2")
+    assert [event.step for event in events if isinstance(event, ModelSaved)] == [1, 2, 5, 5]
+    assert running.training.clock.step == 5 and step_of(tmp_path / "run" / "model") == 5
+
+
+def test_a_training_that_patience_ended_is_finished_until_it_is_given_more(tmp_path, monkeypatch) -> None:
+    scripted(monkeypatch, [3.0, 2.0, 2.5, 2.2, 2.3, 2.1, 1.9])
+    asked = "train.steps=7", "preview.best=loss"
+    list(session(tmp_path / "run", *asked, "preview.patience=2"))
+    again = session(tmp_path / "run", *asked, "preview.patience=2")
+    assert again.finished and not list(again)
+    more = session(tmp_path / "run", *asked, "preview.patience=9")
+    steps = [event.step for event in more if isinstance(event, StepReport)]
+    assert steps == [6, 7] and step_of(tmp_path / "run" / "best") == 7
+    open_model(tmp_path / "run" / "best")
+
+
+def test_the_best_by_kernel_distance(tmp_path) -> None:
+    events = list(session(tmp_path / "run", "train.steps=2", "preview.best=kid"))
+    assert all("kid" in event.values for event in events if isinstance(event, HeldOut))
+    assert (tmp_path / "run" / "best" / "config.json").is_file()
+
+
+def test_the_best_autoencoder_is_measured_and_training_goes_on_as_without(tmp_path) -> None:
+    vae = "train.steps=4", "train.minutes=null", "preview.every=1", "preview.count=4", "preview.held_out=4"
+    for name, best in (("kept", "loss"), ("plain", "null")):
+        list(session(tmp_path / name, *vae, f"preview.best={best}", preset="vae"))
+    a, b = (open_model(tmp_path / name).state_dict() for name in ("kept", "plain"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not (open_model(tmp_path / "kept" / "best").first_stage.std == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (["preview.patience=2"], "say by what"),
+        (["preview.best=loss", "preview.every=0"], "must be above 0"),
+        (["preview.best=kid", "preview.held_out=1"], "two held-out samples"),
+        (["preview.best=fid"], "preview.best is 'fid'"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path, changes: list[str], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        session(tmp_path / "run", *changes)
+    with pytest.raises(UserError, match="no model that draws"):
+        session(tmp_path / "vae", "preview.best=kid", preset="vae")
+
+
+@pytest.mark.parametrize(
+    ("source", "changes", "says"),
+    [
+        ("digits", ["data.held_out=0", "preview.best=loss"], "there are 0"),
+        ("swissroll", ["preview.best=kid"], "points"),
+    ],
+)
+def test_nothing_to_find_the_best_by(tmp_path, source: str, changes: list[str], says: str) -> None:
+    (stage,) = plan(source, source, tmp_path / "run", ["train.steps=1", "train.minutes=null", *changes]).stages
+    with pytest.raises(UserError, match=says):
+        Session(stage, torch.device("cpu"))

