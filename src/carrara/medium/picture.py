@@ -15,7 +15,7 @@ from PIL import Image
 from carrara import pixels
 from carrara.data import Transform, Unreadable
 from carrara.data.files import decode, decode_array, decode_image, read_header
-from carrara.errors import UserError, option
+from carrara.errors import UserError, close_match, option
 from carrara.medium.size import Size
 from carrara.pixels import Pictures, Pixels
 
@@ -42,8 +42,12 @@ class Picture:
         Raises:
             UserError: it is missing, broken or too large.
         """
+        if path.is_dir():
+            raise UserError(f"'{path}' is a folder: name a picture in it")
         if not path.is_file():
-            raise UserError(f"there is no picture '{path}'")
+            names = [str(other) for other in path.parent.glob("*")]
+            near = close_match(str(path), names) or " Name one that is there."
+            raise UserError(f"there is no picture '{path}'.{near}")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the header's limit is the rule here

@@ -144,7 +144,10 @@ def newest(path: Path) -> Path:
     if (finished / "config.json").is_file() and (newest is None or _step(finished) >= _checkpoint_step(newest)):
         return finished
     if newest is None:
-        raise UserError(f"'{path}' holds no run: there is neither model/ nor a checkpoint in it")
+        raise UserError(
+            f"'{path}' holds no run: there is neither model/ nor a checkpoint in it. "
+            f"Name the folder of a run; '{command('train')}' makes one"
+        )
     return newest
 
 
