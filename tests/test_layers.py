@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "carrara"
 LAYERS = (
-    {"types", "shapes", "pixels", "seeds", "errors", "kinds", "device", "docs", "memory", "plots"},
+    {"types", "shapes", "pixels", "seeds", "errors", "kinds", "device", "docs", "memory", "plots", "files"},
     {"noise", "nn", "data"},
     {"autoencoder", "conditioning", "backbone", "medium"},
     {"denoiser"},

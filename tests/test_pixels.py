@@ -7,6 +7,7 @@ from PIL import Image
 
 from carrara import pixels
 from carrara.errors import UserError
+from carrara.files import replacing
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -101,7 +102,7 @@ def test_nothing_is_overwritten_unless_asked(tmp_path) -> None:
 
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
     path = pixels.save_png(Image.new("L", (2, 2)), tmp_path / "a.png", {"n": 1})
-    with pytest.raises(ZeroDivisionError), pixels.replacing(path) as file:
+    with pytest.raises(ZeroDivisionError), replacing(path) as file:
         file.write(b"half")
         _ = 1 / 0
     assert pixels.read_recipe(path) == {"n": 1}

@@ -9,11 +9,9 @@ At the edges a picture is an array (H, W, C) of uint8, uint16, or floating-point
 
 import json
 import math
-import os
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageEr
 from torch import Tensor
 
 from carrara.errors import UserError
+from carrara.files import replacing
 
 Pixels = NDArray[Any]
 """A picture at the edges: (H, W, C), uint8, uint16, or floating-point in [0, 1]."""
@@ -215,19 +214,6 @@ def save_png(
     with replacing(path) as file:
         image.save(file, format="PNG", pnginfo=chunks)
     return path
-
-
-@contextmanager
-def replacing(path: Path) -> Generator[BinaryIO]:
-    """A new file that takes its name only when the block has ended well: readers see the old one or all of the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            yield file
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

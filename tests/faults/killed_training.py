@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 
+import safetensors.torch
 import torch
 from tiny_training import fingerprint, training
 
@@ -108,7 +109,7 @@ def die_at(moment: int) -> None:
     for owner, names in {
         os: ("fsync", "unlink", "rmdir"),
         Path: ("rename", "replace", "write_bytes", "write_text", "mkdir"),
-        checkpoint: ("save_file",),
+        safetensors.torch: ("save_file",),
         log.Log: ("write",),
     }.items():
         for name in names:

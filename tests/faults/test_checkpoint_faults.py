@@ -178,11 +178,13 @@ def test_a_full_disk_leaves_the_checkpoints_as_they_were(run, monkeypatch, opera
     again = training(run, every=2, keep=1)
     steps = iter(again)
     next(steps)
-    where = f"carrara.train.checkpoint.{operation}" if operation == "save_file" else operation
+    where = f"safetensors.torch.{operation}" if operation == "save_file" else operation
     with monkeypatch.context() as broken:
         broken.setattr(where, full)
         broken.setattr("carrara.train.log.Log.sync", lambda _: None)
-        with pytest.raises(UserError, match=r"step-6 could not be saved .*No space left.*run the same command"):
+        with pytest.raises(
+            UserError, match=r"step-6' could not be written: the disk is full.*run the same command.*before step-6"
+        ):
             next(steps)
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-2", "step-4"]
     recovered = training(run)

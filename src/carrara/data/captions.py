@@ -20,7 +20,7 @@ from safetensors.numpy import save
 
 from carrara.data.base import ClassMap, Dataset, Row, Texts, View
 from carrara.errors import UserError
-from carrara.pixels import replacing
+from carrara.files import replacing
 
 COLUMN = "text"
 TEXTS_A_FILE = 2048

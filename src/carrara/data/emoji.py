@@ -9,7 +9,6 @@ none is both trained on and held out.
 
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from functools import partial
 from importlib import metadata
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
-from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 import numpy as np
@@ -30,7 +27,8 @@ from carrara.data.arrays import ASSETS, Arrays
 from carrara.data.base import ClassMap, DataInfo, Dataset
 from carrara.data.maps import numbered
 from carrara.errors import UserError, unknown
-from carrara.pixels import composite, replacing
+from carrara.files import cache_folder, replacing
+from carrara.pixels import composite
 
 _TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
 _EMOJI_STYLE = "\ufe0f"
@@ -137,20 +135,6 @@ def layout(rgba: NDArray[np.uint8]) -> ClassMap:
     np.add.at(counts, (rows[:, None], columns, numbers[..., 0]), np.where(numbers[..., 0] == _LINE, 0.25, 1.0))
     cells = np.array(_PALETTE, np.uint8)[counts.argmax(-1)]
     return cells[rows][:, columns]
-
-
-def cache_folder() -> Path:
-    """Where what takes seconds to make is kept: ``$CARRARA_CACHE``, or ``carrara`` in the user's cache folder."""
-    user = os.environ.get("XDG_CACHE_HOME") or _home() / ".cache"
-    return Path(os.environ.get("CARRARA_CACHE") or Path(user, "carrara"))
-
-
-def _home() -> Path:
-    """The user's, or for users without one the system's folder for temporary files."""
-    try:
-        return Path.home()
-    except RuntimeError:
-        return Path(gettempdir())
 
 
 def _drawings_folder() -> Traversable:

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.lib.format import read_array
 from numpy.typing import NDArray
 
-from carrara.data.emoji import cache_folder
 from carrara.data.files import Header, read_header, relative, scan
-from carrara.pixels import replacing
+from carrara.files import cache_folder, replacing
 
 FEW = 1000
 """Fewer pictures are scanned in no time, and nothing is kept about them."""

@@ -32,7 +32,8 @@ from torch import Tensor
 from carrara.data.base import Dataset, Preparation, Unreadable, View, fingerprint
 from carrara.data.transforms import Transform
 from carrara.errors import UserError, command
-from carrara.pixels import Pixels, replacing
+from carrara.files import replacing
+from carrara.pixels import Pixels
 from carrara.seeds import Draws
 
 CACHE_FORMAT = 1

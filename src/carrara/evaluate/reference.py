@@ -21,7 +21,7 @@ from torch import Tensor
 from carrara.data import Dataset, Transform, batch_of, fingerprint
 from carrara.errors import UserError
 from carrara.evaluate.features import Features, extract
-from carrara.pixels import replacing
+from carrara.files import replacing
 
 REFERENCE_FORMAT = 1
 """Of the files and of what is computed; a part of the key."""

@@ -9,6 +9,7 @@ import torch
 
 from carrara import pixels
 from carrara.errors import unknown
+from carrara.files import replacing
 from carrara.measure.measurement import MeasureSettings, MetricResult
 from carrara.measure.metrics import METRICS
 from carrara.measure.subject import Subject
@@ -42,7 +43,7 @@ def measure_run(
 def _write(target: Path, result: MetricResult, about: Mapping[str, Any]) -> list[Path]:
     """Writes numbers, of which weights they are, and the picture; a later measurement takes an earlier one's place."""
     numbers = target.with_suffix(".json")
-    with pixels.replacing(numbers) as file:
+    with replacing(numbers) as file:
         file.write(json.dumps({**result.data, "measured": about}, indent=2).encode())
     if result.picture is None:
         return [numbers]

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 
 import carrara
-from carrara import pixels
 from carrara.errors import PLAIN, Spelling, UserError, command, spelled
 from carrara.evaluate import page
+from carrara.files import replacing
 from carrara.measure.account import Account, read_account, training_time
 from carrara.measure.curves import training_charts
 from carrara.measure.health import Finding
@@ -105,6 +105,6 @@ def _base(recipe: Recipe) -> str:
 
 def write_page(path: Path, text: str, spelling: Spelling) -> Path:
     """Writes a page, in the place of an earlier one."""
-    with pixels.replacing(path) as file:
+    with replacing(path) as file:
         file.write(spelled(text, spelling).encode())
     return path

@@ -5,6 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from carrara import pixels
+from carrara.files import replacing
 from carrara.pixels import Pictures
 
 FRAME, REST = 70, 500
@@ -26,6 +27,6 @@ def save_animation(frames: Pictures, path: Path) -> Path:
 def _written(images: list[Image.Image], times: list[int], path: Path) -> Path:
     kind = path.suffix[1:].upper()
     options = {"lossless": True} if kind == "WEBP" else {"disposal": 2}
-    with pixels.replacing(path) as file:
+    with replacing(path) as file:
         images[0].save(file, kind, save_all=True, append_images=images[1:], duration=times, loop=0, **options)
     return path

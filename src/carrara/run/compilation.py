@@ -16,13 +16,12 @@ from pathlib import Path
 
 import torch
 
-from carrara.data.emoji import cache_folder
 from carrara.errors import UserError
+from carrara.files import cache_folder, replacing
 from carrara.measure.model_speed import FOREVER, STEP
 from carrara.measure.timing import Work, machine, time_in_turns
 from carrara.nn import compile_for_training
 from carrara.objective import Objective
-from carrara.pixels import replacing
 from carrara.recipe.schema import Recipe
 from carrara.train import TrainSettings, TrainState, distributed, train
 from carrara.types import Batch

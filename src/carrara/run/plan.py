@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from carrara import pixels
 from carrara.data import BUILTIN, Source, as_source
 from carrara.data.sources import source_mapping
 from carrara.errors import UserError, option
+from carrara.files import replacing
 from carrara.model import Model
 from carrara.recipe import build
 from carrara.recipe.kinds import decoder, few_step, kind_of
@@ -72,7 +72,7 @@ class Plan:
         """Writes ``recipe.yaml``: from here on the folder is this run's. A stage writes its whole plan's first."""
         if self.whole is not None:
             self.whole.write()
-        with pixels.replacing(self.folder / "recipe.yaml") as file:
+        with replacing(self.folder / "recipe.yaml") as file:
             file.write(dump(self.recipe).encode())
 
 

@@ -28,9 +28,9 @@ from torch import Tensor
 from carrara.data import Captioned, CaptionTable, Dataset, batch_of, fingerprint
 from carrara.data.base import ClassMap, Preparation, Row, Texts
 from carrara.errors import UserError, command
+from carrara.files import replacing
 from carrara.model import DiffusionModel
 from carrara.objective.fewstep import GRID, TOLD, FewStepSettings
-from carrara.pixels import replacing
 from carrara.sample import DpmPp, SampleSettings, initial, noise_for
 from carrara.seeds import Draws, integer
 from carrara.store.latents import Cache, Encoding

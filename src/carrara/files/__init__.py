@@ -1,0 +1,52 @@
+"""The one door to the disk: nothing else in the package opens a file, or reads JSON, YAML, pictures or tensors.
+
+``reading`` opens regular files alone; ``documents``, ``tensors`` and ``pictures`` read what is in them within bounds;
+``writing`` puts whole files in the place of old ones; ``sealed`` does so with folders, and knows damaged ones.
+"""
+
+from carrara.files.documents import (
+    Malformed,
+    Yaml,
+    as_kind,
+    parse_json,
+    parse_yaml,
+    read_as,
+    read_json,
+    read_lines,
+    read_yaml,
+)
+from carrara.files.pictures import PIXEL_LIMIT, Oversized, open_picture
+from carrara.files.reading import BadFile, is_regular, opened, read_bytes, read_text
+from carrara.files.tensors import open_array, open_tensors, read_pickled, read_tensors, write_tensors
+from carrara.files.writing import NotWritten, cache_folder, explained, make_folder, replacing, sweep
+
+__all__ = [
+    "PIXEL_LIMIT",
+    "BadFile",
+    "Malformed",
+    "NotWritten",
+    "Oversized",
+    "Yaml",
+    "as_kind",
+    "cache_folder",
+    "explained",
+    "is_regular",
+    "make_folder",
+    "open_array",
+    "open_picture",
+    "open_tensors",
+    "opened",
+    "parse_json",
+    "parse_yaml",
+    "read_as",
+    "read_bytes",
+    "read_json",
+    "read_lines",
+    "read_pickled",
+    "read_tensors",
+    "read_text",
+    "read_yaml",
+    "replacing",
+    "sweep",
+    "write_tensors",
+]

@@ -1,0 +1,262 @@
+"""JSON and YAML from files that anybody may have written: bounded in bytes, depth and digits, and plain values alone.
+
+What comes out is made of None, booleans, integers, floats, text, lists, and mappings with text as keys. JSON has finite
+numbers only. YAML may name no anchors, so nothing can refer to itself, and a small file is a small value. A type says
+what a document holds, and pydantic compares them: ``read_as(path, Manifest)``.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, overload
+
+import yaml
+from yaml.composer import ComposerError
+
+from carrara.files.reading import TEXT, BadFile, opened, read_bytes
+
+T = TypeVar("T")
+DEPTH = 64
+"""So deeply may lists and mappings stand in each other."""
+DIGITS = 40
+"""So many digits may a whole number have."""
+RECIPE = 1 << 17
+"""The largest YAML, in bytes: its reader is slow."""
+LINE = 1 << 20
+"""The longest line of a file of lines, in bytes."""
+
+
+class Malformed(ValueError):
+    """A text that is no document; says why, as it follows after a name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Yaml:
+    """What a YAML text holds.
+
+    Attributes:
+        values: None if there is nothing in it.
+        lines: of each key, by its path, in order; a key that stands there twice is there twice.
+    """
+
+    values: Any
+    lines: Sequence[tuple[tuple[str, ...], int]]
+
+
+def parse_json(text: bytes | str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        Malformed: it is no JSON, or beyond the bounds.
+    """
+    try:
+        value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_no_number)
+    except Malformed:
+        raise
+    except UnicodeDecodeError:
+        raise Malformed("is no text in UTF-8") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, character {error.colno}"
+        raise Malformed(f"is no JSON ({error.msg[:1].lower()}{error.msg[1:]} in {where})") from None
+    except (RecursionError, MemoryError):
+        raise Malformed(f"is nested more than {DEPTH} deep") from None
+    raw = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
+    if raw.count(b"[") + raw.count(b"{") > DEPTH or b"\\u" in raw:
+        _check_plain(value)
+    return value
+
+
+def read_json(path: Path, most: int = TEXT) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        BadFile: it cannot be read, or is no JSON within the bounds.
+    """
+    try:
+        return parse_json(read_bytes(path, most))
+    except Malformed as error:
+        raise BadFile(path, str(error)) from None
+
+
+def read_lines(path: Path, most: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that have something in them, with their numbers from 1; too long ones are cut.
+
+    Raises:
+        BadFile: see ``opened``.
+    """
+    with opened(path, most) as file:
+        number = 0
+        while line := file.readline(LINE):
+            number += 1
+            rest = line
+            while len(rest) == LINE and not rest.endswith(b"\n"):  # what is longer is no line of ours
+                rest = file.readline(LINE)
+            if line.strip():
+                yield number, line.rstrip(b"\r\n")
+
+
+def parse_yaml(text: str | bytes) -> Yaml:
+    """The value of a YAML text, and where its keys stand.
+
+    Raises:
+        yaml.MarkedYAMLError: it is no YAML, or has anchors; with its place.
+        Malformed: it is beyond the bounds.
+    """
+    if len(text) > RECIPE:
+        raise Malformed(f"has {len(text)} bytes, and YAML is read up to {RECIPE}")
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return Yaml(values=None, lines=())
+        values = loader.construct_document(node)
+        _check_plain(values)
+        return Yaml(values=values, lines=tuple(_lines(node, ())))
+    except RecursionError:
+        raise Malformed(f"is nested more than {DEPTH} deep") from None
+    except yaml.MarkedYAMLError:
+        raise
+    except yaml.YAMLError as error:
+        raise Malformed(f"is no YAML ({' '.join(str(error).split())[:100]})") from None
+    except ValueError as error:  # a date in month 13, a number with thousands of digits
+        raise error if isinstance(error, Malformed) else Malformed(f"has a value that is none ({error})") from None
+    finally:
+        loader.dispose()
+
+
+def read_yaml(path: Path) -> Any:
+    """The values of a YAML file.
+
+    Raises:
+        BadFile: it cannot be read, or is no YAML within the bounds.
+    """
+    try:
+        return parse_yaml(read_bytes(path, RECIPE)).values
+    except (Malformed, yaml.MarkedYAMLError) as error:
+        raise BadFile(
+            path, error.args[0] if isinstance(error, Malformed) else f"is no YAML ({error.problem})"
+        ) from None
+
+
+@overload
+def read_as(path: Path, kind: type[T], most: int = TEXT) -> T: ...
+@overload
+def read_as(path: Path, kind: Any, most: int = TEXT) -> Any: ...
+def read_as(path: Path, kind: Any, most: int = TEXT) -> Any:
+    """A JSON file as what it should hold.
+
+    Args:
+        kind: a type that pydantic can validate; what it does not name is passed over, unless it says otherwise.
+
+    Raises:
+        BadFile: it cannot be read, is no JSON within the bounds, or holds something else.
+    """
+    try:
+        return as_kind(read_json(path, most), kind)
+    except Malformed as error:
+        raise BadFile(path, str(error)) from None
+
+
+@overload
+def as_kind(value: Any, kind: type[T]) -> T: ...
+@overload
+def as_kind(value: Any, kind: Any) -> Any: ...
+def as_kind(value: Any, kind: Any) -> Any:
+    """A plain value as what it should be.
+
+    Raises:
+        Malformed: it is something else; with the first key that is wrong.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        key = ".".join(str(part)[:40] for part in first["loc"][:6])
+        reason = first["msg"][:1].lower() + first["msg"][1:200]
+        raise Malformed(f"has '{key}' wrong ({reason})" if key else f"holds something else ({reason})") from None
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+        raise Malformed(f"holds something else ({str(error)[:200]})") from None
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > DIGITS:
+        raise Malformed(f"has a number of {len(digits)} digits, and at most {DIGITS} are read")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise Malformed(f"has a number that is too large ({digits[:20]})")
+    return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise Malformed(f"has {name}, which is no number of JSON")
+
+
+def _check_plain(value: Any) -> None:
+    """Walks over a tree that has no circles."""
+    level: list[Any] = [value]
+    for _ in range(DEPTH + 1):
+        level = [below for one in level for below in _below(one)]
+        if not level:
+            return
+    raise Malformed(f"is nested more than {DEPTH} deep")
+
+
+def _below(value: Any) -> Iterator[Any]:
+    match value:
+        case str():
+            if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise Malformed("has half of a character (a lone surrogate)")
+        case int():
+            if abs(value) >= 10**DIGITS:
+                raise Malformed(f"has a number of more than {DIGITS} digits")
+        case list():
+            yield from value
+        case dict():
+            for key, below in value.items():
+                if not isinstance(key, str):
+                    raise Malformed(f"has the key {str(key)[:40]}, which is no text")
+                yield key
+                yield below
+        case None | float():
+            pass
+        case _:
+            raise Malformed(f"has a value of another type ({type(value).__name__}): put it in quotes")
+
+
+class _Loader(yaml.SafeLoader):
+    """A loader of plain values: nothing may be named, and what is not named cannot be repeated. A key must be text."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()
+        if getattr(event, "anchor", None) is not None:
+            problem = "anchors (&name) and aliases (*name) are not read: write the value twice"
+            raise ComposerError(None, None, problem, event.start_mark)
+        return super().compose_node(parent, index)
+
+
+def _lines(node: yaml.Node, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*path, str(key.value)), key.start_mark.line + 1
+            yield from _lines(value, (*path, str(key.value)))
+
+
+def keys_of(value: Any) -> Mapping[str, Any]:
+    """A mapping, and nothing where there is none."""
+    return value if isinstance(value, dict) else {}

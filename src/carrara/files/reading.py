@@ -1,0 +1,119 @@
+"""Opening what is on the disk: regular files only, and no more of them than is asked for.
+
+A name may lead anywhere: to a FIFO or a device, where reading waits for ever, to a folder, to a file that grows. So a
+name is looked at first, opened without blocking, and looked at again by its descriptor; only then it is read.
+"""
+
+import os
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+
+from carrara.errors import UserError
+
+TEXT = 1 << 24
+"""The largest text that is read, in bytes, unless something else is said."""
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class BadFile(UserError):
+    """A file that is not what it should be.
+
+    Args:
+        path: its name.
+        why: what is wrong, as it follows after the name: ``is a pipe, and no file``.
+        advice: what to do next.
+
+    Attributes:
+        why: without the name, to be part of another sentence.
+    """
+
+    def __init__(self, path: Path | str, why: str, advice: str = "") -> None:
+        super().__init__(f"'{path}' {why}{f': {advice}' if advice else ''}")
+        self.why = why
+
+
+@contextmanager
+def opened(path: Path, most: int | None = None) -> Generator[BufferedReader]:
+    """A regular file, open for reading.
+
+    Args:
+        most: the most bytes that it may have; None is any number.
+
+    Raises:
+        BadFile: it is not there, cannot be read, is no regular file, or is larger; also while the block reads.
+    """
+    try:
+        _check(path, path.stat(), most)
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from None
+    with os.fdopen(descriptor, "rb") as file:
+        _check(path, os.fstat(descriptor), most)
+        yield file
+
+
+def read_bytes(path: Path, most: int = TEXT) -> bytes:
+    """All of a regular file.
+
+    Raises:
+        BadFile: see ``opened``; also if it grows beyond ``most`` while it is read.
+    """
+    with opened(path, most) as file:
+        try:
+            found = file.read(most + 1)
+        except OSError as error:
+            raise unreadable(path, error) from None
+    if len(found) > most:
+        raise _too_large(path, len(found), most)
+    return found
+
+
+def read_text(path: Path, most: int = TEXT, encoding: str = "utf-8-sig") -> str:
+    """All of a text file; a byte order mark is passed over.
+
+    Raises:
+        BadFile: see ``read_bytes``; also if it is not in this encoding.
+    """
+    try:
+        return read_bytes(path, most).decode(encoding)
+    except UnicodeDecodeError as error:
+        raise BadFile(path, f"is no text in UTF-8 (byte {error.start})") from None
+
+
+def is_regular(path: Path) -> bool:
+    """Whether there is a regular file of this name, or a link that leads to one. Never raises."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def unreadable(path: Path, error: Exception) -> BadFile:
+    """The sentence for what went wrong in opening or reading a file."""
+    if isinstance(error, BadFile):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return BadFile(path, "is not there")
+    return BadFile(path, f"cannot be read ({getattr(error, 'strerror', None) or error})")
+
+
+def _check(path: Path, found: os.stat_result, most: int | None) -> None:
+    kind = stat.S_IFMT(found.st_mode)
+    if kind != stat.S_IFREG:
+        raise BadFile(path, f"is {_KINDS.get(kind, 'something else')}, and no file")
+    if most is not None and found.st_size > most:
+        raise _too_large(path, found.st_size, most)
+
+
+def _too_large(path: Path, size: int, most: int) -> BadFile:
+    return BadFile(path, f"has {size} bytes, and such a file has at most {most}")

@@ -1,0 +1,167 @@
+"""Tensors from files that anybody may have written: what a header declares is compared before anything is loaded.
+
+A safetensors file is a header of JSON and then numbers, and cannot run code. A pickle could: torch's reader for weights
+alone refuses whatever is not a tensor. An array of numpy's is read without pickles.
+"""
+
+import errno
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from carrara.files.reading import BadFile, opened, unreadable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+HEADER = 1 << 25
+"""The largest header of a safetensors file, in bytes."""
+ARRAY = 1 << 32
+"""The largest array, in bytes."""
+
+
+def open_tensors(path: Path, framework: str = "pt") -> Any:
+    """A safetensors file, whose tensors are read when they are asked for.
+
+    Args:
+        framework: whose tensors they become: ``pt`` or ``numpy``.
+
+    Raises:
+        BadFile: it is no such file, or is not whole.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    _check_header(path)
+    try:
+        return safe_open(path, framework=framework)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise BadFile(path, f"is damaged, or no safetensors file ({_brief(error)})") from None
+
+
+def read_tensors(path: Path, like: "Mapping[str, Tensor] | None" = None) -> "dict[str, Tensor]":
+    """All tensors of a safetensors file.
+
+    Args:
+        like: what it must hold: the same names and shapes. Nothing is loaded if it holds something else.
+
+    Raises:
+        BadFile: it is no such file, is not whole, or holds something else.
+    """
+    from safetensors import SafetensorError
+
+    file = open_tensors(path)
+    try:
+        if like is not None and (why := _difference(file, like)):
+            raise BadFile(path, why)
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    except (SafetensorError, RuntimeError, ValueError, OSError, MemoryError) as error:
+        raise (
+            unreadable(path, error) if isinstance(error, BadFile) else BadFile(path, f"is damaged ({_brief(error)})")
+        ) from None
+
+
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
+    """Writes a safetensors file.
+
+    Args:
+        tensors: contiguous, on the CPU, and none of them a part of another.
+
+    Raises:
+        OSError: the disk is full, or refuses.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:  # it has no errno, and says it in words
+        full = "No space left" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, _brief(error)) from error
+
+
+def read_pickled(path: Path) -> Any:
+    """Weights that torch has pickled: tensors in plain containers, and nothing that runs.
+
+    Raises:
+        BadFile: it holds something else, or is no such file.
+    """
+    import torch
+
+    try:
+        with opened(path) as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        if isinstance(error, BadFile):
+            raise
+        raise BadFile(path, f"holds no weights that can be read safely ({_brief(error)})") from None
+
+
+def open_array(path: Path, most: int = ARRAY) -> "NDArray[Any]":
+    """An array of a ``.npy`` file, left on the disk until it is looked at.
+
+    Args:
+        most: the most bytes that it may declare.
+
+    Raises:
+        BadFile: it is no such file, is not whole, holds objects, or is larger.
+    """
+    import numpy as np
+
+    with opened(path) as file:
+        size = path.stat().st_size
+        shape, kind = _array_header(path, file)
+    count = 1
+    for axis in shape:
+        count *= axis
+    if kind.hasobject:
+        raise BadFile(path, "holds Python objects, which are not read")
+    if count * kind.itemsize > min(most, size):
+        raise BadFile(path, f"declares {count * kind.itemsize} bytes of numbers, and {min(most, size)} can be read")
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BadFile(path, f"is no array that can be read ({_brief(error)})") from None
+
+
+def _array_header(path: Path, file: Any) -> "tuple[tuple[int, ...], np.dtype[Any]]":
+    from numpy.lib import format as npy
+
+    try:
+        version = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, kind = read(file)
+    except Exception as error:  # numpy's reader of headers raises almost anything
+        raise BadFile(path, f"is no .npy file ({_brief(error)})") from None
+    if not all(axis >= 0 for axis in shape):
+        raise BadFile(path, f"declares the shape {shape}")
+    return shape, kind
+
+
+def _check_header(path: Path) -> None:
+    with opened(path) as file:
+        declared = int.from_bytes(file.read(8), "little")
+        size = path.stat().st_size
+    if declared > min(HEADER, max(0, size - 8)):
+        raise BadFile(path, f"is damaged, or no safetensors file (a header of {declared} bytes in {size})")
+
+
+def _difference(file: Any, like: "Mapping[str, Tensor]") -> str | None:
+    """How what a header declares differs from what is wanted; None if it does not."""
+    names = set(file.keys())
+    for name in [*like, *sorted(names - like.keys())]:
+        if name not in names:
+            return f"does not hold '{name}'"
+        if name not in like:
+            return f"holds '{name}', which nothing here is called"
+        found, wanted = tuple(file.get_slice(name).get_shape()), tuple(like[name].shape)
+        if found != wanted:
+            return f"holds '{name}' of shape {found}, and the shape here is {wanted}"
+    return None
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]
