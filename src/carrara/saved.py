@@ -1,4 +1,5 @@
-"""What the folder of any model has in common: ``config.json``, and one safetensors file per part that has weights."""
+"""What the folder of any model has in common: ``config.json``, one safetensors file per part that has weights, and a
+manifest, by which damage is found (``files.sealed``)."""
 
 import hashlib
 import json
@@ -9,14 +10,16 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import carrara
 from carrara.data import CaptionTable
+from carrara.errors import UserError
+from carrara.files import explained, read_bytes, sealed, write_tensors
 
 FORMAT = 1
 """Of the folder; a reader refuses a higher one."""
+CONFIG = "config.json"
 
 
 class Saved(nn.Module, ABC):
@@ -53,17 +56,43 @@ class Saved(nn.Module, ABC):
         return digest(self.config, self)
 
     def save(self, folder: Path, *, matrices: torch.dtype = torch.float32, **about: Any) -> None:
-        """Writes the model to ``folder``, with ``about`` added to what is known about it.
+        """Writes the model to ``folder``, with ``about`` added to what is known about it, and seals it.
 
         Args:
             matrices: the type of matrices and kernels in the files; in the model they are float32 again.
+
+        Raises:
+            UserError: the disk is full, or refuses.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            sealed.seal(folder, self.write(folder, matrices=matrices, **about))
+
+    def write(self, folder: Path, *, matrices: torch.dtype = torch.float32, **about: Any) -> list[str]:
+        """The same in a folder that is there, and that somebody else seals; returns the names of the files."""
+        files: list[str] = []
         for name, part in self.named_children():
             if tensors := weights(part):
                 lowered = {k: v.to(matrices) if v.ndim > 1 and v.is_floating_point() else v for k, v in tensors.items()}
-                save_file(lowered, folder / f"{name}.safetensors")
-        (folder / "config.json").write_bytes(config_json(self.config, {**self.about, **about}))
+                files.append(f"{name}.safetensors")
+                write_tensors(folder / files[-1], lowered)
+        (folder / CONFIG).write_bytes(config_json(self.config, {**self.about, **about}))
+        return [*files, CONFIG]
+
+
+def damage(folder: Path) -> str | None:
+    """Why the files of a model's folder are not what was written; None if they are, or if nobody wrote that down."""
+    if not (folder / sealed.MANIFEST).exists() and not _says_sealed(folder):
+        return None
+    return sealed.damage(folder, (CONFIG,))
+
+
+def _says_sealed(folder: Path) -> bool:
+    """Whether there must be a manifest: models of earlier versions have none."""
+    try:
+        return b'"sealed": true' in read_bytes(folder / CONFIG)
+    except UserError:
+        return False
 
 
 def digest(config: object, module: nn.Module) -> str:
@@ -82,5 +111,5 @@ def weights(part: nn.Module) -> dict[str, Tensor]:
 def config_json(config: object, about: Mapping[str, Any]) -> bytes:
     """The contents of ``config.json``."""
     model = TypeAdapter(type(config)).dump_python(config, mode="json")
-    document = {"format": FORMAT, "carrara": carrara.__version__, "model": model, "about": dict(about)}
+    document = {"format": FORMAT, "sealed": True, "carrara": carrara.__version__, "model": model, "about": dict(about)}
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()

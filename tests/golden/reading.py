@@ -37,8 +37,10 @@ CACHES = ("checkpoints", "latents", "captions", "reference")
 """Folders of which the names are looked at, since the files in them say nothing that others do not."""
 UNSEEN = ("trajectories",)
 """The same of which the names depend on where the run lies."""
-CHANGING = ("seconds", "carrara")
+CHANGING = ("seconds", "carrara", "sealed")
 """Fields that say how fast the machine was, or which version it was."""
+HASHES = ("manifest.json",)
+"""Files that say only what the bits of others are."""
 MARKS = ("weights", "sha256", "teacher", "digest")
 """Fields that identify weights and files bit by bit."""
 INLINE = re.compile(r"data:image/[a-z]+;base64,([A-Za-z0-9+/=]+)")
@@ -80,7 +82,7 @@ def _items(root: Path, folder: Path) -> Iterator[tuple[str, Item]]:
     for path in sorted(folder.iterdir()):
         if path.is_dir():
             yield from _items(root, path)
-        elif (read := READERS.get(path.suffix)) is not None:
+        elif path.name not in HASHES and (read := READERS.get(path.suffix)) is not None:
             yield str(path.relative_to(root)), read(path)
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
@@ -106,19 +106,22 @@ def take_away(folder: Path) -> None:
         delete(doomed)
 
 
-def seal(folder: Path) -> None:
+def seal(folder: Path, names: Iterable[str] | None = None) -> None:
     """Forces a folder's files to the disk, and writes its manifest last.
+
+    Args:
+        names: of the files that belong to it; None are all that there are.
 
     Raises:
         OSError: the disk is full, or refuses.
     """
-    found = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
-    manifest = Manifest(files={f.name: Entry(bytes=f.stat().st_size, sha256=sha256(f)) for f in found})
-    for path in found:
-        sync(path)
-    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
-    sync(folder / MANIFEST)
-    sync(folder)
+    found = sorted(names or (path.name for path in folder.iterdir() if path.name != MANIFEST))
+    for name in found:
+        sync(folder / name)
+    sizes = {name: (folder / name).stat().st_size for name in found}
+    manifest = Manifest(files={name: Entry(bytes=sizes[name], sha256=sha256(folder / name)) for name in found})
+    with replacing(folder / MANIFEST, lasting=True) as file:
+        file.write(json.dumps(asdict(manifest), indent=1).encode())
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -1,12 +1,12 @@
 """What a run writes of its model: ``model/`` when it is done, ``best/`` and ``early/`` on the way."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from carrara.autoencoder import LearnedStage, measure
 from carrara.data import batch_of, spread
+from carrara.files import sealed
 from carrara.model import AnySaved
 from carrara.recipe.kinds import Examples, Kind
 from carrara.store.latents import PICTURES_AT_A_TIME
@@ -55,15 +55,12 @@ class Models:
         stage.std.copy_(before[1])
 
     def write(self, final: Path, clock: Clock) -> None:
-        """Writes the model as it is now beside the old one, then puts it in its place."""
-        new, old = (final.with_name(f".{final.name}.{age}") for age in ("new", "old"))
-        shutil.rmtree(new, ignore_errors=True)
-        self._model.save(new, **self._about, step=clock.step, images=clock.images)
-        shutil.rmtree(old, ignore_errors=True)
-        if final.exists():
-            final.rename(old)
-        new.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
+        """Writes the model as it is now in the place of the old one."""
+
+        def fill(folder: Path) -> None:
+            self._model.write(folder, **self._about, step=clock.step, images=clock.images)
+
+        sealed.write_folder(final, fill, "the checkpoints are untouched")
 
     def _whiten(self, stage: LearnedStage, *, most: int = MEASURED, alone: bool = False) -> None:
         """Measures the latents of the training data, or of ``most`` examples from all over them, and keeps their mean

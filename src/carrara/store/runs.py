@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from carrara.classifier import Classifier
 from carrara.errors import UserError, close_match, command
+from carrara.files import sealed
 from carrara.model import (
     AnySaved,
     AutoencoderConfig,
@@ -20,7 +21,7 @@ from carrara.model import (
     load_model,
     read_config,
 )
-from carrara.saved import Saved, digest
+from carrara.saved import CONFIG, Saved, damage, digest
 from carrara.train import checkpoint
 
 S = TypeVar("S", bound=Saved)
@@ -125,10 +126,27 @@ def read_saved(path: Path, wanted: type[S], refusal: str = "") -> S:
         UserError: it is something else, damaged, or not there.
     """
     folder = newest(path)
+    _check_whole(folder, path)
     saved: Saved = _from_checkpoint(folder) if (folder / "ema.safetensors").is_file() else load_model(folder)
     if not isinstance(saved, wanted):
         raise UserError(refusal or f"'{path}' holds {saved.purpose(path)}")
     return saved
+
+
+def _check_whole(folder: Path, path: Path) -> None:
+    """Refuses a damaged model, and says which other one of the run ``path`` is whole."""
+    if not sealed.is_verifying() or (why := damage(folder)) is None:
+        return
+    run = run_of(located(path)) or path
+    others = [*reversed(checkpoint.steps(run / "checkpoints")), *(run / name for name in ("model", "best", EARLY))]
+    sound = next((one for one in others if one != folder and is_sound(one)), None)
+    instead = "restore it from a copy" if sound is None else f"'{sound}' is whole: name that one"
+    raise UserError(f"the model in '{folder}' is damaged: {why}; {instead}")
+
+
+def is_sound(folder: Path) -> bool:
+    """Whether a model is in a folder, and its files are what was written, as far as that was written down."""
+    return (folder / CONFIG).is_file() and damage(folder) is None
 
 
 def newest(path: Path) -> Path:
@@ -139,10 +157,11 @@ def newest(path: Path) -> Path:
         raise UserError(f"there is no run '{path}': '{command('train')}' makes one.{close_match(str(path), ships)}")
     if (path / "config.json").is_file():
         return path
-    newest, _ = checkpoint.latest(path / "checkpoints")
-    finished = path / "model"
-    if (finished / "config.json").is_file() and (newest is None or _step(finished) >= _checkpoint_step(newest)):
-        return finished
+    newest, finished = next(iter(checkpoint.steps(path / "checkpoints")[-1:]), None), path / "model"
+    if (finished / CONFIG).is_file():
+        _check_whole(finished, path)
+        if newest is None or _step(finished) >= _checkpoint_step(newest):
+            return finished
     if newest is None:
         raise UserError(
             f"'{path}' holds no run: there is neither model/ nor a checkpoint in it. "

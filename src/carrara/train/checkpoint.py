@@ -54,7 +54,7 @@ def save(
     if not final.exists() or damage(final):
         _save_new(final, checkpoint, extra or {})
     if keep is not None:
-        for old in [path for path in _steps(folder) if _step(path) <= checkpoint.step][:-keep]:
+        for old in [path for path in steps(folder) if _step(path) <= checkpoint.step][:-keep]:
             sealed.take_away(old)
     return final
 
@@ -66,7 +66,7 @@ def latest(folder: Path) -> tuple[Path | None, list[str]]:
         UserError: there are checkpoints, but none is whole: going on would mean to start again.
     """
     warnings: list[str] = []
-    for path in reversed(_steps(folder)):
+    for path in reversed(steps(folder)):
         why = damage(path)
         if why is None:
             return path, warnings
@@ -153,8 +153,8 @@ def _write(folder: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes]) -> 
         (folder / name).write_bytes(content)
 
 
-def _steps(folder: Path) -> list[Path]:
-    """The checkpoints of a folder, oldest first, damaged ones among them."""
+def steps(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, oldest first, damaged ones among them; none if there is no folder."""
     named = (path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal())
     return sorted(named, key=_step)
 
