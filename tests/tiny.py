@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from carrara.files import sealed
+
 Command = Callable[..., tuple[int, str]]
 
 TINY = (
@@ -29,3 +31,4 @@ def awaken(run: Path) -> None:
             if value.is_floating_point():
                 value += 0.05 * torch.randn(value.shape, generator=noise)
         save_file(weights, path)
+    sealed.seal(run / "model")
