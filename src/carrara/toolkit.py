@@ -98,7 +98,8 @@ class Toolkit:
     ) -> Generator[object, None, "Toolkit"]:
         """The same, event by event: steps, previews, what was saved. It can be stopped, and goes on the next time."""
         plan = self._plan(overrides, steps, run)
-        yield from Session(plan, self.model.device)
+        with plan.held(self.model.device) as check:
+            yield from Session(plan, self.model.device, check)
         return Toolkit(self.opened.store.open(self.opened.folder if steps is None else plan.folder))
 
     def _plan(self, overrides: tuple[str, ...], steps: int | None, run: Path | str | None) -> Plan:

@@ -104,16 +104,18 @@ def test_a_run_that_went_on_is_sampled_as_it_is_now(carrara: Command, run: Path)
     assert load(run).model.digest() == new != old
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_and_says_how_to_go_on(photos: Path, tmp_path: Path, number: int) -> None:
     run = tmp_path / "long"
     command = [sys.executable, "-m", "carrara", "train", str(photos), "--run", str(run), *TINY, "train.steps=100000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 60
     while not (run / "log.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.returncode == 128 + number
+    assert not (run / ".lock").exists()
     assert "Stopped and saved after step" in said
     assert "same command goes on" in said
     steps = [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]

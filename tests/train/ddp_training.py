@@ -35,13 +35,13 @@ def run(folder: Path, objective: Objective) -> Training:
 
 
 def stopped_by_one_rank(folder: Path) -> list[float]:
-    """The last rank is told to stop after step 3; all stop after step 4, and go on from its checkpoint."""
+    """The last rank is told to stop after step 3; several stop after step 4, one at once; they go on from there."""
     losses: list[float] = []
     for report in run(folder, without_torchs_dropout()):
         losses.append(report.loss)
         if report.step == 3 and distributed.rank() == distributed.world() - 1:
             os.kill(os.getpid(), signal.SIGINT)
-    assert len(losses) == 4
+    assert len(losses) == (4 if distributed.world() > 1 else 3), losses
     return losses
 
 

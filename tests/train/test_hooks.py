@@ -7,8 +7,9 @@ import threading
 import pytest
 from tiny_training import assert_equal_states, run_until, training
 
-from carrara.train import interruptible
+from carrara.train import Stop, Stopped
 from carrara.train.checkpoint import latest
+from carrara.train.hooks import SIGNALS
 
 
 @pytest.fixture(autouse=True)
@@ -19,15 +20,16 @@ def usual_ctrl_c():
     signal.signal(signal.SIGINT, former)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_turns_the_answer_to_yes_and_the_second_reaches_the_former_handler(number):
     arrived = []
     former = signal.signal(number, lambda *_: arrived.append(number))
     try:
-        with interruptible() as asked:
-            assert not asked()
+        stop = Stop()
+        with stop.listening():
+            assert stop.signal is None
             os.kill(os.getpid(), number)
-            assert asked() and arrived == []
+            assert stop.signal == number and arrived == []
             os.kill(os.getpid(), number)
             assert arrived == [number]
     finally:
@@ -35,25 +37,48 @@ def test_the_first_signal_turns_the_answer_to_yes_and_the_second_reaches_the_for
 
 
 def test_the_former_handlers_are_back_afterwards():
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with pytest.raises(ValueError, match="inside"), interruptible():
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with pytest.raises(ValueError, match="inside"), Stop().listening():
         raise ValueError("inside")
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_what_nohup_ignores_stays_ignored():
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = Stop()
+        with stop.listening():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.signal is None
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+def test_a_block_that_can_be_done_again_is_left_at_once():
+    stop = Stop()
+    with stop.listening():
+        with pytest.raises(Stopped), stop.at_once():
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("the signal has come")
+        assert stop.signal == signal.SIGTERM
+        with pytest.raises(Stopped), stop.at_once():
+            pytest.fail("somebody has asked before")
 
 
 def test_in_another_thread_it_asks_for_nothing():
     answers = []
 
     def work():
-        with interruptible() as asked:
-            answers.append(asked())
+        stop = Stop()
+        with stop.listening():
+            answers.append(stop.signal)
 
     thread = threading.Thread(target=work)
     thread.start(), thread.join()
-    assert answers == [False]
+    assert answers == [None]
 
 
-def test_ctrl_c_finishes_the_step_saves_and_ends(tmp_path):
+def test_ctrl_c_saves_and_ends(tmp_path):
     whole, stopped = training(tmp_path / "whole"), training(tmp_path / "parts")
     run_until(whole, 12)
     reports = []
@@ -61,9 +86,9 @@ def test_ctrl_c_finishes_the_step_saves_and_ends(tmp_path):
         reports.append(report)
         if report.step == 4:
             os.kill(os.getpid(), signal.SIGINT)
-    assert reports[-1].step == 5 and reports[-1].progress < 1
+    assert reports[-1].step == 4 and reports[-1].progress < 1
     path, _ = latest(tmp_path / "parts/checkpoints")
-    assert path is not None and path.name == "step-5"
+    assert path is not None and path.name == "step-4"
     again = training(tmp_path / "parts")
     run_until(again, 12)
     assert_equal_states(again.state, whole.state)

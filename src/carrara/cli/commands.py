@@ -1,6 +1,7 @@
 """What the commands do."""
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -96,15 +97,19 @@ def train_student(
 
 
 def _train(plan: Plan) -> bool:
-    """Runs a plan to its end, stage by stage; False if the user stopped it before."""
-    with launched() as device:
+    """Runs a plan to its end, stage by stage; False if something stopped it before.
+
+    Raises:
+        SystemExit: a signal did, after saving; with 128 and its number.
+    """
+    with launched() as device, plan.held(device) as check:
         console.quiet = not is_main()
-        return all(_stage(stage, device) for stage in plan.stages)
+        return all(_stage(stage, device, check) for stage in plan.stages)
 
 
-def _stage(plan: Plan, device: torch.device) -> bool:
-    """Runs one stage to its end; False if the user stopped it before."""
-    session = Session(plan, device)
+def _stage(plan: Plan, device: torch.device, check: Callable[[], None]) -> bool:
+    """Runs one stage to its end; False if something stopped it before."""
+    session = Session(plan, device, check)
     if session.finished and plan.whole is not None:
         return True  # the stage was trained before
     for warning in session.warnings:
@@ -129,10 +134,13 @@ def _stage(plan: Plan, device: torch.device) -> bool:
                     progress.note(f"step {event.step}: samples in {event.path}")
                 case ModelSaved():
                     progress.note(f"step {event.step}: model saved in {event.path}")
-    if report is not None and not session.ended:
-        console.print(f"Stopped and saved after step {report.step}. The same command goes on from there.")
-        return False
-    return True
+    early, number = report is not None and not session.ended, session.training.asked.signal
+    if early or number is not None:
+        step = session.training.clock.step
+        console.print(f"Stopped and saved after step {step}. The same command goes on from there.")
+    if number is not None:
+        sys.exit(128 + number)
+    return not early
 
 
 def _announce(plan: Plan, session: Session) -> None:

@@ -1,15 +1,19 @@
 """What a command asks for, made complete: what to train, where, and whether to go on with it."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
+
+import torch
 
 from carrara.data import BUILTIN, Source, as_source
 from carrara.data.sources import source_mapping
 from carrara.errors import UserError, option
 from carrara.files import replacing
+from carrara.files.lock import Lock
 from carrara.model import Model
 from carrara.recipe import build
 from carrara.recipe.kinds import decoder, few_step, kind_of
@@ -17,6 +21,7 @@ from carrara.recipe.loading import DEFAULT, dump, load, presets
 from carrara.recipe.resolve import RUN_CHANGES, complete, differences
 from carrara.recipe.schema import Recipe
 from carrara.store.runs import TINY, open_model
+from carrara.train import distributed
 
 T = TypeVar("T")
 CAPTIONED = "latent"
@@ -67,6 +72,30 @@ class Plan:
             sample=self.recipe.sample,
         )
         return replace(self, recipe=own, folder=self.folder / AUTOENCODER, whole=self), self
+
+    @contextmanager
+    def held(self, device: torch.device) -> Generator[Callable[[], None]]:
+        """Holds the run's folder while the block runs, so that no other training writes into it.
+
+        Yields:
+            what makes sure that it still is held; one process of many holds it for all.
+
+        Raises:
+            UserError: another training works in it.
+        """
+        lock, refusal = None, None
+        if distributed.is_main():
+            try:
+                lock = Lock(self.folder)
+            except UserError as error:
+                refusal = error
+        if distributed.anywhere(refusal is not None, device):
+            raise refusal or UserError(f"'{self.folder}' could not be held by the first process")
+        try:
+            yield lock.check if lock is not None else lambda: None
+        finally:
+            if lock is not None:
+                lock.release()
 
     def write(self) -> None:
         """Writes ``recipe.yaml``: from here on the folder is this run's. A stage writes its whole plan's first."""

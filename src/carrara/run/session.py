@@ -14,8 +14,8 @@ captions/             what a frozen text encoder makes of the captions: see ``da
 autoencoder/          the same again for the autoencoder that was trained first
 """
 
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from carrara.run.previews import Previews
 from carrara.saved import config_json
 from carrara.store.best import is_better, kept, waited
 from carrara.store.latents import Encoding, captioned
-from carrara.train import Log, LogLine, StepReport, Training, distributed, read_log
+from carrara.train import Log, LogLine, StepReport, Stopped, Training, distributed, read_log
 from carrara.types import Batch
 
 
@@ -88,6 +88,7 @@ class Session:
     Args:
         plan: one of a plan's ``stages``.
         device: where.
+        check: called before each save; raises a ``UserError`` if this process may no longer write.
 
     Attributes:
         warnings: sentences that the user should read.
@@ -96,7 +97,7 @@ class Session:
         UserError: the data, the recipe or the folder do not fit together.
     """
 
-    def __init__(self, plan: Plan, device: torch.device) -> None:
+    def __init__(self, plan: Plan, device: torch.device, check: Callable[[], None] = lambda: None) -> None:
         self.recipe, self.folder = plan.recipe, plan.folder
         whole = build.dataset(self.recipe)
         resolve(self.recipe, whole.info, device.type)  # refuses data that no longer have the recipe's classes
@@ -127,6 +128,7 @@ class Session:
             folder=plan.folder,
             checkpoints=self.recipe.checkpoint,
             extra={"config.json": config_json(self.model.config, about)},
+            check=check,
         )
         self.warnings = self.training.warnings
         self._said = set[str]()
@@ -179,7 +181,7 @@ class Session:
                     continue
                 if log is not None:
                     yield from self._diagnose(report)
-                    with self.training.ema.swapped_in():
+                    with suppress(Stopped), self.training.ema.swapped_in():
                         yield from self._look(report.step, log)
                 if report.progress < 1 and distributed.anywhere(self._in_vain, self.model.device):
                     yield from self._give_up(report.step)
@@ -228,14 +230,16 @@ class Session:
 
     def _look(self, step: int, log: Log) -> Iterator[Event]:
         if self.recipe.preview.held_out and len(self.held_out_data):
-            values = self._previews.measure(self.objective, self._cache)
+            with self.training.asked.at_once():
+                values = self._previews.measure(self.objective, self._cache)
             log.write({"step": step, **values})
             yield HeldOut(step=step, values=values)
             by = self.recipe.preview.best
             if by is not None and is_better(self._measured, kept(self.folder), by):
                 self._models.keep_best(self.training.clock)
                 yield ModelSaved(step=step, path=self._models.best)
-        path = self._previews.picture(step)
+        with self.training.asked.at_once():
+            path = self._previews.picture(step)
         if path is not None:
             yield Preview(step=step, path=path)
 

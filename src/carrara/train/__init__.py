@@ -3,7 +3,7 @@
 from carrara.train.checkpoint import Checkpoint
 from carrara.train.distributed import launched
 from carrara.train.ema import Ema
-from carrara.train.hooks import interruptible
+from carrara.train.hooks import Stop, Stopped
 from carrara.train.log import Log, LogLine, read_log
 from carrara.train.precision import autocast
 from carrara.train.runner import Training, held_out
@@ -21,12 +21,13 @@ __all__ = [
     "Log",
     "Precision",
     "StepReport",
+    "Stop",
+    "Stopped",
     "TrainSettings",
     "TrainState",
     "Training",
     "autocast",
     "held_out",
-    "interruptible",
     "launched",
     "read_log",
     "train",

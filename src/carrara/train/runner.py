@@ -1,6 +1,6 @@
 """A training in a folder: goes on where the last process stopped, and writes down how far it is."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from carrara.objective.base import Objective
 from carrara.seeds import Draws
 from carrara.train import checkpoint, distributed
 from carrara.train.ema import Ema
-from carrara.train.hooks import interruptible
+from carrara.train.hooks import Stop
 from carrara.train.log import Log
 from carrara.train.settings import CheckpointSettings, TrainSettings
 from carrara.train.state import Clock, TrainState
@@ -40,8 +40,10 @@ class Training:
         seed: of every random number.
         folder: the run's.
         extra: files by name that each checkpoint holds besides, such as the model's ``config.json``.
+        check: called before each save; raises a ``UserError`` if this process may no longer write.
 
     Attributes:
+        asked: whether somebody has asked to stop, and how.
         state: weights, optimizers, averages and clock.
         warnings: a sentence for each damaged checkpoint that was passed over.
 
@@ -59,7 +61,9 @@ class Training:
         folder: Path,
         checkpoints: CheckpointSettings | None = None,
         extra: Mapping[str, bytes] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        self.asked, self._check = Stop(), check
         self.state = TrainState(objective, settings)
         self._batches, self._settings, self._seed = batches, settings, seed
         self._folder, self._checkpoints, self._extra = folder, checkpoints or CheckpointSettings(), extra
@@ -93,17 +97,24 @@ class Training:
             UserError: the loss is not finite for many steps, or a checkpoint cannot be written.
         """
         steps = train(self.state, self._batches, self._settings, seed=self._seed)
-        with interruptible() as asked, closing(steps), self._log() as log:
+        with self.asked.listening(), closing(steps), self._log() as log:
             for report in steps:
-                stop = distributed.anywhere(asked() or self._stopped, self.state.device)
+                stop = distributed.anywhere(self._stops, self.state.device)
                 due = stop or report.progress == 1 or report.step % self._checkpoints.every == 0
                 if log is not None:
-                    self._record(report, log, due)
+                    log.write(report.line())
                 if due:
-                    distributed.wait()
+                    self._save(report, log)
                 yield report
+                if self._stops and not due and distributed.world() == 1:  # asked while the report was looked at
+                    self._save(report, log)
+                    return
                 if stop:
                     return
+
+    @property
+    def _stops(self) -> bool:
+        return self._stopped or self.asked.signal is not None
 
     @contextmanager
     def _log(self) -> Generator[Log | None, None, None]:
@@ -114,12 +125,13 @@ class Training:
         with closing(Log(self._folder / "log.jsonl", self.clock.step)) as log:
             yield log
 
-    def _record(self, report: StepReport, log: Log, save: bool) -> None:
-        log.write(report.line())
-        if save:
+    def _save(self, report: StepReport, log: Log | None) -> None:
+        if log is not None:
+            self._check()
             log.sync()
             keep = None if report.skipped else self._checkpoints.keep  # in trouble, an older one may be wanted
             checkpoint.save(self._folder / "checkpoints", self.state.checkpoint(), extra=self._extra, keep=keep)
+        distributed.wait()
 
 
 @torch.no_grad()
