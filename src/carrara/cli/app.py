@@ -16,7 +16,8 @@ app = App(
     name="carrara",
     version=carrara.__version__,
     help="From a folder of your own files to a diffusion model that you own.",
-    help_epilogue="Begin with:  carrara demo   and then:  carrara train photos/",
+    help_epilogue="Begin with:  carrara demo   and then:  carrara train photos/\n\n"
+    "--no-verify, with any command: do not look for damage in models' files before they are used.",
     help_format="plaintext",
     result_action="return_value",
 )
