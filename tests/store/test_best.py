@@ -51,7 +51,9 @@ def test_what_is_better(tmp_path) -> None:
     assert is_better(lines, 1, "loss") and not is_better(lines, 1, "kid") and is_better(lines, None, "kid")
     assert is_better([{"step": 1, "loss@t=0.1": 2.0}, lines[1]], 1, "kid"), "another measure begins anew"
     assert not is_better([lines[0], {**lines[0], "step": 2}], 1, "loss")
-    assert (waited(lines, 1), waited(lines, 2), waited(lines, None), waited([], 3)) == (1, 0, 0, 0)
+    assert [waited(lines, step, "loss") for step in (1, 2, None)] == [1, 0, 0] and waited([], 3, "loss") == 0
+    assert waited(lines, 3, "kid") == 1 and waited(lines, 3, "loss") == 0, "step 3 is to come again"
+    assert is_better(lines, 3, "loss") and not is_better(lines, 3, "kid") and is_better(lines, 2, "kid")
     assert score({"step": 1, "psnr": 30.0, "perceptual": 2.0}, "loss") == 30
     assert score({"step": 1, "elbo": -90.0, "kl_1": 2.0}, "loss") == -90
     assert score({"step": 1, "bound": 3.0}, "loss") == -3
@@ -60,7 +62,7 @@ def test_what_is_better(tmp_path) -> None:
 
 
 def test_a_measure_that_is_asked_for_later_begins_anew(tmp_path, monkeypatch) -> None:
-    scripted(monkeypatch, [1.0, 2.0, 3.0, 2.5])
+    scripted(monkeypatch, [1.0, 2.0, 4.0, 3.0, 2.5])  # step 2 is measured twice, before it goes on
     list(session(tmp_path / "run", "train.steps=2"))
     assert kept(tmp_path / "run") is None
     list(session(tmp_path / "run", "train.steps=4", "preview.best=loss", "preview.patience=2"))

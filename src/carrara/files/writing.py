@@ -91,6 +91,20 @@ def sweep(folder: Path) -> None:
             delete(path)
 
 
+def sweep_all(folder: Path) -> None:
+    """The same in a folder and in all below it."""
+    for where, folders, _ in os.walk(folder):
+        sweep(Path(where))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+
+
+def is_bare(folder: Path) -> bool:
+    """Whether nothing is in a folder, or only what a process has left that was killed before it wrote anything."""
+    if not folder.exists():
+        return True
+    return all(path.name == ".lock" or path.name.endswith(_UNFINISHED) for path in folder.iterdir())
+
+
 def delete(path: Path) -> None:
     """Deletes a file or a folder; what cannot be deleted stays."""
     with suppress(OSError):

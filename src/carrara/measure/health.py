@@ -121,7 +121,7 @@ def completion(evidence: Evidence) -> list[Finding]:
     if done == 1:
         return [Finding(level="good", text=f"The training is complete: {evidence.log[-1]['step']} steps.")]
     preview = evidence.recipe.preview
-    if preview.best is not None and 0 < preview.patience <= waited(evidence.held_out, evidence.kept):
+    if preview.best is not None and 0 < preview.patience <= waited(evidence.held_out, evidence.kept, preview.best):
         sampling = command("sample RUN/best")
         text = f"Patience ended the training at {done:.0%}: '{sampling}' has the best model, of step {evidence.kept}."
         return [Finding(level="good", text=text)]

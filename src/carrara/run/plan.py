@@ -14,6 +14,7 @@ from carrara.data.sources import source_mapping
 from carrara.errors import UserError, option
 from carrara.files import replacing
 from carrara.files.lock import Lock
+from carrara.files.writing import is_bare
 from carrara.model import Model
 from carrara.recipe import build
 from carrara.recipe.kinds import decoder, few_step, kind_of
@@ -205,7 +206,7 @@ def _taught(
 
 
 def _check_empty(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()):
+    if not is_bare(folder):
         raise UserError(f"'{folder}' is not empty and holds no run: choose another folder with {option('run')}")
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from carrara.data import Dataset, fingerprint
+from carrara.files.writing import sweep_all
 from carrara.model import AnySaved
 from carrara.recipe import build
 from carrara.recipe.kinds import Examples, kind_of
@@ -34,6 +35,7 @@ from carrara.run.previews import Previews
 from carrara.saved import config_json
 from carrara.store.best import is_better, kept, waited
 from carrara.store.latents import Encoding, captioned
+from carrara.store.runs import is_sound, step_of
 from carrara.train import Log, LogLine, StepReport, Stopped, Training, distributed, read_log
 from carrara.types import Batch
 
@@ -119,6 +121,7 @@ class Session:
         self._models = Models(self.kind, self.model, self.examples, self.folder, about)
         distributed.anywhere(False, device)  # nobody writes before all have looked into the folder
         if distributed.is_main():
+            sweep_all(self.folder)
             plan.write()
         self.training = Training(
             self.objective.to(device),
@@ -153,7 +156,9 @@ class Session:
     def _in_vain(self) -> bool:
         """Whether so many previews as patience allows have brought no better model."""
         preview = self.recipe.preview
-        return preview.best is not None and 0 < preview.patience <= waited(self._measured, kept(self.folder))
+        return preview.best is not None and 0 < preview.patience <= waited(
+            self._measured, kept(self.folder), preview.best
+        )
 
     @property
     def _measured(self) -> list[LogLine]:
@@ -162,31 +167,52 @@ class Session:
 
     @property
     def _saved(self) -> bool:
-        return (self._models.final / "config.json").is_file()
+        """Whether ``model/`` is of this moment, and whole."""
+        final = self._models.final
+        return is_sound(final) and step_of(final) == self.training.clock.step
+
+    @property
+    def _progress(self) -> float:
+        clock = self.training.clock
+        return self.recipe.train.progress(clock.step, clock.seconds)
+
+    @property
+    def _due(self) -> bool:
+        """Whether a preview is due at this step."""
+        every, step = self.recipe.preview.every, self.training.clock.step
+        return every > 0 and step > 0 and (step % every == 0 or self._progress == 1)
 
     def __iter__(self) -> Iterator[Event]:
-        report, every = None, self.recipe.preview.every
+        trained = False
         if not self.finished:
             yield from self._prepare()
         if self.recipe.train.compile == "auto" and not self.ended:
             with closing(self._batches(self.training.clock.step)) as batches:
                 yield from compiled_if_faster(self.objective, next(batches), self.recipe)
         with self._log() as log:
+            if not self.finished:
+                yield from self._beside(log)  # a process that was killed after saving has not come to it
             for report in self.training if not self.ended else ():
+                trained = True
                 yield report
-                if log is not None and self._is_early(report):
-                    with self.training.ema.swapped_in():
-                        self._models.write(self._models.early, self.training.clock)
-                if not every or (report.step % every and report.progress < 1):
-                    continue
-                if log is not None:
+                if log is not None and self._due:
                     yield from self._diagnose(report)
-                    with suppress(Stopped), self.training.ema.swapped_in():
-                        yield from self._look(report.step, log)
-                if report.progress < 1 and distributed.anywhere(self._in_vain, self.model.device):
-                    yield from self._give_up(report.step)
-        if report is not None or not self._saved:
+                yield from self._beside(log)
+        if trained or not self._saved:
             yield from self._finish()
+
+    def _beside(self, log: Log | None) -> Iterator[Event]:
+        """What is due at this step beside training. It is a function of the weights: done again, it gives the same."""
+        if log is not None and self._is_early():
+            with self.training.ema.swapped_in():
+                self._models.write(self._models.early, self.training.clock)
+        if not self._due:
+            return
+        if log is not None:
+            with suppress(Stopped), self.training.ema.swapped_in():
+                yield from self._look(self.training.clock.step, log)
+        if self._progress < 1 and distributed.anywhere(self._in_vain, self.model.device):
+            yield from self._give_up(self.training.clock.step)
 
     def _prepare(self) -> Iterator[Event]:
         """What is made once, before training: captions are read, and the cache is filled."""
@@ -200,19 +226,20 @@ class Session:
         if self._cache is not None:
             yield from self._cache.complete()
 
-    def _is_early(self, report: StepReport) -> bool:
+    def _is_early(self) -> bool:
         """Whether the model is to be kept as it is now, for guidance to lead away from: once, and never again."""
         part = self.recipe.checkpoint.early
-        wanted = self.kind.draws and part is not None and part <= report.progress < 1
+        wanted = self.kind.draws and part is not None and part <= self._progress < 1
         return wanted and not self._models.early.exists()
 
     @contextmanager
     def _log(self) -> Generator[Log | None]:
-        """What is measured on held-out data is written by one process of many."""
+        """What is measured on held-out data is written by one process of many. What is due now is measured again."""
         if not distributed.is_main():
             yield None
             return
-        with closing(Log(self.folder / "held_out.jsonl", self.training.clock.step)) as log:
+        step = self.training.clock.step
+        with closing(Log(self.folder / "held_out.jsonl", step - (self._due and not self.finished))) as log:
             yield log
 
     def _batches(self, start_step: int) -> Generator[Batch]:
@@ -233,6 +260,7 @@ class Session:
             with self.training.asked.at_once():
                 values = self._previews.measure(self.objective, self._cache)
             log.write({"step": step, **values})
+            log.sync()
             yield HeldOut(step=step, values=values)
             by = self.recipe.preview.best
             if by is not None and is_better(self._measured, kept(self.folder), by):
@@ -255,7 +283,9 @@ class Session:
     def _give_up(self, step: int) -> Iterator[Event]:
         """Ends the training before its time, all processes together."""
         self.training.stop()
-        if distributed.is_main():
+        by = self.recipe.preview.best
+        if distributed.is_main() and by is not None:
             found = f"'{self._models.best}' has that of step {kept(self.folder)}"
-            passed = f"{waited(self._measured, kept(self.folder))} previews brought no better model on held-out data"
+            count = waited(self._measured, kept(self.folder), by)
+            passed = f"{count} previews brought no better model on held-out data"
             yield Diagnosis(step=step, text=f"{passed}: the training ends here (preview.patience); {found}")

@@ -4,11 +4,12 @@
 line to beat: nothing else need be remembered, and another measure begins anew.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any, Literal
+
+from carrara.store.runs import is_sound, step_of
 
 By = Literal["loss", "kid"]
 Lines = Sequence[Mapping[str, Any]]
@@ -33,20 +34,39 @@ def score(line: Mapping[str, Any], by: By) -> float:
 
 
 def kept(folder: Path) -> int | None:
-    """The step of a run's ``best/``; None if there is none."""
-    config = folder / "best" / "config.json"
-    return int(json.loads(config.read_bytes())["about"]["step"]) if config.is_file() else None
+    """The step of a run's ``best/``; None if there is none, or if it is damaged."""
+    return step_of(folder / "best") if is_sound(folder / "best") else None
 
 
 def is_better(lines: Lines, step: int | None, by: By) -> bool:
-    """Whether the last line is better than that of the kept step, or there is no such line."""
-    before = next((line for line in lines[:-1] if line["step"] == step), None)
+    """Whether the last line is better than what stood before it, or nothing did.
+
+    Args:
+        step: that of ``best/``.
+    """
+    if step == lines[-1]["step"]:
+        return True  # it was, when this step was done before
+    standing = winner(lines[:-1], step, by)
+    before = next((line for line in lines[:-1] if line["step"] == standing), None)
     return before is None or score(lines[-1], by) > score(before, by)
 
 
-def waited(lines: Lines, step: int | None) -> int:
-    """How many previews have passed since the kept step."""
-    return sum(line["step"] > step for line in lines) if step is not None else 0
+def winner(lines: Lines, step: int | None, by: By) -> int | None:
+    """The step of the best model up to the last line; None if there is none.
+
+    Args:
+        step: that of ``best/``. If a training was killed, that may be a step that is to come again: then the lines
+            alone say which one stood before it.
+    """
+    if step is None or not lines or step <= lines[-1]["step"]:
+        return step
+    return max(lines, key=lambda line: score(line, by))["step"]
+
+
+def waited(lines: Lines, step: int | None, by: By) -> int:
+    """How many previews have passed since the best one."""
+    best = winner(lines, step, by)
+    return sum(line["step"] > best for line in lines) if best is not None else 0
 
 
 def _signed(value: float | None, sign: int) -> float:

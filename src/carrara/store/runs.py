@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from carrara.classifier import Classifier
 from carrara.errors import UserError, close_match, command
-from carrara.files import sealed
+from carrara.files import is_regular, sealed
 from carrara.model import (
     AnySaved,
     AutoencoderConfig,
@@ -146,7 +146,7 @@ def _check_whole(folder: Path, path: Path) -> None:
 
 def is_sound(folder: Path) -> bool:
     """Whether a model is in a folder, and its files are what was written, as far as that was written down."""
-    return (folder / CONFIG).is_file() and damage(folder) is None
+    return is_regular(folder / CONFIG) and damage(folder) is None
 
 
 def newest(path: Path) -> Path:
@@ -160,7 +160,7 @@ def newest(path: Path) -> Path:
     newest, finished = next(iter(checkpoint.steps(path / "checkpoints")[-1:]), None), path / "model"
     if (finished / CONFIG).is_file():
         _check_whole(finished, path)
-        if newest is None or _step(finished) >= _checkpoint_step(newest):
+        if newest is None or (step_of(finished) or 0) >= _checkpoint_step(newest):
             return finished
     if newest is None:
         raise UserError(
@@ -170,9 +170,9 @@ def newest(path: Path) -> Path:
     return newest
 
 
-def _step(folder: Path) -> int:
-    """The step at which a finished model was written."""
-    return int(read_config(folder)[1].get("step", 0))
+def step_of(folder: Path) -> int | None:
+    """The step at which a model was written; None if there is none."""
+    return int(read_config(folder)[1].get("step", 0)) if (folder / CONFIG).is_file() else None
 
 
 def _checkpoint_step(folder: Path) -> int:

@@ -54,9 +54,14 @@ def save(
     if not final.exists() or damage(final):
         _save_new(final, checkpoint, extra or {})
     if keep is not None:
-        for old in [path for path in steps(folder) if _step(path) <= checkpoint.step][:-keep]:
-            sealed.take_away(old)
+        prune(folder, checkpoint.step, keep)
     return final
+
+
+def prune(folder: Path, step: int, keep: int) -> None:
+    """Deletes all checkpoints up to a step but the newest ``keep``."""
+    for old in [path for path in steps(folder) if _step(path) <= step][:-keep]:
+        sealed.take_away(old)
 
 
 def latest(folder: Path) -> tuple[Path | None, list[str]]:

@@ -87,7 +87,7 @@ class Training:
         return self.state.clock
 
     def stop(self) -> None:
-        """Ends the iteration after one more step and a save, as Ctrl-C does; every process calls it."""
+        """Ends the iteration after a save, as Ctrl-C does; every process calls it."""
         self._stopped = True
 
     def __iter__(self) -> Iterator[StepReport]:
@@ -96,6 +96,8 @@ class Training:
         Raises:
             UserError: the loss is not finite for many steps, or a checkpoint cannot be written.
         """
+        if distributed.is_main() and not self.clock.skipped:  # what a killed process has not come to
+            checkpoint.prune(self._folder / "checkpoints", self.clock.step, self._checkpoints.keep)
         steps = train(self.state, self._batches, self._settings, seed=self._seed)
         with self.asked.listening(), closing(steps), self._log() as log:
             for report in steps:
@@ -106,10 +108,10 @@ class Training:
                 if due:
                     self._save(report, log)
                 yield report
-                if self._stops and not due and distributed.world() == 1:  # asked while the report was looked at
-                    self._save(report, log)
-                    return
-                if stop:
+                alone = distributed.world() == 1
+                if stop or self._stopped or (alone and self._stops):  # asked before, or while the report was looked at
+                    if not due:
+                        self._save(report, log)
                     return
 
     @property
