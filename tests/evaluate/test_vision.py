@@ -167,6 +167,6 @@ def test_a_model_without_a_tokenizer_reads_no_captions(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carrara.evaluate.vision.find_spec", lambda name: None)
+    monkeypatch.setattr("carrara.conditioning.pretrained.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"need the package 'transformers': pip install 'carrara\[text\]'"):
         extractor(f"clip:{tmp_path}")

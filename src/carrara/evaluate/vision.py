@@ -14,10 +14,7 @@ Pictures are stretched to the network's size. Nothing is downloaded, no code of 
 are read.
 """
 
-import json
-import logging
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, final
 
@@ -27,14 +24,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from carrara.autoencoder.efficientnet import as_colour, resized_square
+from carrara.conditioning.pretrained import (
+    CONFIG,
+    check_package,
+    load_pretrained,
+    load_tokenizer,
+    read_foreign_config,
+)
 from carrara.errors import UserError
 from carrara.evaluate.features import Features, FeatureVectors
 from carrara.evaluate.kernel import Estimate
+from carrara.files import BadFile, is_regular
 from carrara.pixels import Pictures
 
 DINOV2_SIZE = 224
 """In pixels, of what DINOv2 was trained on for the most part, and of what papers measure on."""
 _TOGETHER = 64
+_LARGEST = 1 << 14
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # mean, std of values in [0, 1]
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -55,8 +61,8 @@ class ClipFeatures(Features):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.network, self._folder = _pretrained(folder, "clip", "CLIPModel"), folder
-        self.size = int(self.network.config.vision_config.image_size)
-        self.width = int(self.network.config.projection_dim)
+        self.size = _size(folder, self.network.config.vision_config, "image_size")
+        self.width = _size(folder, self.network.config, "projection_dim")
         self.name = f"CLIP ({folder.resolve().name}) at {self.size} px, bicubic, antialiased"
 
     def forward(self, pixels: Pictures) -> FeatureVectors:
@@ -72,7 +78,7 @@ class ClipFeatures(Features):
             UserError: the folder has no tokenizer.
         """
         longest = int(self.network.config.text_config.max_position_embeddings)
-        read: Any = _tokenizer(self._folder)
+        read: Any = load_tokenizer(self._folder)
         parts: list[Tensor] = []
         for first in range(0, len(texts), _TOGETHER):
             chosen = list(texts[first : first + _TOGETHER])
@@ -114,7 +120,7 @@ class DinoFeatures(Features):
     def __init__(self, folder: Path, size: int = DINOV2_SIZE) -> None:
         super().__init__()
         self.network, self.size = _pretrained(folder, "dinov2", "Dinov2Model"), size
-        self.width, patch = int(self.network.config.hidden_size), int(self.network.config.patch_size)
+        self.width, patch = (_size(folder, self.network.config, name) for name in ("hidden_size", "patch_size"))
         if size < patch or size % patch:
             raise UserError(f"DINOv2 in '{folder}' looks at patches of {patch} px: {size} px is no multiple of that")
         self.name = f"DINOv2 ({folder.resolve().name}) at {size} px, bicubic, antialiased"
@@ -135,39 +141,25 @@ def _standardised(
 
 def _pretrained(folder: Path, kind: str, name: str) -> Any:
     """A network of the package transformers, frozen, complete, in float32."""
-    if find_spec("transformers") is None:
-        raise UserError(f"features '{kind}' need the package 'transformers': pip install 'carrara[text]'")
-    if not (config := folder / "config.json").is_file():
+    check_package(f"features '{kind}'")
+    if not is_regular(folder / CONFIG):
         raise UserError(
             f"'{folder}' holds no network (there is no config.json): write {kind}:FOLDER with one that does"
         )
+    found = read_foreign_config(folder).get("model_type")
+    if found != kind:
+        raise UserError(f"'{folder}' holds a network of the kind '{found}', not '{kind}': name another folder")
     import transformers
 
-    transformers.utils.logging.disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    try:
-        found = json.loads(config.read_bytes()).get("model_type")
-        options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
-        load = getattr(transformers, name).from_pretrained
-        network, told = load(folder, output_loading_info=True, **options) if found == kind else (None, {})
-    except Exception as error:  # whatever is wrong in the folder, the package says it in its own way
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"no {kind} network can be read from '{folder}' ({reason})") from error
-    if network is None:
-        raise UserError(f"'{folder}' holds a network of the kind '{found}', not '{kind}': name another folder")
+    network, told = load_pretrained(folder, f"{kind} network", lambda _: getattr(transformers, name))
     if missing := sorted(told["missing_keys"]):
         raise UserError(f"'{folder}' holds only a part of a {kind} network: '{missing[0]}' and more are missing")
-    return network.eval().requires_grad_(False)
+    return network
 
 
-def _tokenizer(folder: Path) -> Any:
-    """CLIP's; without these files the package would make one up that knows no words."""
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-        raise UserError(f"'{folder}' has no tokenizer, which reads the captions: add the model's tokenizer.json")
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # as above
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"the tokenizer in '{folder}' cannot be read ({reason})") from error
+def _size(folder: Path, config: Any, name: str) -> int:
+    """A size that a network's configuration declares."""
+    value = getattr(config, name, None)
+    if not isinstance(value, int) or not 1 <= value <= _LARGEST:
+        raise BadFile(folder / CONFIG, f"has '{name}' wrong (a number from 1 to {_LARGEST})")
+    return value

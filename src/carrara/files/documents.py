@@ -7,11 +7,11 @@ what a document holds, and pydantic compares them: ``read_as(path, Manifest)``.
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, NoReturn, TypeVar, cast, overload
 
 import yaml
 from yaml.composer import ComposerError
@@ -27,6 +27,8 @@ RECIPE = 1 << 17
 """The largest YAML, in bytes: its reader is slow."""
 LINE = 1 << 20
 """The longest line of a file of lines, in bytes."""
+LARGEST = 1 << 63
+"""A whole number of a type lies below that, and above its negative."""
 
 
 class Malformed(ValueError):
@@ -107,8 +109,9 @@ def parse_yaml(text: str | bytes) -> Yaml:
     """
     if len(text) > RECIPE:
         raise Malformed(f"has {len(text)} bytes, and YAML is read up to {RECIPE}")
-    loader = _Loader(text)
+    loader: Any = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return Yaml(values=None, lines=())
@@ -117,14 +120,15 @@ def parse_yaml(text: str | bytes) -> Yaml:
         return Yaml(values=values, lines=tuple(_lines(node, ())))
     except RecursionError:
         raise Malformed(f"is nested more than {DEPTH} deep") from None
-    except yaml.MarkedYAMLError:
+    except (yaml.MarkedYAMLError, Malformed):
         raise
     except yaml.YAMLError as error:
         raise Malformed(f"is no YAML ({' '.join(str(error).split())[:100]})") from None
-    except ValueError as error:  # a date in month 13, a number with thousands of digits
-        raise error if isinstance(error, Malformed) else Malformed(f"has a value that is none ({error})") from None
+    except (ValueError, LookupError, AttributeError, TypeError) as error:  # a date in month 13, a number without digits
+        raise Malformed(f"has a value that cannot be read ({str(error)[:100]})") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def read_yaml(path: Path) -> Any:
@@ -165,7 +169,7 @@ def as_kind(value: Any, kind: type[T]) -> T: ...
 @overload
 def as_kind(value: Any, kind: Any) -> Any: ...
 def as_kind(value: Any, kind: Any) -> Any:
-    """A plain value as what it should be.
+    """A plain value as what it should be. Its numbers are finite, and whole ones have 64 bits.
 
     Raises:
         Malformed: it is something else; with the first key that is wrong.
@@ -173,14 +177,45 @@ def as_kind(value: Any, kind: Any) -> Any:
     from pydantic import ValidationError
 
     try:
-        return _adapter(kind).validate_python(value)
+        found = _adapter(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         key = ".".join(str(part)[:40] for part in first["loc"][:6])
-        reason = first["msg"][:1].lower() + first["msg"][1:200]
+        reason = first["msg"].removeprefix("Value error, ")
+        reason = reason[:1].lower() + reason[1:200]
         raise Malformed(f"has '{key}' wrong ({reason})" if key else f"holds something else ({reason})") from None
-    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+    except (ValueError, TypeError, ArithmeticError, RecursionError, AssertionError) as error:
         raise Malformed(f"holds something else ({str(error)[:200]})") from None
+    check_numbers(found)
+    return found
+
+
+def check_numbers(value: Any, where: str = "", *, finite: bool = True) -> None:
+    """Refuses numbers that nothing can be made of, anywhere in a value of dataclasses, lists and mappings.
+
+    Args:
+        where: the value's name, if it has one.
+        finite: whether infinities are refused.
+
+    Raises:
+        Malformed: a number is not finite, or has more than 64 bits; with its name.
+    """
+    match value:
+        case bool() | None | str():
+            pass
+        case int() if not -LARGEST < value < LARGEST:
+            raise Malformed(f"has '{where}' wrong (a number of more than 64 bits)")
+        case float() if math.isnan(value) or (finite and math.isinf(value)):
+            raise Malformed(f"has '{where}' wrong ({value} is no number that can be used)")
+        case list() | tuple() | dict():
+            items = value.items() if isinstance(value, dict) else enumerate(cast(Sequence[Any], value))
+            for name, below in cast(Iterable[tuple[Any, Any]], items):
+                check_numbers(below, f"{where}.{name}".lstrip(".")[:200], finite=finite)
+        case _ if is_dataclass(value):
+            for own in fields(value):
+                check_numbers(getattr(value, own.name), f"{where}.{own.name}".lstrip("."), finite=finite)
+        case _:
+            pass
 
 
 @cache
@@ -255,8 +290,3 @@ def _lines(node: yaml.Node, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, 
         for key, value in node.value:
             yield (*path, str(key.value)), key.start_mark.line + 1
             yield from _lines(value, (*path, str(key.value)))
-
-
-def keys_of(value: Any) -> Mapping[str, Any]:
-    """A mapping, and nothing where there is none."""
-    return value if isinstance(value, dict) else {}

@@ -20,11 +20,13 @@ from carrara.nn.layers import (
     unpatchify,
     zeroed,
 )
+from carrara.nn.limits import BESIDE, TooLarge, bounded, rehearse
 from carrara.nn.recompute import Recomputed, recompute
 from carrara.nn.residual import ResidualBlock
 from carrara.nn.transformer import Attention
 
 __all__ = [
+    "BESIDE",
     "RANKS",
     "Attention",
     "Compilable",
