@@ -11,7 +11,7 @@ from torch import Tensor
 
 from carrara.backbone import NoiseAwareClassifier, UNetConfig
 from carrara.errors import command, unknown
-from carrara.kinds import BY_KIND, SPELLED
+from carrara.kinds import BY_KIND, SHAPE, SPELLED
 from carrara.noise import AnySchedule, Schedule
 from carrara.sample import LogProb
 from carrara.saved import Saved
@@ -34,8 +34,8 @@ class ClassifierConfig:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     kind: Literal["classifier"] = "classifier"
-    shape: tuple[int, ...]
-    latent_shape: tuple[int, ...]
+    shape: Annotated[tuple[int, ...], SHAPE]
+    latent_shape: Annotated[tuple[int, ...], SHAPE]
     classes: tuple[str, ...]
     backbone: UNetConfig
     schedule: Annotated[AnySchedule, SPELLED, BY_KIND]

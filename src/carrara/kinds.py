@@ -7,9 +7,13 @@ A member of a union is a frozen dataclass with a field ``kind``. To hold one, an
 """
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any, cast
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+
+LARGEST_SAMPLE = 1 << 28
+"""The most numbers of a sample."""
 
 
 def mapping_of(value: object) -> Mapping[str, Any] | None:
@@ -24,6 +28,17 @@ def spell_out(value: Any) -> Any:
 
 SPELLED = BeforeValidator(spell_out)
 """Lets a bare name stand for the member with all defaults."""
+
+
+
+def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if not 1 <= len(shape) <= 4 or min(shape) < 1 or prod(shape) > LARGEST_SAMPLE:
+        raise ValueError(f"a sample has 1 to 4 axes, and 1 to {LARGEST_SAMPLE} numbers")
+    return shape
+
+
+SHAPE = AfterValidator(_checked_shape)
+"""Refuses what is no sample's shape."""
 
 BY_KIND = Field(discriminator="kind")
 """Chooses the member of the union by its ``kind``."""

@@ -4,7 +4,6 @@ A model's folder has ``config.json``, which says how to build it and what it was
 per part that has weights. Nothing in it can run code.
 """
 
-import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,9 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from pydantic import ConfigDict
 from torch import Tensor, nn
 
 from carrara.autoencoder import AnyFirstStage, FirstStage, IdentityConfig, TinyDecoderConfig
@@ -25,11 +22,13 @@ from carrara.conditioning import AnyConditioner, AnyImageCondition, Conditioner,
 from carrara.data import CaptionTable
 from carrara.denoiser import Denoiser
 from carrara.errors import UserError
-from carrara.kinds import BY_KIND, SPELLED
+from carrara.files import BadFile, Malformed, as_kind, is_regular, read_as, read_tensors
+from carrara.kinds import BY_KIND, SHAPE, SPELLED
 from carrara.medium import Size, medium_of
+from carrara.nn import BESIDE, bounded
 from carrara.noise import AnyParameterization, AnySchedule
 from carrara.sample import SampleSettings
-from carrara.saved import FORMAT, Saved, weights
+from carrara.saved import CONFIG, FORMAT, About, Document, Saved, weights
 from carrara.shapes import by, cropped, spatial_of
 from carrara.types import Conditioning
 
@@ -51,7 +50,7 @@ class ModelConfig:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     kind: Literal["diffusion"] = "diffusion"
-    shape: tuple[int, ...]
+    shape: Annotated[tuple[int, ...], SHAPE]
     backbone: Annotated[AnyBackbone, SPELLED, BY_KIND]
     schedule: Annotated[AnySchedule, SPELLED, BY_KIND]
     parameterization: Annotated[AnyParameterization, SPELLED, BY_KIND]
@@ -75,8 +74,8 @@ class DecoderConfig:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     kind: Literal["decoder"] = "decoder"
-    shape: tuple[int, ...]
-    latent_shape: tuple[int, ...]
+    shape: Annotated[tuple[int, ...], SHAPE]
+    latent_shape: Annotated[tuple[int, ...], SHAPE]
     decoder: TinyDecoderConfig
     teacher: str
 
@@ -92,7 +91,7 @@ class AutoencoderConfig:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     kind: Literal["autoencoder"] = "autoencoder"
-    shape: tuple[int, ...]
+    shape: Annotated[tuple[int, ...], SHAPE]
     first_stage: Annotated[AnyFirstStage, SPELLED, BY_KIND]
 
 
@@ -334,8 +333,6 @@ def _check_tokens(given: int | None, seen: int | None) -> None:
 AnySaved = Model | DistilledDecoder | Classifier
 """What can be loaded from a folder."""
 
-_CONFIGS: TypeAdapter[AnyModelConfig] = TypeAdapter(Annotated[AnyModelConfig, BY_KIND])
-
 
 def build_model(config: AnyModelConfig, about: Mapping[str, Any] | None = None) -> AnySaved:
     """Makes an untrained model.
@@ -360,15 +357,25 @@ def load_model(folder: Path) -> AnySaved:
     Raises:
         UserError: the folder is not a model's, is damaged, or is from a newer Carrara.
     """
-    config, about = read_config(folder)
-    try:
-        model = build_model(config, about)
-    except ValueError as error:
-        raise UserError(f"'{folder / 'config.json'}' describes no model that works: {error}") from error
+    model = build_saved(folder, *read_config(folder))
     for name, part in model.named_children():
         if weights(part):
-            _read_part(folder / f"{name}.safetensors", part)
+            read_part(folder / f"{name}.safetensors", part)
     return model.eval()
+
+
+def build_saved(folder: Path, config: AnyModelConfig, about: Mapping[str, Any]) -> AnySaved:
+    """Makes the untrained model of a folder, if it has no more numbers than the folder's files.
+
+    Raises:
+        UserError: it has, or its parts do not fit together.
+    """
+    there = sum(path.stat().st_size for path in folder.glob("*.safetensors") if is_regular(path))
+    try:
+        with bounded(there + BESIDE):
+            return build_model(config, about)
+    except ValueError as error:
+        raise UserError(f"'{folder / CONFIG}' describes no model that works: {error}") from error
 
 
 def read_config(folder: Path) -> tuple[AnyModelConfig, dict[str, Any]]:
@@ -377,24 +384,31 @@ def read_config(folder: Path) -> tuple[AnyModelConfig, dict[str, Any]]:
     Raises:
         UserError: it is missing, damaged, or from a newer Carrara.
     """
-    path = folder / "config.json"
-    if not path.is_file():
+    path = folder / CONFIG
+    if not is_regular(path):
         raise UserError(f"'{folder}' holds no model: there is no config.json in it")
     try:
-        document = json.loads(path.read_bytes())
-        if document["format"] > FORMAT:
-            raise UserError(f"'{path}' was written by Carrara {document['carrara']}: update Carrara to read it")
-        return _CONFIGS.validate_python({"kind": "diffusion", **document["model"]}), document.get("about", {})
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"'{path}' is damaged ({reason}): restore it from a checkpoint of the run") from error
+        document = read_as(path, Document)
+        if document.format > FORMAT:
+            raise UserError(f"'{path}' was written by Carrara {document.carrara[:40]}: update Carrara to read it")
+        as_kind(document.about, About)
+        config = as_kind({"kind": "diffusion", **document.model}, Annotated[AnyModelConfig, BY_KIND])
+    except (BadFile, Malformed) as error:
+        why = error.why if isinstance(error, BadFile) else str(error)
+        raise UserError(f"'{path}' is damaged (it {why}): restore it from a checkpoint of the run") from None
+    return config, dict(document.about)
 
 
-def _read_part(path: Path, part: nn.Module) -> None:
+def read_part(path: Path, part: nn.Module) -> None:
+    """Reads the weights of a part of a model.
+
+    Raises:
+        UserError: they are missing, damaged, or another model's.
+    """
+    if not is_regular(path):
+        raise UserError(f"the model's file '{path}' is missing: restore it from a checkpoint of the run")
     try:
-        part.load_state_dict(load_file(path))
-    except FileNotFoundError:
-        raise UserError(f"the model's file '{path}' is missing: restore it from a checkpoint of the run") from None
-    except (SafetensorError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"'{path}' does not fit its config.json, or is damaged ({reason})") from error
+        part.load_state_dict(read_tensors(path, like=part.state_dict()))
+    except (BadFile, RuntimeError) as error:
+        why = error.why if isinstance(error, BadFile) else " ".join(str(error).split())[:200]
+        raise UserError(f"'{path}' does not fit its config.json, or is damaged ({why})") from error

@@ -5,11 +5,12 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from torch import Tensor, nn
 
 import carrara
@@ -17,9 +18,43 @@ from carrara.data import CaptionTable
 from carrara.errors import UserError
 from carrara.files import explained, read_bytes, sealed, write_tensors
 
+CONFIG = "config.json"
 FORMAT = 1
 """Of the folder; a reader refuses a higher one."""
-CONFIG = "config.json"
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+"""Of steps, of pictures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What is known about a model and looked at by the package; there may be more, for people.
+
+    Attributes:
+        step: of the training.
+        images: that it saw.
+        few_steps: in how many steps it draws, if in no other number.
+    """
+
+    step: Count = 0
+    images: Count = 0
+    few_steps: Annotated[int, Field(ge=1, le=10_000)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """What ``config.json`` holds.
+
+    Attributes:
+        format: see ``FORMAT``.
+        carrara: the version that wrote it.
+        model: how to build it.
+        about: what is known about it.
+    """
+
+    format: Count
+    model: Mapping[str, Any]
+    carrara: str = "of another version"
+    about: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Saved(nn.Module, ABC):

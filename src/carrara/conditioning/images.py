@@ -41,7 +41,7 @@ from carrara.seeds import Draws
 from carrara.shapes import PerSample, Signals, by, cropped, expand, expand_channels, padded, resized
 from carrara.types import MAP, NOWHERE, Batch
 
-LARGEST_PALETTE = 64
+LARGEST_PALETTE, MOST_TIMES = 64, 64
 
 Encode = Callable[[Tensor], Tensor]
 """Pictures (B, C, *N) to model latents (B, C', *n), without chance."""
@@ -131,8 +131,8 @@ class Lowres(ImageCondition):
     asked = f"enlarges pictures: give it one, with '{command('edit RUN upscale IMAGE')}'"
 
     def __post_init__(self) -> None:
-        if self.factor < 2:
-            raise ValueError(f"factor says how many times smaller, 2 or more, and is {self.factor}")
+        if not 2 <= self.factor <= MOST_TIMES:
+            raise ValueError(f"factor says how many times smaller, 2 to {MOST_TIMES}, and is {self.factor}")
         if not 0 <= self.augmentation < 1:
             raise ValueError(f"augmentation is a part of noise, at least 0 and below 1, and is {self.augmentation}")
 

@@ -191,7 +191,8 @@ class LearnedText(TextConditioner):
     def __init__(self, config: "LearnedTextConfig", width: int) -> None:
         super().__init__(config.width, width)
         self._read = reader_of(config.vocabulary, config.window)
-        self.table = nn.Parameter(torch.randn(config.vocabulary.count(" ") + 1, config.width))
+        self.table = nn.Parameter(torch.empty(config.vocabulary.count(" ") + 1, config.width))
+        nn.init.normal_(self.table)
         self.table.looked_up = True  # pyright: ignore[reportAttributeAccessIssue]
         self.layers = nn.ModuleList(TextLayer(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)

@@ -28,7 +28,8 @@ class VectorConditioner(Conditioner):
     def __init__(self, column: str, size: int, width: int) -> None:
         super().__init__()
         self.column = column
-        self.table = nn.Parameter(torch.randn(size, width))
+        self.table = nn.Parameter(torch.empty(size, width))
+        nn.init.normal_(self.table)
         self.table.looked_up = True  # pyright: ignore[reportAttributeAccessIssue]
         self.nothing = nn.Parameter(torch.zeros(width))
 

@@ -16,7 +16,7 @@ from carrara.files.documents import (
     read_yaml,
 )
 from carrara.files.pictures import PIXEL_LIMIT, Oversized, open_picture
-from carrara.files.reading import BadFile, is_regular, opened, read_bytes, read_text
+from carrara.files.reading import BadFile, is_folder, is_regular, opened, read_bytes, read_text
 from carrara.files.tensors import open_array, open_tensors, read_pickled, read_tensors, write_tensors
 from carrara.files.writing import NotWritten, cache_folder, explained, make_folder, replacing, sweep
 
@@ -30,6 +30,7 @@ __all__ = [
     "as_kind",
     "cache_folder",
     "explained",
+    "is_folder",
     "is_regular",
     "make_folder",
     "open_array",

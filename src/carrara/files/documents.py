@@ -1,7 +1,7 @@
 """JSON and YAML from files that anybody may have written: bounded in bytes, depth and digits, and plain values alone.
 
-What comes out is made of None, booleans, integers, floats, text, lists, and mappings with text as keys. JSON has finite
-numbers only. YAML may name no anchors, so nothing can refer to itself, and a small file is a small value. A type says
+What comes out is made of None, booleans, integers, floats, text, lists, and mappings with text as keys. NaN is no
+number of JSON, and what is infinite must be a field that says so. YAML may name no anchors, so nothing can refer to itself, and a small file is a small value. A type says
 what a document holds, and pydantic compares them: ``read_as(path, Manifest)``.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast, overload
+from typing import Any, TypeVar, cast, overload
 
 import yaml
 from yaml.composer import ComposerError
@@ -55,7 +55,7 @@ def parse_json(text: bytes | str) -> Any:
         Malformed: it is no JSON, or beyond the bounds.
     """
     try:
-        value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_no_number)
+        value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_infinite)
     except Malformed:
         raise
     except UnicodeDecodeError:
@@ -169,7 +169,8 @@ def as_kind(value: Any, kind: type[T]) -> T: ...
 @overload
 def as_kind(value: Any, kind: Any) -> Any: ...
 def as_kind(value: Any, kind: Any) -> Any:
-    """A plain value as what it should be. Its numbers are finite, and whole ones have 64 bits.
+    """A plain value as what it should be. Its numbers are finite, and whole ones have 64 bits; only where the metadata
+    of a field say ``unlimited``, it may be infinite.
 
     Raises:
         Malformed: it is something else; with the first key that is wrong.
@@ -186,20 +187,19 @@ def as_kind(value: Any, kind: Any) -> Any:
         raise Malformed(f"has '{key}' wrong ({reason})" if key else f"holds something else ({reason})") from None
     except (ValueError, TypeError, ArithmeticError, RecursionError, AssertionError) as error:
         raise Malformed(f"holds something else ({str(error)[:200]})") from None
-    check_numbers(found)
+    _check_numbers(found)
     return found
 
 
-def check_numbers(value: Any, where: str = "", *, finite: bool = True) -> None:
-    """Refuses numbers that nothing can be made of, anywhere in a value of dataclasses, lists and mappings.
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
 
-    Args:
-        where: the value's name, if it has one.
-        finite: whether infinities are refused.
+    return TypeAdapter(kind)
 
-    Raises:
-        Malformed: a number is not finite, or has more than 64 bits; with its name.
-    """
+
+def _check_numbers(value: Any, where: str = "", *, finite: bool = True) -> None:
+    """Refuses numbers that nothing can be made of, anywhere in a value of dataclasses, lists and mappings."""
     match value:
         case bool() | None | str():
             pass
@@ -210,19 +210,13 @@ def check_numbers(value: Any, where: str = "", *, finite: bool = True) -> None:
         case list() | tuple() | dict():
             items = value.items() if isinstance(value, dict) else enumerate(cast(Sequence[Any], value))
             for name, below in cast(Iterable[tuple[Any, Any]], items):
-                check_numbers(below, f"{where}.{name}".lstrip(".")[:200], finite=finite)
+                _check_numbers(below, f"{where}.{name}".lstrip(".")[:200], finite=finite)
         case _ if is_dataclass(value):
             for own in fields(value):
-                check_numbers(getattr(value, own.name), f"{where}.{own.name}".lstrip("."), finite=finite)
+                name = f"{where}.{own.name}".lstrip(".")
+                _check_numbers(getattr(value, own.name), name, finite=not own.metadata.get("unlimited"))
         case _:
             pass
-
-
-@cache
-def _adapter(kind: Any) -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)
 
 
 def _whole(digits: str) -> int:
@@ -238,8 +232,10 @@ def _finite(digits: str) -> float:
     return value
 
 
-def _no_number(name: str) -> NoReturn:
-    raise Malformed(f"has {name}, which is no number of JSON")
+def _infinite(name: str) -> float:
+    if name == "NaN":
+        raise Malformed("has NaN, which is no number of JSON")
+    return float(name)
 
 
 def _check_plain(value: Any) -> None:

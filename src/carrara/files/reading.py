@@ -98,6 +98,14 @@ def is_regular(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder of this name, or a link that leads to one. Never raises."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def unreadable(path: Path, error: Exception) -> BadFile:
     """The sentence for what went wrong in opening or reading a file."""
     if isinstance(error, BadFile):

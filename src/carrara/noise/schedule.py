@@ -29,6 +29,9 @@ from torch import Tensor
 
 from carrara.shapes import Scalars
 
+MOST_STEPS = 1 << 20
+"""More discrete steps are taken for a mistake."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(ABC):
@@ -95,8 +98,8 @@ class DiscreteSchedule(Schedule):
     zero_terminal_snr: bool = False
 
     def __post_init__(self) -> None:
-        if self.steps < 2:
-            raise ValueError(f"a discrete schedule needs at least 2 steps, got {self.steps}")
+        if not 2 <= self.steps <= MOST_STEPS:
+            raise ValueError(f"a discrete schedule needs at least 2 steps, and at most {MOST_STEPS}, got {self.steps}")
         betas = self.betas()
         if not bool(((betas > 0) & (betas < 1)).all()):
             raise ValueError("every beta must lie strictly between 0 and 1: check the schedule's start and end")
@@ -218,7 +221,7 @@ class RectifiedFlow(Schedule):
     shift: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.shift <= 0:
+        if not self.shift > 0:
             raise ValueError(f"the flow's shift must be positive, got {self.shift}")
 
     def _evaluate(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -238,8 +241,10 @@ class VarianceExploding(Schedule):
     rho: float = 7.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.sigma_min < self.sigma_max:
+        if not 0 < self.sigma_min < self.sigma_max < math.inf:
             raise ValueError(f"need 0 < sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}")
+        if not self.rho > 0:
+            raise ValueError(f"rho must be above 0, got {self.rho}")
 
     def _evaluate(self, t: Tensor) -> tuple[Tensor, Tensor]:
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)

@@ -17,6 +17,9 @@ from carrara.errors import UserError
 from carrara.noise import Schedule
 from carrara.sample.base import Times
 
+MOST_TRAIN_STEPS = 1 << 20
+"""More discrete steps of a training are taken for a mistake."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TimeGrid(ABC):
@@ -69,6 +72,9 @@ class Trailing(TimeGrid):
     kind: Literal["trailing"] = "trailing"
     train_steps: int = 1000
 
+    def __post_init__(self) -> None:
+        _check_train_steps(self.train_steps)
+
     def _times(self, steps: int, schedule: Schedule) -> Tensor:
         return torch.round(_ramp(steps) * self.train_steps) / self.train_steps
 
@@ -84,6 +90,9 @@ class Leading(TimeGrid):
 
     kind: Literal["leading"] = "leading"
     train_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        _check_train_steps(self.train_steps)
 
     def _times(self, steps: int, schedule: Schedule) -> Tensor:
         index = torch.arange(steps - 1, -1, -1) * self.train_steps // steps
@@ -135,3 +144,8 @@ class Karras(TimeGrid):
 
 AnyGrid = Uniform | Trailing | Leading | Quadratic | Karras
 """The tagged union that recipes and commands hold."""
+
+
+def _check_train_steps(steps: int) -> None:
+    if not 1 <= steps <= MOST_TRAIN_STEPS:
+        raise ValueError(f"a training has 1 to {MOST_TRAIN_STEPS} discrete steps, got {steps}")

@@ -29,7 +29,7 @@ from carrara.shapes import Samples
 from carrara.types import DenoiseFn, NoiseFn
 
 MOST_RESAMPLINGS = 1000
-"""Resamplings; more are taken for a mistake."""
+"""Resamplings, and intervals that they go over; more are taken for a mistake."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,8 @@ class Repaint:
     def __post_init__(self) -> None:
         if self.resamplings < 1 or self.jump < 1:
             raise ValueError(f"resamplings and jump are 1 or more, got {self.resamplings} and {self.jump}")
-        if self.resamplings > MOST_RESAMPLINGS:
-            raise ValueError(f"resamplings are at most {MOST_RESAMPLINGS}, got {self.resamplings}")
+        if max(self.resamplings, self.jump) > MOST_RESAMPLINGS:
+            raise ValueError(f"both are at most {MOST_RESAMPLINGS}, got {self.resamplings} and {self.jump}")
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta goes from 0 (deterministic) to 1 (ancestral), got {self.eta}")
 

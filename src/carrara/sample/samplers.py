@@ -14,7 +14,7 @@ is (2) with :math:`\bar x_0 = \hat x_0`: Euler, DDIM at eta = 0 and first-order 
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -129,7 +129,7 @@ class Heun(Sampler):
     kind: Literal["heun"] = "heun"
     churn: float = 0.0
     churn_min: float = 0.0
-    churn_max: float = math.inf
+    churn_max: float = field(default=math.inf, metadata={"unlimited": True})
     noise_scale: float = 1.0
 
     def __post_init__(self) -> None:

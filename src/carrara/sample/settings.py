@@ -12,7 +12,7 @@ from carrara.sample.guidance import AnyMethod, Both, Cfg, clip, dynamic_threshol
 from carrara.sample.multistep import DpmPp
 from carrara.types import DenoiseFn, Wrapper
 
-MOST_STEPS = 100_000
+MOST_STEPS = 10_000
 """More than that are taken for a mistake."""
 
 

@@ -5,23 +5,22 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-from safetensors.torch import load_file
-
 from carrara.classifier import Classifier
 from carrara.errors import UserError, close_match, command
-from carrara.files import is_regular, sealed
+from carrara.files import BadFile, as_kind, is_folder, is_regular, read_tensors, read_yaml, sealed
+from carrara.kinds import mapping_of
 from carrara.model import (
     AnySaved,
     AutoencoderConfig,
     DistilledDecoder,
     Model,
     ModelConfig,
-    build_model,
+    build_saved,
     load_model,
     read_config,
+    read_part,
 )
-from carrara.saved import CONFIG, Saved, damage, digest
+from carrara.saved import CONFIG, About, Saved, damage, digest
 from carrara.train import checkpoint
 
 S = TypeVar("S", bound=Saved)
@@ -44,7 +43,7 @@ def open_model(path: Path) -> Model:
     model = read_saved(path, Model)
     attach_decoder(model, path)
     early = located(path) / EARLY
-    model.early = early if (early / "config.json").is_file() else None
+    model.early = early if is_regular(early / "config.json") else None
     return model
 
 
@@ -61,18 +60,18 @@ def open_classifier(path: Path) -> Classifier:
 def shipped(path: Path) -> Path | None:
     """The folder of the shipped model that ``path`` names; None if there is none of this name."""
     known = Path(str(SHIPPED)) / path.name
-    return known if path == Path(path.name) and (known / "config.json").is_file() else None
+    return known if path == Path(path.name) and is_regular(known / "config.json") else None
 
 
 def located(path: Path) -> Path:
     """Where a model is: in the folder ``path``, or in the package."""
-    return path if path.is_dir() else shipped(path) or path
+    return path if is_folder(path) else shipped(path) or path
 
 
 def run_of(path: Path) -> Path | None:
     """The run that a model's folder is or belongs to, as ``best/`` and ``checkpoints/step-N`` do; None if to none."""
     above = path.resolve().parents
-    return next((run for run in (path, *above[:2]) if (run / "recipe.yaml").is_file()), None)
+    return next((run for run in (path, *above[:2]) if is_regular(run / "recipe.yaml")), None)
 
 
 def read_section(run: Path, name: str) -> Mapping[str, Any]:
@@ -83,9 +82,12 @@ def read_section(run: Path, name: str) -> Mapping[str, Any]:
     """
     path = run / "recipe.yaml"
     try:
-        return yaml.safe_load(path.read_bytes())[name]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise UserError(f"'{path}' cannot be read ({error}): restore it") from None
+        sections = mapping_of(read_yaml(path)) or {}
+    except BadFile as error:
+        raise UserError(f"'{path}' cannot be read (it {error.why}): restore it") from None
+    if (section := mapping_of(sections.get(name))) is None:
+        raise UserError(f"'{path}' has no section '{name}': restore it")
+    return section
 
 
 def attach_decoder(model: Model, run: Path) -> None:
@@ -113,7 +115,7 @@ def begun_about(run: Path) -> dict[str, Any]:
     """What the newest checkpoint of a run, or its model, says about itself; nothing before there is one."""
     newest, _ = checkpoint.latest(run / "checkpoints")
     newest = newest or run / "model"
-    return dict(read_config(newest)[1]) if (newest / "config.json").is_file() else {}
+    return dict(read_config(newest)[1]) if is_regular(newest / "config.json") else {}
 
 
 def read_saved(path: Path, wanted: type[S], refusal: str = "") -> S:
@@ -127,7 +129,7 @@ def read_saved(path: Path, wanted: type[S], refusal: str = "") -> S:
     """
     folder = newest(path)
     _check_whole(folder, path)
-    saved: Saved = _from_checkpoint(folder) if (folder / "ema.safetensors").is_file() else load_model(folder)
+    saved: Saved = _from_checkpoint(folder) if is_regular(folder / "ema.safetensors") else load_model(folder)
     if not isinstance(saved, wanted):
         raise UserError(refusal or f"'{path}' holds {saved.purpose(path)}")
     return saved
@@ -152,13 +154,13 @@ def is_sound(folder: Path) -> bool:
 def newest(path: Path) -> Path:
     """The folder with the newest weights of a run: ``model/`` or a checkpoint; or ``path`` itself, if it is one."""
     path = located(path)
-    if not path.is_dir():
+    if not is_folder(path):
         ships = [folder.name for folder in Path(str(SHIPPED)).glob("*/")]
         raise UserError(f"there is no run '{path}': '{command('train')}' makes one.{close_match(str(path), ships)}")
-    if (path / "config.json").is_file():
+    if is_regular(path / "config.json"):
         return path
     newest, finished = next(iter(checkpoint.steps(path / "checkpoints")[-1:]), None), path / "model"
-    if (finished / CONFIG).is_file():
+    if is_regular(finished / CONFIG):
         _check_whole(finished, path)
         if newest is None or (step_of(finished) or 0) >= _checkpoint_step(newest):
             return finished
@@ -172,7 +174,7 @@ def newest(path: Path) -> Path:
 
 def step_of(folder: Path) -> int | None:
     """The step at which a model was written; None if there is none."""
-    return int(read_config(folder)[1].get("step", 0)) if (folder / CONFIG).is_file() else None
+    return as_kind(read_config(folder)[1], About).step if is_regular(folder / CONFIG) else None
 
 
 def _checkpoint_step(folder: Path) -> int:
@@ -183,10 +185,13 @@ def _checkpoint_step(folder: Path) -> int:
 def _from_checkpoint(path: Path) -> AnySaved:
     """The averages, over the tensors that are not averaged: those of a frozen first stage."""
     config, about = read_config(path)
-    model = build_model(config, {**about, "step": _checkpoint_step(path)})
+    model = build_saved(path, config, {**about, "step": _checkpoint_step(path)})
     for name, part in model.named_children():
-        if (file := path / f"{name}.safetensors").is_file():
-            part.load_state_dict(load_file(file))
-    averages = load_file(path / "ema.safetensors")
-    model.load_state_dict({name: averages[name] for name in model.state_dict() if name in averages}, strict=False)
+        if is_regular(file := path / f"{name}.safetensors"):
+            read_part(file, part)
+    averages, own = read_tensors(path / "ema.safetensors"), model.state_dict()
+    for name in own.keys() & averages.keys():
+        if own[name].shape != averages[name].shape:
+            raise BadFile(path / "ema.safetensors", f"holds '{name}' of another shape than config.json says")
+    model.load_state_dict({name: averages[name] for name in own if name in averages}, strict=False)
     return model.eval()
