@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageEr
 from torch import Tensor
 
 from carrara.errors import UserError
-from carrara.files import replacing
+from carrara.files import Malformed, open_picture, parse_json, replacing
 
 Pixels = NDArray[Any]
 """A picture at the edges: (H, W, C), uint8, uint16, or floating-point in [0, 1]."""
@@ -223,12 +223,35 @@ def read_recipe(path: Path) -> dict[str, Any]:
         UserError: the file cannot be read, is not a PNG, or has no recipe.
     """
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with open_picture(path, ["PNG"]) as image:
             text = image.info.get(_CHUNK)
+        found = parse_json(text) if isinstance(text, str) else None
+    except UserError:
+        raise
     except UnidentifiedImageError:
         raise UserError(f"'{path}' is not a PNG: only the .png files that Carrara saved carry a recipe") from None
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {error.strerror or error}") from None
+    except Malformed as error:
+        raise UserError(f"the recipe in '{path}' is damaged: it {error}") from None
+    except Exception as error:  # Pillow's readers of broken files raise almost anything
+        raise UserError(f"'{path}' cannot be read: {' '.join(str(error).split())[:100]}") from None
     if text is None:
         raise UserError(f"'{path}' carries no recipe: it was not made by Carrara, or another program saved it again")
-    return json.loads(text)
+    if not isinstance(found, dict):
+        raise UserError(f"the recipe in '{path}' is damaged: it is no mapping of keys to values")
+    return cast(dict[str, Any], found)
+
+
+def read_picture(path: Path) -> Image.Image:
+    """A PNG from a file that is closed again.
+
+    Raises:
+        UserError: it is none, or is broken.
+    """
+    try:
+        with open_picture(path, ["PNG"]) as image:
+            image.load()
+            return image.copy()
+    except UserError:
+        raise
+    except Exception as error:  # as above
+        raise UserError(f"'{path}' cannot be read: {' '.join(str(error).split())[:100]}") from None

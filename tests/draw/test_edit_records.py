@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from carrara.draw.records import Record
 from carrara.draw.replay import open_again
 from carrara.pixels import read_recipe, save_png
 from carrara.saved import Saved
@@ -163,5 +164,5 @@ def test_a_replay_draws_where_edits_and_samples_do(tmp_path: Path, monkeypatch: 
     run = saved("pixels", tmp_path / "run")
     monkeypatch.setattr(store_opened, "default_device", lambda: torch.device("meta"))
     monkeypatch.setattr(Saved, "digest", lambda _: "none there")
-    about = {"run": str(run), "weights": "none there"}
+    about = Record(run=str(run), weights="none there")
     assert open_again(tmp_path / "a.png", about, Store(), None).model.device.type == "meta"

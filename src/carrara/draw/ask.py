@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from carrara.draw.request import Request, Terms, cycled
+from carrara.draw.request import Request, Terms, check_seed, cycled
 from carrara.draw.wishes import parts_of
 from carrara.errors import UserError, option
 from carrara.model import Model
@@ -90,12 +90,6 @@ class Ask(Terms):
     def unless(self, **usual: Any) -> "Ask":
         """The same with ``usual`` in the place of what is not said."""
         return replace(self, **{name: value for name, value in usual.items() if getattr(self, name) is None})
-
-
-def check_seed(seed: int) -> None:
-    """Refuses what is no seed: they have 64 bits, and count up."""
-    if abs(seed) >= 1 << 62:
-        raise UserError(f"seed {seed} is too large: take one of at most 18 digits")
 
 
 def request(opened: OpenModel, ask: Ask) -> Request:

@@ -8,19 +8,34 @@ from typing import Any, get_type_hints
 
 import numpy as np
 from PIL import Image
-from pydantic import TypeAdapter
 
 from carrara import pixels
 from carrara.draw.generate import result_of
-from carrara.draw.request import Request, read_request
-from carrara.draw.samples import PictureKind, collect
+from carrara.draw.records import (
+    Record,
+    check_edit,
+    check_extent,
+    check_place,
+    not_understood,
+    read_record,
+    requested,
+    step_of,
+)
+from carrara.draw.request import Request
+from carrara.draw.samples import collect
 from carrara.draw.verbs import VERBS, Verb
 from carrara.errors import UserError, option
-from carrara.medium import Picture, find_picture
+from carrara.files import Malformed, as_kind, is_regular
+from carrara.medium import Picture, Size, find_picture
+from carrara.medium.base import STRIP_SAMPLES
+from carrara.pixels import read_picture
+from carrara.saved import CONFIG
 from carrara.store import OpenModel, Store
+from carrara.store.runs import EARLY
+from carrara.train import checkpoint
 
-Record = Mapping[str, Any]
-"""What a picture of Carrara's carries."""
+_MOST_KEPT = 8
+"""So many models of a run are looked at for the one that made a picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,51 +65,90 @@ def replay(
         UserError: it carries none, a picture is gone or another one, or the run is gone or has learned since.
     """
     about = pixels.read_recipe(image)
-    opened = open_again(image, about, store, folder)
-    make = _edited if about.get("picture") == "edit" else _sampled
-    again = make(image, about, opened, pictures)
+    record, before = read_record(image, about), read_picture(image)
+    opened = open_again(image, record, store, folder)
+    make = _edited if record.picture == "edit" else _sampled
+    again = make(image, record, opened, pictures, (before.height, before.width))
     path = pixels.save_png(again, out or image.with_stem(f"{image.stem}-replay"), about)
-    with Image.open(image) as before:
-        same = before.size == again.size and np.array_equal(np.asarray(before), np.asarray(again))
+    same = before.size == again.size and np.array_equal(np.asarray(before), np.asarray(again))
     return Replay(path=path, identical=same)
 
 
-def open_again(image: Path, about: Record, store: Store, folder: Path | None) -> OpenModel:
-    """The model that made a picture.
+def open_again(image: Path, record: Record, store: Store, folder: Path | None) -> OpenModel:
+    """The model that made a picture: the run's newest, or where training went on the one of that step, if it is kept.
 
     Args:
-        about: the picture's record.
-        folder: the run's; None is where it was.
+        folder: the run's; None is where it was, if that is one of those that a record may lead to.
 
     Raises:
-        UserError: there is no such record, or the run is gone or has learned since.
+        UserError: the run is elsewhere, is gone, or has learned since.
     """
-    with _understood(image):
-        source, digest = folder or Path(about["run"]), str(about["weights"])
+    if folder is None:
+        check_place(image, record.run, None, "the model")
+    for rival, what in record.rivals:
+        check_place(image, rival, folder, what)
+    source = folder or Path(record.run)
     opened = store.open(source)
-    if opened.model.digest() != digest:
-        raise UserError(
-            f"the model in '{source}' has changed since '{image}' was made: "
-            f"name the old one, or its checkpoint, with {option('run')}"
-        )
-    return opened
+    if opened.model.digest() == record.weights:
+        return opened
+    for kept in _kept(source, step_of(image)):
+        earlier = _opened_quietly(store, kept)
+        if earlier is not None and earlier.model.digest() == record.weights:
+            return earlier
+    raise _changed(image, source, opened)
 
 
-def _sampled(image: Path, about: Record, opened: OpenModel, pictures: Path) -> Image.Image:
+def _kept(source: Path, step: int | None) -> list[Path]:
+    """The other models of a run, that of a step first."""
+    checkpoints = reversed(checkpoint.steps(source / "checkpoints"))
+    others = [*checkpoints, *(source / name for name in ("best", EARLY, "model"))]
+    there = [path for path in others if is_regular(path / CONFIG)]
+    return sorted(there, key=lambda path: path.name != f"step-{step}")[:_MOST_KEPT]
+
+
+def _opened_quietly(store: Store, folder: Path) -> OpenModel | None:
+    """In a store of its own, so that those which are another one's are not kept."""
+    try:
+        return Store(store.device).open(folder)
+    except UserError:
+        return None
+
+
+def _changed(image: Path, source: Path, opened: OpenModel) -> UserError:
+    """What to say where no model of a run made a picture."""
+    step, now = step_of(image), opened.model.about.get("step")
+    instead = f"name the old one, or its checkpoint, with {option('run')}"
+    said = f"the model in '{source}' has changed since '{image}' was made"
+    if step is not None and now is not None and now > step:
+        said += f", as training went on from step {step} to step {now}, and that checkpoint is not kept"
+    elif now is not None:
+        said += f", as where training goes on: it is at step {now} now"
+    return UserError(f"{said}: {instead}")
+
+
+def _sampled(image: Path, record: Record, opened: OpenModel, pictures: Path, size: Size) -> Image.Image:
+    kind, request = record.picture, requested(image, record)
+    if kind is None or kind == "edit" or not request.seeds:
+        raise not_understood(image)
+    each, count = request.pixel_size or opened.model.size, len(request.seeds)
+    shown = {"sample": 1, "strip": min(count, STRIP_SAMPLES)}.get(kind, max(count, request.columns or 1))
+    check_extent(image, [each] * shown, size)
     with _understood(image):
-        kind: PictureKind = TypeAdapter(PictureKind).validate_python(about["picture"])
-        request = read_request(about["request"])
-    return collect(opened, request).picture(kind)
+        return collect(opened, request).picture(kind)
 
 
-def _edited(image: Path, about: Record, opened: OpenModel, pictures: Path) -> Image.Image:
+def _edited(image: Path, record: Record, opened: OpenModel, pictures: Path, size: Size) -> Image.Image:
+    if record.edit is None or not record.edit:
+        raise not_understood(image)
+    check_edit(image, record.edit, size)
     with _understood(image):
-        verb = read_verb(about["edit"], pictures)
+        verb = read_verb(record.edit, pictures)
         none = Request(wishes=(), seeds=(), settings=opened.model.settings())
-        request = read_request(about["request"]) if "request" in about else none
-    results = result_of(verb.run(opened, request))
+    request = requested(image, record) if record.request is not None else none
+    check_extent(image, [request.pixel_size or (0, 0)] * (1 if record.row else len(request.seeds)), size)
     with _understood(image):
-        return results.picture(about)
+        results = result_of(verb.run(opened, request))
+        return results.picture(record.place)
 
 
 def read_verb(record: Mapping[str, Any], pictures: Path) -> Verb:
@@ -112,7 +166,7 @@ def read_verb(record: Mapping[str, Any], pictures: Path) -> Verb:
             values[name] = tuple(find_picture(one, pictures) for one in values[name])
         elif hints[name] in (Picture, Picture | None):
             values[name] = find_picture(values[name], pictures)
-    return TypeAdapter(kind).validate_python(values)
+    return as_kind(values, kind)
 
 
 def _modern(values: dict[str, Any]) -> dict[str, Any]:
@@ -133,9 +187,9 @@ def _understood(image: Path) -> Generator[None]:
     """Says so where a picture's record, perhaps another version's, does not hold what is looked for in it."""
     try:
         yield
+    except Malformed as error:
+        raise not_understood(image, error) from None
     except UserError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError):
-        raise UserError(
-            f"the recipe in '{image}' is of another kind or version: only samples and edits can be replayed"
-        ) from None
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, AssertionError):
+        raise not_understood(image) from None

@@ -8,10 +8,14 @@ import torch
 from pydantic import TypeAdapter
 
 from carrara.errors import UserError, command
+from carrara.files import as_kind
 from carrara.medium import Size, read_size
 from carrara.model import Model
 from carrara.sample import SampleSettings
 from carrara.store.rivals import Guide, WeakerModel
+
+MOST = 1_000_000
+"""Samples of a request, and columns that they are shown in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,13 @@ class Request(Terms):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        assert len(self.wishes) == len(self.seeds)
+        if len(self.wishes) != len(self.seeds):
+            raise UserError(f"{len(self.wishes)} wishes and {len(self.seeds)} seeds are not of the same samples")
+        for count, least in ((len(self.seeds), 0), (len(self.labels), 0), (self.columns, 1)):
+            if count is not None and not least <= count <= MOST:
+                raise UserError(f"{count} samples or columns are too many, or none: ask for 1 to {MOST}")
+        for seed in self.seeds:
+            check_seed(seed)
 
     @property
     def autocast(self) -> torch.dtype:
@@ -104,7 +114,13 @@ def read_request(values: Mapping[str, Any]) -> Request:
     values = dict(values)
     if "found" in values:  # as earlier versions called it
         values["guide"] = values.pop("found")
-    return TypeAdapter(Request).validate_python(values)
+    return as_kind(values, Request)
+
+
+def check_seed(seed: int) -> None:
+    """Refuses what is no seed: they have 64 bits, and count up."""
+    if abs(seed) >= 1 << 62:
+        raise UserError(f"seed {seed} is too large: take one of at most 18 digits")
 
 
 def cycled(model: Model, count: int) -> list[str | None]:

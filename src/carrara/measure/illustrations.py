@@ -7,8 +7,6 @@ that the pictures of a page show what its figures measure.
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from carrara import pixels
 from carrara.draw import Ask, Request, collect, record, request
 from carrara.draw.reconstruct import compared
@@ -16,6 +14,7 @@ from carrara.draw.request import read_request
 from carrara.draw.samples import PictureKind
 from carrara.errors import UserError
 from carrara.evaluate import page
+from carrara.pixels import read_picture
 from carrara.store import OpenModel
 
 DRAWN = 12
@@ -94,7 +93,3 @@ def _reconstructions(opened: OpenModel) -> list[page.Figure]:
     return [page.Figure(image=image, alt=alt, caption="Held-out pictures and their reconstructions")]
 
 
-def read_picture(path: Path) -> Image.Image:
-    """A picture from a file that is closed again."""
-    with Image.open(path) as image:
-        return image.copy()

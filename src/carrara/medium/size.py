@@ -2,6 +2,7 @@
 
 from carrara.errors import UserError
 
+_DIGITS = 18
 Size = tuple[int, ...]
 """(height, width) of pictures; an edge for each axis of sounds and volumes."""
 SaidSize = str | int | Size
@@ -21,6 +22,6 @@ def read_size(said: SaidSize | None) -> Size | None:
     else:
         edges = str(said).lower().split("x")
         edges = 2 * edges if len(edges) == 1 else edges if len(edges) == 2 else [""]
-    if not all(edge.strip().isdecimal() for edge in edges):
-        raise UserError(f"'{said}' is no size: say height x width, as in 96x64, or one number for a square")
+    if not all(edge.strip().isdecimal() and len(edge) <= _DIGITS for edge in edges):
+        raise UserError(f"'{str(said)[:40]}' is no size: say height x width, as in 96x64, or one number for a square")
     return tuple(map(int, edges))

@@ -5,6 +5,7 @@ with the better one's at the same x_t and t, so both must mean the same by them:
 Network, parameterization and training may differ.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,10 @@ class Guide:
     weights: str
     name: str
     scale: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.scale):
+            raise UserError(f"how much a classifier counts is a number, and {self.scale} is none: 1 is Bayes' rule")
 
 
 @dataclass(frozen=True, kw_only=True)
