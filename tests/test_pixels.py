@@ -118,7 +118,7 @@ def test_pictures_without_a_recipe_are_refused_in_a_sentence(tmp_path) -> None:
     for name in ("a.txt", "a.jpg"):
         with pytest.raises(UserError, match="is not a PNG"):
             pixels.read_recipe(tmp_path / name)
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is not there"):
         pixels.read_recipe(tmp_path / "missing.png")
 
 

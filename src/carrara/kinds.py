@@ -30,7 +30,6 @@ SPELLED = BeforeValidator(spell_out)
 """Lets a bare name stand for the member with all defaults."""
 
 
-
 def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     if not 1 <= len(shape) <= 4 or min(shape) < 1 or prod(shape) > LARGEST_SAMPLE:
         raise ValueError(f"a sample has 1 to 4 axes, and 1 to {LARGEST_SAMPLE} numbers")

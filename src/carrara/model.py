@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, final
 
 import torch
 from pydantic import ConfigDict
-from torch import Tensor, nn
+from torch import Tensor
 
 from carrara.autoencoder import AnyFirstStage, FirstStage, IdentityConfig, TinyDecoderConfig
 from carrara.backbone import AnyBackbone
@@ -22,13 +22,13 @@ from carrara.conditioning import AnyConditioner, AnyImageCondition, Conditioner,
 from carrara.data import CaptionTable
 from carrara.denoiser import Denoiser
 from carrara.errors import UserError
-from carrara.files import BadFile, Malformed, as_kind, is_regular, read_as, read_tensors
+from carrara.files import BadFile, Malformed, as_kind, is_regular, read_as
 from carrara.kinds import BY_KIND, SHAPE, SPELLED
 from carrara.medium import Size, medium_of
 from carrara.nn import BESIDE, bounded
 from carrara.noise import AnyParameterization, AnySchedule
 from carrara.sample import SampleSettings
-from carrara.saved import CONFIG, FORMAT, About, Document, Saved, weights
+from carrara.saved import CONFIG, FORMAT, About, Document, Saved, read_part, weights
 from carrara.shapes import by, cropped, spatial_of
 from carrara.types import Conditioning
 
@@ -397,18 +397,3 @@ def read_config(folder: Path) -> tuple[AnyModelConfig, dict[str, Any]]:
         why = error.why if isinstance(error, BadFile) else str(error)
         raise UserError(f"'{path}' is damaged (it {why}): restore it from a checkpoint of the run") from None
     return config, dict(document.about)
-
-
-def read_part(path: Path, part: nn.Module) -> None:
-    """Reads the weights of a part of a model.
-
-    Raises:
-        UserError: they are missing, damaged, or another model's.
-    """
-    if not is_regular(path):
-        raise UserError(f"the model's file '{path}' is missing: restore it from a checkpoint of the run")
-    try:
-        part.load_state_dict(read_tensors(path, like=part.state_dict()))
-    except (BadFile, RuntimeError) as error:
-        why = error.why if isinstance(error, BadFile) else " ".join(str(error).split())[:200]
-        raise UserError(f"'{path}' does not fit its config.json, or is damaged ({why})") from error

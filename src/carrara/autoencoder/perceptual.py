@@ -13,17 +13,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Literal, final
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from carrara.autoencoder.efficientnet import STAGES, as_colour, efficientnet_lite0
 from carrara.errors import UserError
+from carrara.files import BadFile, read_pickled, read_tensors
 from carrara.pixels import Pictures
 from carrara.shapes import PerSample
 
@@ -184,10 +182,10 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for file in files:
         try:
-            safe = file.suffix == ".safetensors"
-            tensors |= load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, TypeError, ValueError, UnpicklingError, SafetensorError) as error:
-            reason = str(error).splitlines()[0]
+            read = read_tensors(file) if file.suffix == ".safetensors" else read_pickled(file)
+            tensors |= {str(name): tensor for name, tensor in read.items() if torch.is_tensor(tensor)}
+        except (BadFile, TypeError, ValueError, AttributeError) as error:
+            reason = error.why if isinstance(error, BadFile) else str(error)
             raise UserError(f"'{file}' cannot be read as weights ({reason}): give another features.path") from None
     return tensors
 

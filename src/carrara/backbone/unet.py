@@ -81,7 +81,11 @@ class UNetConfig(BackboneConfig):
     patch: int = 1
 
     def __post_init__(self) -> None:
-        if not 4 <= self.channels <= WIDEST or self.channels % 4 or min(self.blocks, self.patch, len(self.multipliers)) < 1:
+        if (
+            not 4 <= self.channels <= WIDEST
+            or self.channels % 4
+            or min(self.blocks, self.patch, len(self.multipliers)) < 1
+        ):
             raise ValueError(
                 "a U-Net needs channels in multiples of 4, and at least one block, one level and a patch of 1 pixel"
             )

@@ -19,7 +19,7 @@ from carrara.measure import comparison, health, report, schedules
 from carrara.model import Model, ModelConfig
 from carrara.noise import DiscreteSchedule, Schedule
 from carrara.shapes import by
-from carrara.train import checkpoint, read_log
+from carrara.train import checkpoint, read_log, read_training
 
 LONGEST = 200
 """Characters of a configuration that are shown."""
@@ -116,7 +116,7 @@ def _short(config: object) -> str:
 
 def _history(folder: Path) -> None:
     """How the losses went."""
-    if lines := [line for line in read_log(folder / "log.jsonl") if line["loss"] is not None]:
+    if lines := [line for line in read_training(folder / "log.jsonl") if line["loss"] is not None]:
         tenth = max(1, len(lines) // 10)
         first, last = (
             sum(float(line["loss"]) for line in part) / len(part) for part in (lines[:tenth], lines[-tenth:])

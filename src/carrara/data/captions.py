@@ -15,12 +15,11 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from carrara.data.base import ClassMap, Dataset, Row, Texts, View
 from carrara.errors import UserError
-from carrara.files import replacing
+from carrara.files import BadFile, open_tensors, replacing, shapes
 
 COLUMN = "text"
 TEXTS_A_FILE = 2048
@@ -86,10 +85,13 @@ def _digest(texts: Sequence[str]) -> str:
 
 def _is_whole(path: Path, count: int) -> bool:
     try:
-        with safe_open(path, framework="numpy") as file:
-            return len(file.get_tensor("lengths")) == count
-    except (OSError, SafetensorError):
+        found = shapes(path)
+        if found.get("lengths") != (count,) or not found.get("tokens"):
+            return False
+        lengths = open_tensors(path, "numpy").get_tensor("lengths")
+    except BadFile:
         return False
+    return bool((lengths >= 0).all() and lengths.sum() == found["tokens"][0])
 
 
 def _save(path: Path, rows: Sequence[NDArray[Any]]) -> None:
@@ -105,7 +107,7 @@ def _save(path: Path, rows: Sequence[NDArray[Any]]) -> None:
 
 def _opened(path: Path) -> Iterator[Callable[[], NDArray[Any]]]:
     """Each text's part of a file, which stays on the disk until it is asked for."""
-    file: Any = safe_open(path, framework="numpy")
+    file = open_tensors(path, "numpy")
     tokens, ends = file.get_slice("tokens"), np.cumsum(file.get_tensor("lengths")).tolist()
     for begin, end in zip([0, *ends], ends, strict=False):
         yield lambda begin=begin, end=end: tokens[begin:end]

@@ -20,19 +20,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, final
+from typing import Annotated, Any, BinaryIO, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from pydantic import Field
 from safetensors.torch import save
 from torch import Tensor
 
 from carrara.data.base import Dataset, Preparation, Unreadable, View, fingerprint
 from carrara.data.transforms import Transform
 from carrara.errors import UserError, command
-from carrara.files import replacing
+from carrara.files import BadFile, is_regular, open_tensors, read_as, replacing
+from carrara.files.sealed import sha256
 from carrara.pixels import Pixels
 from carrara.seeds import Draws
 
@@ -49,6 +50,38 @@ _WORKERS = min(4, os.cpu_count() or 1)
 
 EncodeRaw = Callable[[Tensor], Tensor]
 """Pictures (B, C, *N) in [-1, 1], on the CPU, to raw latents (B, R, *n): a first stage's ``encode_raw``."""
+
+
+Edge = Annotated[int, Field(ge=1, le=1 << 24)]
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """A file of latents, as it was written; type and shape are None if no example could be read."""
+
+    examples: Count
+    bytes: Count
+    sha256: str
+    dtype: str | None
+    shape: tuple[Edge, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What ``manifest.json`` holds.
+
+    Attributes:
+        key: see ``cache_key``.
+        shape: of the first latents, (V, R, *n).
+        shards: by their file names.
+    """
+
+    format: int
+    key: str
+    examples: Count
+    shape: Annotated[tuple[Edge, ...], Field(min_length=2, max_length=5)]
+    shards: Mapping[Annotated[str, Field(pattern=r"^\d{5,9}\.safetensors$")], Shard]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,16 +131,20 @@ class CachedLatents(View):
         manifest = _manifest(folder, key)
         if manifest is None:
             raise _damaged(self._folder / MANIFEST, "is missing")
-        assert manifest["examples"] == len(dataset), "the key is a hash of the data, too"
-        _verify(self._folder, manifest["shards"])
-        self.transform = LatentTransform(flip=manifest["shape"][0] == 2)
+        if manifest.examples != len(dataset):  # the key is a hash of the data, too
+            raise _damaged(self._folder / MANIFEST, f"is of {manifest.examples} examples and not of {len(dataset)}")
+        _verify(self._folder, manifest.shards)
+        self.transform = LatentTransform(flip=manifest.shape[0] == 2)
         self._shard = lru_cache(_OPEN)(self._opened)
 
     def pixels(self, index: int) -> NDArray[Any]:
         shard = self._shard(index // SHARD)
-        if (why := shard.metadata().get(str(index))) is not None:
+        if (why := (shard.metadata() or {}).get(str(index))) is not None:
             raise Unreadable(why)
-        return shard.get_tensor(str(index))
+        try:
+            return shard.get_tensor(str(index))
+        except Exception as error:  # safetensors has a type of its own
+            raise _damaged(_shard(self._folder, index // SHARD), f"cannot be read ({error})") from None
 
     def preparation(self, pictures: Preparation | None) -> Preparation:
         return self.transform
@@ -116,9 +153,9 @@ class CachedLatents(View):
         """A shard's tensors, on the disk."""
         path = _shard(self._folder, number)
         try:
-            return safe_open(path, framework="numpy")
-        except (OSError, SafetensorError) as error:
-            raise _damaged(path, f"cannot be read ({error})") from None
+            return open_tensors(path, "numpy")
+        except BadFile as error:
+            raise _damaged(path, error.why) from None
 
 
 def cacheable(transform: Transform | None) -> str | None:
@@ -148,7 +185,7 @@ def has_cache(folder: Path, key: str) -> bool:
         UserError: what lies in its place is another one, or its manifest cannot be read.
     """
     manifest = _manifest(folder, key)
-    return manifest is not None and all((folder / key / name).is_file() for name in manifest["shards"])
+    return manifest is not None and all(is_regular(folder / key / name) for name in manifest.shards)
 
 
 def write(
@@ -202,7 +239,7 @@ def seal(folder: Path, key: str, dataset: Dataset) -> None:
         path = _shard(folder / key, number)
         if not _is_whole(path, key, examples):
             raise UserError(f"'{path}' is not there: put the run on a disk that all processes share")
-        shards[path.name] = {"examples": len(examples), "bytes": path.stat().st_size, "sha256": _sha256(path)}
+        shards[path.name] = {"examples": len(examples), "bytes": path.stat().st_size, "sha256": sha256(path)}
         shards[path.name] |= _form(path)
     shape = next((shard["shape"] for shard in shards.values() if shard["shape"]), None)
     if shape is None:
@@ -260,8 +297,8 @@ def _is_whole(path: Path, key: str, examples: Sequence[int]) -> bool:
         UserError: it is another cache's.
     """
     try:
-        shard = safe_open(path, framework="numpy")
-    except (OSError, SafetensorError):
+        shard = open_tensors(path, "numpy")
+    except BadFile:
         return False
     metadata: dict[str, str] = shard.metadata() or {}
     if metadata.get("key") != key:
@@ -271,7 +308,7 @@ def _is_whole(path: Path, key: str, examples: Sequence[int]) -> bool:
 
 def _form(path: Path) -> dict[str, Any]:
     """Type and shape of a shard's latents; None if it has none."""
-    shard = safe_open(path, framework="numpy")
+    shard = open_tensors(path, "numpy")
     for name in list(shard.keys())[:1]:
         latents = shard.get_tensor(name)
         return {"dtype": str(latents.dtype), "shape": latents.shape}
@@ -302,40 +339,34 @@ def _lasting(path: Path) -> Generator[BinaryIO]:
         ) from error
 
 
-def _manifest(folder: Path, key: str) -> dict[str, Any] | None:
+def _manifest(folder: Path, key: str) -> Manifest | None:
     """What is known about a cache; None if it was never completed.
 
     Raises:
         UserError: it is another cache's, or cannot be read.
     """
     path = folder / key / MANIFEST
-    try:
-        manifest = json.loads(path.read_bytes())
-        found, _ = manifest["key"], manifest["shards"]
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise _damaged(path, "cannot be read") from None
-    if found != key:
-        raise _foreign(path, found, key)
+    try:
+        manifest = read_as(path, Manifest)
+    except BadFile as error:
+        raise _damaged(path, f"cannot be read: it {error.why}") from None
+    if manifest.key != key:
+        raise _foreign(path, manifest.key[:40], key)
     return manifest
 
 
-def _verify(folder: Path, shards: Mapping[str, Mapping[str, Any]]) -> None:
+def _verify(folder: Path, shards: Mapping[str, Shard]) -> None:
     """Compares the shards with the manifest: their contents too, where that takes seconds."""
-    hashed = sum(shard["bytes"] for shard in shards.values()) <= HASHED
+    hashed = sum(shard.bytes for shard in shards.values()) <= HASHED
     for name, shard in shards.items():
         path = folder / name
-        size = path.stat().st_size if path.is_file() else 0
-        if size != shard["bytes"]:
-            raise _damaged(path, f"has {size} bytes and not {shard['bytes']}")
-        if hashed and _sha256(path) != shard["sha256"]:
+        size = path.stat().st_size if is_regular(path) else 0
+        if size != shard.bytes:
+            raise _damaged(path, f"has {size} bytes and not {shard.bytes}")
+        if hashed and sha256(path) != shard.sha256:
             raise _damaged(path, "is not what was written")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _damaged(path: Path, why: str) -> UserError:

@@ -14,6 +14,7 @@ from carrara.draw.ask import settings
 from carrara.draw.generate import Progress, follow, sample
 from carrara.draw.request import Request
 from carrara.errors import UserError, unknown
+from carrara.files import Malformed, parse_yaml
 from carrara.sample import SampleSettings
 from carrara.shapes import spatial_of
 from carrara.store import OpenModel
@@ -39,10 +40,17 @@ def read_variation(text: str) -> Sweep:
         raise UserError(f"'{text}' varies nothing: say a setting and its values, as in guidance=1,3,6")
     if name != "seed" and name not in {field.name for field in fields(SampleSettings)}:
         raise unknown("setting", name, [*(field.name for field in fields(SampleSettings)), "seed"])
-    numbers = [yaml.safe_load(value) for value in values]
+    numbers = [_value(value) for value in values]
     whole = name in ("seed", "steps")
     read = (float(number) if isinstance(number, int) and not whole else number for number in numbers)
     return Sweep(name=name, values=tuple(read))
+
+
+def _value(text: str) -> Any:
+    try:
+        return parse_yaml(text).values
+    except (yaml.MarkedYAMLError, Malformed):
+        raise UserError(f"the value '{text[:40]}' cannot be read: say a number or a name") from None
 
 
 def draw_variation(

@@ -21,7 +21,7 @@ import math
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,7 @@ from carrara.autoencoder.efficientnet import as_colour, resized_square
 from carrara.errors import UserError
 from carrara.evaluate.features import Features, FeatureVectors
 from carrara.evaluate.kernel import Estimate
+from carrara.files import BadFile, is_regular, read_pickled
 from carrara.pixels import Pictures
 from carrara.seeds import permutation
 
@@ -115,17 +116,16 @@ def _mixing(edge: int, size: int) -> Tensor:
 
 
 def _loaded(path: Path) -> "Inception":
-    if not path.is_file():
+    if not is_regular(path):
         raise UserError(
             f"there is no file '{path}': Inception features need pt_inception-2015-12-05-6726825d.pth, FID's weights"
         )
     with torch.device("meta"):
         network = Inception()
     try:
-        weights: Any = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(dict(weights), assign=True)
+        network.load_state_dict(dict(read_pickled(path)), assign=True)
     except Exception as error:  # of an archive, a pickle, or names and shapes: each says it in its own way
-        reason = " ".join(str(error).split())[:200]
+        reason = error.why if isinstance(error, BadFile) else " ".join(str(error).split())[:200]
         raise UserError(f"'{path}' does not hold FID's Inception network ({reason})") from error
     return network.eval().requires_grad_(False)
 

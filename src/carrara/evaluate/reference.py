@@ -10,18 +10,17 @@ A file is written whole or not at all; what was computed before an interruption 
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from carrara.data import Dataset, Transform, batch_of, fingerprint
 from carrara.errors import UserError
 from carrara.evaluate.features import Features, extract
-from carrara.files import replacing
+from carrara.files import BadFile, read_tensors, replacing, shapes
 
 REFERENCE_FORMAT = 1
 """Of the files and of what is computed; a part of the key."""
@@ -93,8 +92,7 @@ class Reference:
         for _ in self.complete():
             pass
         for number, _ in enumerate(self._shards()):
-            with safe_open(self._path(number), framework="pt") as file:
-                yield file.get_tensor("features")
+            yield read_tensors(self._path(number))["features"]
 
     def vectors(self) -> Float[Tensor, "N D"]:
         """All of them."""
@@ -114,10 +112,8 @@ class Reference:
 
 def _is_whole(path: Path, count: int) -> bool:
     try:
-        file: Any
-        with safe_open(path, framework="pt") as file:
-            return file.get_slice("features").get_shape()[0] == count
-    except (OSError, SafetensorError):
+        return shapes(path).get("features", (0,))[:1] == (count,)
+    except BadFile:
         return False
 
 

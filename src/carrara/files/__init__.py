@@ -17,7 +17,7 @@ from carrara.files.documents import (
 )
 from carrara.files.pictures import PIXEL_LIMIT, Oversized, open_picture
 from carrara.files.reading import BadFile, is_folder, is_regular, opened, read_bytes, read_text
-from carrara.files.tensors import open_array, open_tensors, read_pickled, read_tensors, write_tensors
+from carrara.files.tensors import open_array, open_tensors, read_pickled, read_tensors, shapes, write_tensors
 from carrara.files.writing import NotWritten, cache_folder, explained, make_folder, replacing, sweep
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "read_text",
     "read_yaml",
     "replacing",
+    "shapes",
     "sweep",
     "write_tensors",
 ]

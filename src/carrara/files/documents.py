@@ -1,13 +1,14 @@
 """JSON and YAML from files that anybody may have written: bounded in bytes, depth and digits, and plain values alone.
 
 What comes out is made of None, booleans, integers, floats, text, lists, and mappings with text as keys. NaN is no
-number of JSON, and what is infinite must be a field that says so. YAML may name no anchors, so nothing can refer to itself, and a small file is a small value. A type says
-what a document holds, and pydantic compares them: ``read_as(path, Manifest)``.
+number of JSON, and what is infinite must be a field that says so. YAML may name no anchors, so nothing can refer to
+itself, and a small file is a small value. A type says what a document holds, and pydantic compares them:
+``read_as(path, Manifest)``.
 """
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path

@@ -42,6 +42,16 @@ def open_tensors(path: Path, framework: str = "pt") -> Any:
         raise BadFile(path, f"is damaged, or no safetensors file ({_brief(error)})") from None
 
 
+def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors that a safetensors file declares, by their names.
+
+    Raises:
+        BadFile: it is no such file, or is not whole.
+    """
+    file = open_tensors(path, "numpy")
+    return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+
+
 def read_tensors(path: Path, like: "Mapping[str, Tensor] | None" = None) -> "dict[str, Tensor]":
     """All tensors of a safetensors file.
 

@@ -4,27 +4,36 @@ What was measured before is read from the run's ``evaluation/``, and pictures th
 what was measured; else a few are drawn. Nothing is measured here.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import torch
+from pydantic import Field
 
 from carrara.errors import UserError
 from carrara.evaluate import page
-from carrara.kinds import mapping_of
+from carrara.files import BadFile, Malformed, as_kind, read_json
 from carrara.measure.health import Finding, examine
 from carrara.measure.illustrations import illustrate
 from carrara.recipe.loading import load
 from carrara.recipe.schema import Recipe
+from carrara.saved import Count
 from carrara.store import Store
-from carrara.train import read_log
+from carrara.train import read_log, read_training
 from carrara.train.log import LogLine as LogLine
 
 LONGEST_LIST = 12
 """Numbers of a list that a table has room for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Of which model something was measured: its digest, and the step of its training."""
+
+    weights: Annotated[str, Field(max_length=64)] | None = None
+    step: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +70,7 @@ def read_account(folder: Path, device: torch.device) -> Account:
     return Account(
         folder=folder,
         recipe=load(folder / "recipe.yaml"),
-        log=read_log(folder / "log.jsonl"),
+        log=read_training(folder / "log.jsonl"),
         held_out=read_log(folder / "held_out.jsonl"),
         findings=examine(opened),
         about=model.about,
@@ -83,16 +92,15 @@ def read_measurements(folder: Path, weights: str) -> dict[str, dict[str, str]]:
     measurements: dict[str, dict[str, str]] = {}
     for file in sorted((folder / "evaluation").glob("*.json")):
         try:
-            values = mapping_of(json.loads(file.read_bytes()))
-        except ValueError:
-            values = None
-        if values is None:
-            raise UserError(f"'{file}' is damaged: remove it, or measure again")
-        of: Mapping[str, Any] = values.get("measured", {})
+            values = as_kind(read_json(file), dict[str, Any])
+            of = as_kind(values.get("measured", {}), Measured)
+        except (BadFile, Malformed) as error:
+            why = error.why if isinstance(error, BadFile) else str(error)
+            raise UserError(f"'{file}' is damaged (it {why}): remove it, or measure again") from None
         results = {name: value for name, value in values.items() if name != "measured"}
         rows = {name: text for name, text in page.leaves(_brief(results)) if text != page.MISSING}
-        if of.get("weights", weights) != weights:
-            rows = {"note": f"of an earlier model, step {of.get('step', '?')}", **rows}
+        if of.weights is not None and of.weights != weights:
+            rows = {"note": f"of an earlier model, step {'?' if of.step is None else of.step}", **rows}
         measurements[file.stem] = rows
     return measurements
 
@@ -104,7 +112,7 @@ def _brief(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _short(value: Any) -> Any:
     match value:
-        case {"value": number, "error": error}:
+        case {"value": int() | float() as number, "error": int() | float() as error}:
             return f"{number:.4g} ± {error:.1g}"
         case dict():
             return _brief(cast(dict[str, Any], value))

@@ -28,7 +28,7 @@ def training_charts(run: Account) -> list[Chart]:
     for name in run.held_out[0] if run.held_out else {}:
         if name != "step" and not name.startswith("loss@"):
             lines = [Line(name="held out", x=steps, y=[_number(line.get(name)) for line in run.held_out])]
-            lines += [curve("training", run.log, name, "step")] * (name in run.log[-1])
+            lines += [curve("training", run.log, name, "step")] * (name in (run.log or [{}])[-1])
             charts.append(_chart(f"{name}", lines, "step", name))
     return charts
 

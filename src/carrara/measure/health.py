@@ -9,6 +9,7 @@ of the average (``train.ema``, equations 1 and 2), an integral in closed form.
 """
 
 import math
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +24,12 @@ from carrara.recipe.schema import Recipe
 from carrara.seeds import Draws
 from carrara.store import OpenModel
 from carrara.store.best import BETTER, kept, waited
-from carrara.train import TrainSettings, read_log
+from carrara.train import TrainSettings, read_log, read_training
 from carrara.train.log import LogLine
 
 FindingLevel = Literal["good", "note", "warning"]
 
+_LEVEL = re.compile(r"loss@t=\d{1,3}(\.\d{1,9})?")
 TOLERANCE = 0.02
 """A held-out measure is as good as its best within this part of it."""
 FALL = 0.01
@@ -83,7 +85,7 @@ def examine(opened: OpenModel) -> list[Finding]:
         return []
     evidence = Evidence(
         recipe=load(folder / "recipe.yaml"),
-        log=read_log(folder / "log.jsonl"),
+        log=read_training(folder / "log.jsonl"),
         held_out=read_log(folder / "held_out.jsonl"),
         guidable=opened.model.guidable,
         latent_std=latent_std(opened),
@@ -145,7 +147,7 @@ def finite_losses(evidence: Evidence) -> list[Finding]:
 
 def rate_decay(evidence: Evidence) -> list[Finding]:
     """Whether the learning rate fell at the end, which takes the jitter out of the weights."""
-    rates = [line["lr"] for line in evidence.log if line.get("lr")]
+    rates = [line["lr"] for line in evidence.log if (line.get("lr") or 0) > 0]
     if not rates or _progress(evidence) < 1:
         return []
     part = rates[-1] / max(rates)
@@ -285,7 +287,7 @@ def _improving(costs: Sequence[float]) -> bool:
 
 def by_level(held_out: Sequence[LogLine]) -> dict[float, list[float]]:
     """The history of the held-out loss at each noise level t that every line has."""
-    names = [name for name in (held_out[0] if held_out else {}) if name.startswith("loss@t=")]
+    names = [name for name in (held_out[0] if held_out else {}) if _LEVEL.fullmatch(name)]
     shared = [name for name in names if all(line.get(name) is not None for line in held_out)]
     return {float(name.partition("=")[2]): [line[name] for line in held_out] for name in shared}
 
@@ -325,7 +327,7 @@ def train_gaps(evidence: Evidence) -> list[float]:
         recent = [
             loss for line in evidence.log[(begin + end) // 2 : end] if (loss := line.get("simple", line.get("loss")))
         ]
-        if recent:
+        if recent and sum(recent) > 0:
             gaps.append(cost * len(recent) / sum(recent))
     return gaps
 

@@ -91,5 +91,3 @@ def _reconstructions(opened: OpenModel) -> list[page.Figure]:
         return []  # the data are gone
     alt = "Held-out pictures, and below each what the autoencoder makes of it"
     return [page.Figure(image=image, alt=alt, caption="Held-out pictures and their reconstructions")]
-
-

@@ -16,7 +16,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import carrara
+from carrara.files import is_regular, read_text
 
 WARM = 2
 """Repetitions before those that count: the first ones allocate, choose algorithms, compile."""
@@ -242,6 +243,6 @@ def machine(device: torch.device) -> str:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    lines: Iterator[str] = iter(info.read_text().splitlines() if info.is_file() else ())
+    lines = read_text(info).splitlines() if is_regular(info) else list[str]()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine()

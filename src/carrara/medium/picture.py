@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
 from carrara import pixels
 from carrara.data import Transform, Unreadable
 from carrara.data.files import decode, decode_array, decode_image, read_header
 from carrara.errors import UserError, close_match, option
+from carrara.files import Malformed, as_kind, is_folder, is_regular
+from carrara.files.sealed import sha256
 from carrara.medium.size import Size
 from carrara.pixels import Pictures, Pixels
 
@@ -42,9 +45,9 @@ class Picture:
         Raises:
             UserError: it is missing, broken or too large.
         """
-        if path.is_dir():
+        if is_folder(path):
             raise UserError(f"'{path}' is a folder: name a picture in it")
-        if not path.is_file():
+        if not is_regular(path):
             names = [str(other) for other in path.parent.glob("*")]
             near = close_match(str(path), names) or " Name one that is there."
             raise UserError(f"there is no picture '{path}'.{near}")
@@ -53,7 +56,7 @@ class Picture:
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the header's limit is the rule here
                 if problem := read_header(path).problem:
                     raise problem
-            return Picture(decode(path), path, hash_of(path))
+            return Picture(decode(path), path, sha256(path))
         except Unreadable as error:
             raise UserError(
                 f"'{path}' cannot be used ({error}): save it again as PNG, or name another picture"
@@ -116,10 +119,12 @@ def _numbers(value: Any) -> NDArray[Any]:
     return array * np.uint8(255) if array.dtype == np.bool_ else array
 
 
-def hash_of(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@dataclass(frozen=True, kw_only=True)
+class PictureRecord:
+    """What a record says of a picture: its name, without the folder, and the hash."""
+
+    file: Annotated[str, Field(min_length=1, max_length=255)]
+    sha256: Annotated[str, Field(min_length=64, max_length=64)]
 
 
 def find_picture(record: Mapping[str, str], folder: Path) -> Picture:
@@ -127,12 +132,16 @@ def find_picture(record: Mapping[str, str], folder: Path) -> Picture:
 
     Raises:
         UserError: it is not there, or has changed.
+        Malformed: that is no record of a picture.
     """
-    file = Path(record["file"]).name
+    said = as_kind(record, PictureRecord)
+    file = Path(said.file).name
+    if not file or file == ".." or "\0" in file:
+        raise Malformed(f"has the name '{said.file}' of a picture, which is none")
     others = list[Path]()
     for path in (folder / file, *folder.rglob(escape(file))):
-        if path.is_file():
-            if hash_of(path) == record["sha256"]:
+        if is_regular(path):
+            if sha256(path) == said.sha256:
                 return Picture.read(path)
             others.append(path)
     where = option("pictures", "DIR")

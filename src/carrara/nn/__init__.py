@@ -36,8 +36,10 @@ __all__ = [
     "Recomputed",
     "ResidualBlock",
     "SpatialTransformer",
+    "TooLarge",
     "Tokens",
     "Upsample",
+    "bounded",
     "compile_for_sampling",
     "compile_for_training",
     "conv1",
@@ -50,6 +52,7 @@ __all__ = [
     "lowered",
     "rank_of",
     "recompute",
+    "rehearse",
     "unfolded",
     "zeroed",
 ]

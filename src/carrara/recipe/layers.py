@@ -4,7 +4,7 @@ A recipe is read from a preset, then a YAML file, then ``key=value`` arguments. 
 which every key remembers its place ("photos.yaml, line 12"), so that an error can name it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 
 from carrara.errors import UserError
+from carrara.files import BadFile, Malformed, parse_yaml, read_text
+from carrara.files.documents import DEPTH, RECIPE
 from carrara.kinds import mapping_of, spell_out
 
 KeyPath = tuple[str, ...]
@@ -33,21 +35,20 @@ def from_yaml(text: str, name: str) -> Layer:
         UserError: it is not YAML, or not a mapping, or names a key twice; with the line.
     """
     try:
-        node, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(
-            f"{name}{line}: this is not valid YAML ({getattr(error, 'problem', 'odd characters')})"
-        ) from error
-    if node is None:
+        read = parse_yaml(text)
+    except Malformed as error:
+        raise UserError(f"{name}: this is not valid YAML (it {error})") from None
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{name}{line}: this is not valid YAML ({error.problem})") from error
+    if read.values is None:
         return Layer(values={}, places={})
-    if (values := mapping_of(values)) is None:
+    if (values := mapping_of(read.values)) is None:
         raise UserError(
             f"{name}: a recipe is a mapping of keys to values, such as 'train:' and below it '  steps: 1000'"
         )
     places: dict[KeyPath, str] = {}
-    for path, line in _lines(node, ()):
+    for path, line in read.lines:
         place = f"{name}, line {line}"
         if path in places:
             raise UserError(f"{place}: the key '{'.'.join(path)}' stands here a second time (first: {places[path]})")
@@ -68,10 +69,12 @@ def from_arguments(arguments: Sequence[str]) -> Layer:
         if not equals or not key:
             raise UserError(f"'{argument}' is not of the form key=value, such as train.steps=1000")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
+            value = parse_yaml(text).values
+        except (yaml.MarkedYAMLError, Malformed):
             raise UserError(f"the value in '{argument}' cannot be read: put it in quotes") from None
         path = tuple(key.split("."))
+        if len(path) > DEPTH:
+            raise UserError(f"'{argument[:40]}...' is nested more than {DEPTH} deep: name a key of a recipe")
         values = merge(values, _nested(path, value))
         places[path] = f"argument '{argument}'"
     return Layer(values=values, places=places)
@@ -80,9 +83,9 @@ def from_arguments(arguments: Sequence[str]) -> Layer:
 def from_file(path: Path) -> Layer:
     """Reads a recipe file."""
     try:
-        return from_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the recipe '{path}' cannot be read: {error}") from None
+        return from_yaml(read_text(path, RECIPE), str(path))
+    except BadFile as error:
+        raise UserError(f"the recipe '{path}' cannot be read: it {error.why}") from None
 
 
 def over(below: Layer, above: Layer) -> Layer:
@@ -113,10 +116,3 @@ def _nested(path: KeyPath, value: Any) -> dict[str, Any]:
     for key in reversed(path):
         value = {key: value}
     return value
-
-
-def _lines(node: yaml.Node, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield (*path, str(key.value)), key.start_mark.line + 1
-            yield from _lines(value, (*path, str(key.value)))

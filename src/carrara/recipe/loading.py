@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from carrara.data.settings import BESIDE, migrated
 from carrara.errors import UserError, close_match, option, unknown
+from carrara.files import read_text
 from carrara.kinds import mapping_of
 from carrara.recipe.layers import KeyPath, Layer, from_arguments, from_file, from_yaml, over
 from carrara.recipe.schema import Recipe
@@ -24,7 +25,7 @@ SOURCE = ("data", "source")
 def presets() -> dict[str, str]:
     """The presets by name, with what each is for: the comment in its first line."""
     folder = files("carrara.recipe").joinpath("presets")
-    texts = {file.name.removesuffix(".yaml"): file.read_text(encoding="utf-8") for file in folder.iterdir()}
+    texts = {file.name.removesuffix(".yaml"): read_text(Path(str(file))) for file in folder.iterdir()}
     return {name: text.partition("\n")[0].removeprefix("# ") for name, text in sorted(texts.items())}
 
 
@@ -87,7 +88,7 @@ def _over(below: Layer, above: Layer) -> Layer:
 def _preset(name: str) -> Layer:
     if name not in presets():
         raise unknown("preset", name, presets())
-    text = files("carrara.recipe").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
+    text = read_text(Path(str(files("carrara.recipe").joinpath("presets", f"{name}.yaml"))))
     layer = from_yaml(text, f"preset {name}")
     return Layer(values={"preset": name, **layer.values}, places=layer.places)
 

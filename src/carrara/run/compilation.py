@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from carrara.errors import UserError
-from carrara.files import cache_folder, replacing
+from carrara.files import BadFile, cache_folder, read_as, replacing
 from carrara.measure.model_speed import FOREVER, STEP
 from carrara.measure.timing import Work, machine, time_in_turns
 from carrara.nn import compile_for_training
@@ -30,6 +30,13 @@ ROUNDS = 7
 """Steps whose median is taken, of either kind."""
 WORTH = 1.05
 """Steps must be so many times as fast: compiling takes minutes, and a median of few steps is not exact."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """What is remembered: how many times as fast steps become; 0 if torch cannot compile them."""
+
+    gain: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +100,8 @@ def _memory(recipe: Recipe, batch: Batch, device: torch.device) -> Path:
 
 
 def _recalled(memory: Path) -> float | None:
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return float(json.loads(memory.read_text())["gain"])
+    with suppress(BadFile):
+        return read_as(memory, Gain).gain
     return None
 
 

@@ -18,9 +18,8 @@ from carrara.model import (
     build_saved,
     load_model,
     read_config,
-    read_part,
 )
-from carrara.saved import CONFIG, About, Saved, damage, digest
+from carrara.saved import CONFIG, About, Saved, damage, digest, read_part
 from carrara.train import checkpoint
 
 S = TypeVar("S", bound=Saved)

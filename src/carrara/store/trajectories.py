@@ -21,14 +21,13 @@ from typing import Any, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from carrara.data import Captioned, CaptionTable, Dataset, batch_of, fingerprint
 from carrara.data.base import ClassMap, Preparation, Row, Texts
 from carrara.errors import UserError, command
-from carrara.files import replacing
+from carrara.files import BadFile, open_tensors, replacing, shapes
 from carrara.model import DiffusionModel
 from carrara.objective.fewstep import GRID, TOLD, FewStepSettings
 from carrara.sample import DpmPp, SampleSettings, initial, noise_for
@@ -196,13 +195,13 @@ class TrajectoryCache(Cache):
 
 
 def _states(path: Path) -> Any:
-    return safe_open(path, framework="numpy").get_slice("states")
+    return open_tensors(path, "numpy").get_slice("states")
 
 
 def _is_whole(path: Path, count: int) -> bool:
     try:
-        return _states(path).get_shape()[0] == count
-    except (OSError, SafetensorError):
+        return shapes(path).get("states", (0,))[:1] == (count,)
+    except BadFile:
         return False
 
 

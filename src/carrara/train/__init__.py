@@ -4,7 +4,7 @@ from carrara.train.checkpoint import Checkpoint
 from carrara.train.distributed import launched
 from carrara.train.ema import Ema
 from carrara.train.hooks import Stop, Stopped
-from carrara.train.log import Log, LogLine, read_log
+from carrara.train.log import Log, LogLine, read_log, read_training
 from carrara.train.precision import autocast
 from carrara.train.runner import Training, held_out
 from carrara.train.settings import CheckpointSettings, Precision, TrainSettings
@@ -30,5 +30,6 @@ __all__ = [
     "held_out",
     "launched",
     "read_log",
+    "read_training",
     "train",
 ]

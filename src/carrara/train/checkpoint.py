@@ -9,13 +9,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from carrara.errors import UserError
-from carrara.files import BadFile, explained, read_as, read_tensors, sealed, write_tensors
+from carrara.files import BadFile, Malformed, as_kind, explained, read_as, read_tensors, sealed, write_tensors
 
 CHECKPOINT_FORMAT = 1
 """Of the folder's layout; a reader refuses a higher one."""
@@ -23,6 +24,14 @@ STATE, TENSORS = "state.json", ".safetensors"
 
 Parts = Mapping[str, Mapping[str, Tensor]]
 """Tensors by part, then by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """What every ``state.json`` says: its format, and how many steps were done."""
+
+    format: Annotated[int, Field(ge=0, le=1 << 31)]
+    step: Annotated[int, Field(ge=0, le=1 << 53)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +104,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
     names = [name for name in sealed.read_manifest(path).files if name.endswith(TENSORS)]
     try:
         state = read_as(path / STATE, dict[str, Any])
-        version, step = int(state.pop("format")), int(state.pop("step"))
-        if version > CHECKPOINT_FORMAT:
+        moment = as_kind(state, Moment)
+        if moment.format > CHECKPOINT_FORMAT:
             raise UserError(f"the checkpoint {path} was written by a newer version of carrara: update carrara")
         parts = {name.removesuffix(TENSORS): read_tensors(path / name) for name in names}
-    except (BadFile, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, UserError) and not isinstance(error, BadFile):
-            raise
-        raise UserError(f"the checkpoint {path} cannot be read ({error}): use another one of its folder") from error
-    return Checkpoint(step=step, parts=parts, state=state)
+    except (BadFile, Malformed) as error:
+        why = f"{STATE} {error}" if isinstance(error, Malformed) else error.message
+        raise UserError(f"the checkpoint {path} cannot be read ({why}): use another one of its folder") from error
+    rest = {name: value for name, value in state.items() if name not in ("format", "step")}
+    return Checkpoint(step=moment.step, parts=parts, state=rest)
 
 
 def damage(path: Path) -> str | None:

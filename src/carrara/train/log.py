@@ -3,13 +3,19 @@
 import json
 import math
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from carrara.errors import UserError
+from carrara.files import Malformed, is_regular, parse_json, read_bytes, read_lines
 
+MOST_STEPS = 1 << 53
+"""No training has more."""
+LARGEST = 1 << 30
+"""The largest log that is read, in bytes."""
+_LARGEST, _FIELDS = 1e30, 64  # of a number that can be drawn, and of a line
 LogLine = dict[str, Any]
 """A line's fields; ``step`` is one of them."""
 
@@ -49,12 +55,27 @@ class Log:
         self._file.close()
 
 
-def read_log(path: Path) -> list[LogLine]:
-    """The whole lines of a log, in order; a half-written one is left out. No file is no lines."""
-    if not path.is_file():
+def read_log(path: Path, needed: Sequence[str] = ()) -> list[LogLine]:
+    """The whole lines of a log, in order: ``step`` is a whole number, and other values are numbers or None.
+
+    A half-written line, or one that nobody wrote so, is left out. No file is no lines.
+
+    Args:
+        needed: what must be a number of 0 or more in each.
+
+    Raises:
+        BadFile: it cannot be read.
+    """
+    if not is_regular(path):
         return []
-    lines = (_parse(text) for text in path.read_bytes().split(b"\n"))
-    return [line for line in lines if line is not None]
+    lines = (_parse(text) for _, text in read_lines(path, LARGEST))
+    known = ({name[:80]: _number(line[name]) for name in list(line)[:_FIELDS]} for line in lines if line is not None)
+    return [line for line in known if all(_is_count(line.get(name)) for name in ("step", *needed))]
+
+
+def read_training(path: Path) -> list[LogLine]:
+    """The lines of a ``log.jsonl`` that say how far a training was: ``loss`` (or None), ``images``, ``seconds``."""
+    return [{"loss": None, **line} for line in read_log(path, ("images", "seconds"))]
 
 
 @contextmanager
@@ -69,10 +90,12 @@ def _explained(path: Path) -> Generator[None, None, None]:
 
 
 def _keep_until(path: Path, step: int) -> None:
-    if not path.is_file():
+    if not is_regular(path):
         return
-    kept = "".join(json.dumps(line) + "\n" for line in read_log(path) if line["step"] <= step).encode()
-    if kept == path.read_bytes():
+    old = read_bytes(path, LARGEST)
+    lines = (line for text in old.split(b"\n") if (line := _parse(text)) is not None)
+    kept = "".join(json.dumps(line) + "\n" for line in lines if line["step"] <= step).encode()
+    if kept == old:
         return
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as file:
@@ -84,10 +107,22 @@ def _keep_until(path: Path, step: int) -> None:
 
 def _parse(text: bytes) -> LogLine | None:
     try:
-        line = json.loads(text)
-    except ValueError:
+        found = parse_json(text)
+    except Malformed:
         return None
-    return line if isinstance(line, dict) and isinstance(line.get("step"), int) else None
+    if not isinstance(found, dict):
+        return None
+    line = cast(dict[str, Any], found)
+    return line if type(line.get("step")) is int and 0 <= line["step"] <= MOST_STEPS else None
+
+
+def _number(value: object) -> int | float | None:
+    """A number that can be drawn; None if it is none."""
+    return value if isinstance(value, int | float) and abs(value) <= _LARGEST else None
+
+
+def _is_count(value: int | float | None) -> bool:
+    return value is not None and value >= 0
 
 
 def _is_finite(value: object) -> bool:

@@ -7,17 +7,22 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from carrara.errors import UserError
+from carrara.files import Malformed, as_kind
 from carrara.objective.base import Objective
 from carrara.train import optim
 from carrara.train.checkpoint import Checkpoint, copy_into, load_checkpoint
 from carrara.train.ema import Ema
 from carrara.train.settings import TrainSettings
 from carrara.types import Role
+
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +36,12 @@ class Clock:
         skipped: the last so many steps had no finite loss or gradient, and changed nothing.
     """
 
-    step: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    skipped: int = 0
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    step: Count = 0
+    images: Count = 0
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    skipped: Count = 0
 
 
 class TrainState:
@@ -100,8 +107,8 @@ class TrainState:
         """
         saved = load_checkpoint(path)
         try:
-            clock = Clock(step=saved.step, **saved.state)
-        except TypeError as error:
+            clock = as_kind({**saved.state, "step": saved.step}, Clock)
+        except Malformed as error:
             raise UserError(f"the checkpoint {path} is not one of a training ({error}): use another one") from error
         copy_into(self.tensors(), saved.parts, path)
         self.clock = clock
