@@ -5,7 +5,7 @@ alone refuses whatever is not a tensor. An array of numpy's is read without pick
 """
 
 import errno
-import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,11 +102,13 @@ def read_pickled(path: Path) -> Any:
     import torch
 
     try:
-        with opened(path) as file:
+        with opened(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other protocols, which are read or refused all the same
+            _check_stored(path, file)
             return torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        if isinstance(error, BadFile):
-            raise
+    except BadFile:
+        raise
+    except Exception as error:  # torch's reader raises almost anything
         raise BadFile(path, f"holds no weights that can be read safely ({_brief(error)})") from None
 
 
@@ -171,6 +173,15 @@ def _difference(file: Any, like: "Mapping[str, Tensor]") -> str | None:
         if found != wanted:
             return f"holds '{name}' of shape {found}, and the shape here is {wanted}"
     return None
+
+
+def _check_stored(path: Path, file: Any) -> None:
+    """Refuses an archive whose parts are packed: torch packs none, and a small one might be large."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                raise BadFile(path, "is packed, which no weights of torch are")
+    file.seek(0)
 
 
 def _brief(error: Exception) -> str:
