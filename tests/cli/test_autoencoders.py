@@ -130,7 +130,7 @@ def test_diffusion_in_the_latents_of_another_run(
     assert (run / "latents").is_dir()
     code, said = carrara("sample", run, "-n", 2, "--out", tmp_path / "out")
     assert code == 0, said
-    assert carrara("replay", tmp_path / "out" / "grid.png")[0] == 0
+    assert carrara("replay", tmp_path / "out" / "grid.png", "--run", run)[0] == 0
     code, said = carrara("sample", run, "-n", 2, "--fast")
     assert code == 2
     assert "no distilled decoder" in said
@@ -138,7 +138,7 @@ def test_diffusion_in_the_latents_of_another_run(
     code, said = carrara("sample", run, "-n", 2, "--fast", "--strip", "--out", tmp_path / "fast")
     assert code == 0, said
     assert read_recipe(tmp_path / "fast" / "grid.png")["request"]["fast"] is True
-    assert "every pixel is the same" in carrara("replay", tmp_path / "fast" / "grid.png")[1]
+    assert "every pixel is the same" in carrara("replay", tmp_path / "fast" / "grid.png", "--run", run)[1]
 
 
 def test_variational_autoencoders_sample_reconstruct_interpolate_and_traverse(carrara: Command, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_variational_autoencoders_sample_reconstruct_interpolate_and_traverse(ca
     assert "held-out elbo" in said or "model saved" in said
     code, said = carrara("sample", run, "-n", 3, "--out", tmp_path / "out")
     assert code == 0, said
-    assert "every pixel is the same" in carrara("replay", tmp_path / "out" / "0001.png")[1]
+    assert "every pixel is the same" in carrara("replay", tmp_path / "out" / "0001.png", "--run", run)[1]
     for what in ("reconstruct", "interpolate", "traverse"):
         code, said = carrara("edit", run, what)
         assert code == 0, said

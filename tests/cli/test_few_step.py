@@ -37,7 +37,8 @@ def test_a_student_is_sampled_and_inspected_like_any_run(carrara: Command, stude
     assert (settings["steps"], settings["guidance"], settings["sampler"]["kind"]) == (2, 1.0, "euler")
     code, said = carrara("inspect", student)
     assert code == 0 and "Guidance" not in said, "it has its teacher's, and takes no other"
-    code, said = carrara("replay", tmp_path / "out" / "grid.png", "--out", tmp_path / "again.png")
+    again = ("--run", student, "--out", tmp_path / "again.png")
+    code, said = carrara("replay", tmp_path / "out" / "grid.png", *again)
     assert code == 0, said
     assert "every pixel is the same" in said
 

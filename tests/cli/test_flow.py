@@ -78,8 +78,11 @@ def test_replay_notices_another_model(carrara: Command, run: Path) -> None:
     carrara("sample", run, "-n", "1")
     carrara("train", "--run", run, "train.steps=6", "data.size=8")
     code, said = carrara("replay", run / "samples" / "sample" / "grid.png")
+    assert code == 0 and "every pixel is the same" in said, "the checkpoint of that step is still there"
+    code, said = carrara("replay", run / "samples" / "step-000002.png")
     assert code == 2
-    assert "has changed since" in said
+    gone = "has changed since", "as training went on from step 2 to step 6, and that checkpoint is not kept"
+    assert all(words in said for words in gone), said
 
 
 def test_previews_and_strips_replay_too(carrara: Command, run: Path) -> None:

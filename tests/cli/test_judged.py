@@ -29,13 +29,18 @@ def run(carrara: Command, photos: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_classifier_guides_and_pictures_carry_it(carrara: Command, run: Path) -> None:
+def test_a_classifier_guides_and_pictures_carry_it(
+    carrara: Command, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     judge = run.parent / "judge"
     code, said = carrara("sample", run, "-n", "2", "--classifier", judge, "--class", "red", "--classifier-scale", "3")
     assert code == 0, said
     picture = run / "samples" / "sample" / "0001.png"
     found = read_recipe(picture)["request"]["guide"]
     assert (found["run"], found["name"], found["scale"]) == (str(judge), "red", 3.0)
+    code, said = carrara("replay", picture)
+    assert code == 2 and "was made by a classifier in" in said and "begin in a folder above it" in said
+    monkeypatch.chdir(run.parent)
     code, said = carrara("replay", picture)
     assert code == 0 and "every pixel is the same" in said
     code, said = carrara("train", "--run", judge)

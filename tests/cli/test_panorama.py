@@ -19,7 +19,7 @@ def test_a_panorama_is_made_and_made_again(carrara: Command, photos: Path, tmp_p
     about = read_recipe(out / "0001.png")["request"]
     assert (about["size"], about["tile"]) == ([8, 20], [8, 8])
     for name in ("0001.png", "grid.png", "strip.png"):
-        code, said = carrara("replay", out / name)
+        code, said = carrara("replay", out / name, "--run", run)
         assert code == 0, said
         assert "every pixel is the same" in said
 

@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.nn import (
+    DEEPEST,
     RANKS,
+    WIDEST,
     PixelAttention,
     ResidualBlock,
     Upsample,
@@ -52,6 +54,8 @@ class ConvolutionalConfig:
             raise ValueError("an autoencoder needs channels in multiples of 4 and at least one level")
         if min(self.blocks, self.latent_channels, self.patch) < 1:
             raise ValueError("blocks, latent_channels and patch must be 1 or more")
+        if max(self.blocks, len(self.multipliers)) > DEEPEST or max(self.latent_channels, self.patch) > WIDEST:
+            raise ValueError(f"there are at most {DEEPEST} levels and blocks of each, and {WIDEST} latent channels")
 
     @property
     def factor(self) -> int:

@@ -43,6 +43,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from carrara.autoencoder.base import LearnedStage
+from carrara.nn import DEEPEST, WIDEST
 from carrara.seeds import Draws
 from carrara.shapes import PerSample, Samples
 
@@ -207,8 +208,10 @@ class VaeConfig:
     def __post_init__(self) -> None:
         if not self.latents or min(self.latents) < 1:
             raise ValueError(f"a VAE has one layer or more, of one latent or more each, not {self.latents}")
-        if self.hidden < 1 or self.depth < 0:
-            raise ValueError(f"hidden must be 1 or more and depth 0 or more, not {self.hidden} and {self.depth}")
+        if self.hidden < 1 or not 0 <= self.depth <= DEEPEST:
+            raise ValueError(f"hidden must be 1 or more and depth 0 to {DEEPEST}, not {self.hidden} and {self.depth}")
+        if max(self.latents) > WIDEST or len(self.latents) > DEEPEST:
+            raise ValueError(f"a VAE has at most {DEEPEST} layers, of at most {WIDEST} latents each")
         if self.sigma is not None and (self.likelihood == "bernoulli" or self.sigma <= 0):
             raise ValueError("sigma is above 0, and belongs to likelihood gaussian: leave it out of a bernoulli")
 

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.autoencoder.base import FirstStage
-from carrara.nn import conv3, unfolded, zeroed
+from carrara.nn import DEEPEST, WIDEST, conv3, unfolded, zeroed
 from carrara.shapes import Signals, spatial_of
 
 
@@ -44,6 +44,8 @@ class TinyDecoderConfig:
     def __post_init__(self) -> None:
         if not self.widths or len(self.widths) != len(self.blocks):
             raise ValueError("a tiny decoder has as many widths as numbers of blocks, one or more")
+        if max(self.widths) > WIDEST or max(*self.blocks, len(self.blocks)) > DEEPEST:
+            raise ValueError(f"a tiny decoder's widths are at most {WIDEST}, and its levels and blocks {DEEPEST}")
         if min(self.widths) < 1 or min(self.blocks) < 0:
             raise ValueError("a tiny decoder's widths must be 1 or more, and its blocks 0 or more")
 

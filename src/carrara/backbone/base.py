@@ -8,9 +8,6 @@ from carrara.nn import Compilable
 from carrara.shapes import PerSample, Samples
 from carrara.types import Conditioning
 
-WIDEST = 1 << 16
-"""More features at a place are taken for a mistake."""
-
 
 class Backbone(Compilable, ABC):
     """F of the parameterization: it knows nothing of schedules, samplers or losses."""

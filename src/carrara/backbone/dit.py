@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.backbone.base import Backbone, BackboneConfig
-from carrara.nn import Attention, NoiseEmbedding, Recomputed, Tokens, patchify, unpatchify, zeroed
+from carrara.nn import DEEPEST, WIDEST, Attention, NoiseEmbedding, Recomputed, Tokens, patchify, unpatchify, zeroed
 from carrara.nn.transformer import linear, sincos, turns
 from carrara.shapes import PerSample, Samples, checked_spatial
 from carrara.types import Conditioning
@@ -63,6 +63,8 @@ class DiTConfig(BackboneConfig):
     def __post_init__(self) -> None:
         if min(self.width, self.depth, self.heads, self.patch) < 1:
             raise ValueError("a DiT needs a width, a depth, heads and a patch of 1 or more")
+        if max(self.width, self.patch) > WIDEST or self.depth > DEEPEST:
+            raise ValueError(f"a DiT has a width up to {WIDEST}, and a depth up to {DEEPEST}")
         if self.width % self.heads:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
         if self.positions == "sincos" and self.width % 4:

@@ -6,8 +6,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from carrara.backbone.base import WIDEST, Backbone, BackboneConfig
-from carrara.nn import NoiseEmbedding, zeroed
+from carrara.backbone.base import Backbone, BackboneConfig
+from carrara.nn import DEEPEST, WIDEST, NoiseEmbedding, zeroed
 from carrara.shapes import PerSample, Samples
 from carrara.types import Conditioning
 
@@ -24,8 +24,8 @@ class MlpConfig(BackboneConfig):
     depth: int = 4
 
     def __post_init__(self) -> None:
-        if not 2 <= self.width <= WIDEST or self.depth < 1:
-            raise ValueError(f"an MLP needs a width of at least 2, at most {WIDEST}, and a depth of at least 1")
+        if not 2 <= self.width <= WIDEST or not 1 <= self.depth <= DEEPEST:
+            raise ValueError(f"an MLP needs a width from 2 to {WIDEST}, and a depth from 1 to {DEEPEST}")
 
     @property
     def vector_width(self) -> int:

@@ -24,8 +24,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from carrara.backbone.base import WIDEST, Backbone, BackboneConfig
+from carrara.backbone.base import Backbone, BackboneConfig
 from carrara.nn import (
+    DEEPEST,
+    WIDEST,
     Dropout,
     NoiseEmbedding,
     PixelAttention,
@@ -89,6 +91,8 @@ class UNetConfig(BackboneConfig):
             raise ValueError(
                 "a U-Net needs channels in multiples of 4, and at least one block, one level and a patch of 1 pixel"
             )
+        if max(self.blocks, len(self.multipliers), *self.transformer_depths) > DEEPEST or self.patch > WIDEST:
+            raise ValueError(f"a U-Net has at most {DEEPEST} levels, and blocks and layers of each")
         widths = (w for w in (self.head_width, self.heads) if w is not None)
         if min(*self.multipliers, *widths, 1) < 1 or (self.context_width or 0) < 0:
             raise ValueError(

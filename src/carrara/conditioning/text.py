@@ -31,7 +31,7 @@ from carrara.conditioning.prompts import Prompt, as_prompt, read_prompt
 from carrara.conditioning.tokens import learn_vocabulary, reader_of
 from carrara.data import CaptionTable, DataInfo
 from carrara.errors import UserError
-from carrara.nn import Attention
+from carrara.nn import DEEPEST, WIDEST, Attention
 from carrara.nn.transformer import linear, sincos
 from carrara.types import Columns, Conditioning
 
@@ -283,6 +283,8 @@ class LearnedTextConfig(ConditionerConfig):
     def __post_init__(self) -> None:
         if min(self.width, self.depth, self.heads) < 1 or self.width % (2 * self.heads):
             raise ValueError(f"{self.heads} heads, twice over, do not divide a width of {self.width}")
+        if self.width > WIDEST or self.depth > DEEPEST:
+            raise ValueError(f"a reader of text has a width up to {WIDEST}, and a depth up to {DEEPEST}")
         if self.window < 8 or self.pieces < 100:
             raise ValueError("a window has 8 tokens or more, and a vocabulary 100 pieces or more")
 

@@ -85,9 +85,9 @@ def open_again(image: Path, record: Record, store: Store, folder: Path | None) -
     """
     if folder is None:
         check_place(image, record.run, None, "the model")
-    for rival, what in record.rivals:
-        check_place(image, rival, folder, what)
     source = folder or Path(record.run)
+    for rival, what in record.rivals:
+        check_place(image, rival, source, what)
     opened = store.open(source)
     if opened.model.digest() == record.weights:
         return opened

@@ -211,7 +211,8 @@ def _check_numbers(value: Any, where: str = "", *, finite: bool = True) -> None:
         case list() | tuple() | dict():
             items = value.items() if isinstance(value, dict) else enumerate(cast(Sequence[Any], value))
             for name, below in cast(Iterable[tuple[Any, Any]], items):
-                _check_numbers(below, f"{where}.{name}".lstrip(".")[:200], finite=finite)
+                own = finite and not isinstance(value, dict)  # a mapping is plain: its types are looked at later
+                _check_numbers(below, f"{where}.{name}".lstrip(".")[:200], finite=own)
         case _ if is_dataclass(value):
             for own in fields(value):
                 name = f"{where}.{own.name}".lstrip(".")

@@ -159,7 +159,7 @@ def rate_decay(evidence: Evidence) -> list[Finding]:
 
 def average_warmth(evidence: Evidence) -> list[Finding]:
     """Whether the moving average, which samples are drawn with, has forgotten the beginning of the run."""
-    if not evidence.log:
+    if not evidence.log or not evidence.log[-1]["images"]:
         return []
     settings, images = evidence.recipe.train, float(evidence.log[-1]["images"])
     half_life, share = half_life_at(settings, images), early_share(settings, images)

@@ -20,13 +20,14 @@ from carrara.nn.layers import (
     unpatchify,
     zeroed,
 )
-from carrara.nn.limits import BESIDE, TooLarge, bounded, rehearse
+from carrara.nn.limits import BESIDE, DEEPEST, WIDEST, TooLarge, bounded, rehearse
 from carrara.nn.recompute import Recomputed, recompute
 from carrara.nn.residual import ResidualBlock
 from carrara.nn.transformer import Attention
 
 __all__ = [
     "BESIDE",
+    "DEEPEST",
     "RANKS",
     "Attention",
     "Compilable",
@@ -37,6 +38,7 @@ __all__ = [
     "ResidualBlock",
     "SpatialTransformer",
     "TooLarge",
+    "WIDEST",
     "Tokens",
     "Upsample",
     "bounded",

@@ -8,6 +8,10 @@ from typing import Any
 import torch
 from torch.nn.modules import module
 
+WIDEST = 1 << 16
+"""More features at a place are taken for a mistake."""
+DEEPEST = 1000
+"""More layers, or blocks of a level, are taken for a mistake."""
 MODULES = 20_000
 """More parts than that are taken for a mistake."""
 BESIDE = 1 << 24

@@ -16,6 +16,7 @@ MOST_STEPS = 1 << 53
 LARGEST = 1 << 30
 """The largest log that is read, in bytes."""
 _LARGEST, _FIELDS = 1e30, 64  # of a number that can be drawn, and of a line
+_COUNTS = ("step", "images", "skipped")
 LogLine = dict[str, Any]
 """A line's fields; ``step`` is one of them."""
 
@@ -69,7 +70,9 @@ def read_log(path: Path, needed: Sequence[str] = ()) -> list[LogLine]:
     if not is_regular(path):
         return []
     lines = (_parse(text) for _, text in read_lines(path, LARGEST))
-    known = ({name[:80]: _number(line[name]) for name in list(line)[:_FIELDS]} for line in lines if line is not None)
+    known = (
+        {name[:80]: _number(name, line[name]) for name in list(line)[:_FIELDS]} for line in lines if line is not None
+    )
     return [line for line in known if all(_is_count(line.get(name)) for name in ("step", *needed))]
 
 
@@ -116,9 +119,11 @@ def _parse(text: bytes) -> LogLine | None:
     return line if type(line.get("step")) is int and 0 <= line["step"] <= MOST_STEPS else None
 
 
-def _number(value: object) -> int | float | None:
-    """A number that can be drawn; None if it is none."""
-    return value if isinstance(value, int | float) and abs(value) <= _LARGEST else None
+def _number(name: str, value: object) -> int | float | None:
+    """A number that can be drawn, a whole one where it counts; None if it is none."""
+    if not isinstance(value, int | float) or not abs(value) <= _LARGEST:
+        return None
+    return int(value) if name in _COUNTS else float(value)
 
 
 def _is_count(value: int | float | None) -> bool:

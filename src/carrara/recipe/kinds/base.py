@@ -19,7 +19,9 @@ from carrara.autoencoder import FirstStage, LearnedStage
 from carrara.data import CaptionTable, Dataset, Transform, batch_of, spread
 from carrara.data.settings import DataSettings
 from carrara.errors import UserError
+from carrara.memory import installed
 from carrara.model import AnyModelConfig, AnySaved, Model
+from carrara.nn import bounded
 from carrara.objective import Objective, ObjectiveSettings
 from carrara.recipe.sections import Sections
 from carrara.store.latents import Cache, captioned
@@ -158,7 +160,8 @@ class Kind(ABC, Generic[S, M]):
         _ = self.teacher  # opening it takes random numbers
         with seeds.torch_generator(self.recipe.seed, "initial weights"):
             try:
-                return self.untrained()
+                with bounded(installed() // 4):
+                    return self.untrained()
             except UserError:
                 raise
             except ValueError as error:
