@@ -31,7 +31,7 @@ class ClassifierConfig:
         first_stage: the digest of the first stage in whose latents it works.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     kind: Literal["classifier"] = "classifier"
     shape: Annotated[tuple[int, ...], SHAPE]

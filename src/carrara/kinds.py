@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, AllowInfNan, BeforeValidator, Field
 
 LARGEST_SAMPLE = 1 << 28
 """The most numbers of a sample."""
@@ -38,6 +38,9 @@ def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 SHAPE = AfterValidator(_checked_shape)
 """Refuses what is no sample's shape."""
+
+INFINITE = AllowInfNan(True)
+"""Lets a number be infinite, where that has a meaning; no other number of a recipe, a request or a model may be."""
 
 BY_KIND = Field(discriminator="kind")
 """Chooses the member of the union by its ``kind``."""

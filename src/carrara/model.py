@@ -47,7 +47,7 @@ class ModelConfig:
         sample: how to sample it unless told otherwise.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     kind: Literal["diffusion"] = "diffusion"
     shape: Annotated[tuple[int, ...], SHAPE]
@@ -71,7 +71,7 @@ class DecoderConfig:
         teacher: the digest of the first stage that it learned from, which it belongs to.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     kind: Literal["decoder"] = "decoder"
     shape: Annotated[tuple[int, ...], SHAPE]
@@ -88,7 +88,7 @@ class AutoencoderConfig:
         shape: one sample's, (C, H, W).
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     kind: Literal["autoencoder"] = "autoencoder"
     shape: Annotated[tuple[int, ...], SHAPE]

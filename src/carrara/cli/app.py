@@ -1,5 +1,6 @@
 """What the command accepts. The work is elsewhere, and imported when a command runs: this list needs no torch."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,18 @@ Run = Annotated[
     Path, Parameter(help="A run's folder, its best/, a checkpoint in it, or the name of a model that ships.")
 ]
 
+
+def check_finite(_: object, given: object) -> None:
+    """Refuses numbers that are none, of whatever option.
+
+    Raises:
+        ValueError: an option has one.
+    """
+    numbers: tuple[object, ...] = given if isinstance(given, tuple) else (given,)
+    if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+        raise ValueError("It must be a finite number.")
+
+
 app = App(
     name="carrara",
     version=carrara.__version__,
@@ -20,6 +33,7 @@ app = App(
     "--no-verify, with any command: do not look for damage in models' files before they are used.",
     help_format="plaintext",
     result_action="return_value",
+    default_parameter=Parameter(validator=check_finite),
 )
 inspect = App(name="inspect", help="Look into a run, a picture, a noise schedule, or data.")
 app.command(inspect)

@@ -63,6 +63,7 @@ class Loader:
         if not len(dataset):
             raise UserError(f"nothing to train on: the training part of '{dataset.info.name}' is empty")
         assert batch >= 1 and 0 <= rank < world
+        self._dataset = dataset
         self._examples = _Examples(dataset, dataset.preparation(transform), memory, buckets, drawn=True)
         buckets = buckets or [0] * len(dataset)
         self._contents = _within(contents(dataset), buckets) if turns else None
@@ -73,11 +74,20 @@ class Loader:
 
     def at(self, step: int) -> Batch:
         """The batch of a step."""
-        indices, draws = self._order.examples(step), Draws(self._seed, self._order.positions(step))
+        return self._examples.batch(*self._chosen(self._order, step))
+
+    def names(self, positions: Sequence[int]) -> list[str]:
+        """What to call the examples at some positions of the training, of whatever rank."""
+        turns = (self._order.turn(position) for position in positions)
+        return [self._dataset.name(self._chosen(order, step)[0][place]) for order, step, place in turns]
+
+    def _chosen(self, order: Order, step: int) -> tuple[list[int], Draws]:
+        """The examples of a rank's batch, and the batch's random numbers."""
+        indices, draws = order.examples(step), Draws(self._seed, order.positions(step))
         if self._contents is not None:
             chosen = zip(indices, draws.uniform("which of a content").tolist(), strict=True)
             indices = [(alike := self._contents[k])[int(u * len(alike))] for k, u in chosen]
-        return self._examples.batch(indices, draws)
+        return indices, draws
 
     def batches(self, start_step: int = 0) -> Generator[Batch]:
         """The batches of ``start_step`` and all later ones, prepared in advance by threads until it is closed."""

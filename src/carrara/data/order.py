@@ -48,6 +48,12 @@ class Order:
         first = (step * self._world + self._rank) * self._batch
         return torch.arange(first, first + self._batch)
 
+    def turn(self, position: int) -> tuple["Order", int, int]:
+        """Whose turn a position is: that rank's order, the step, and the place in its batch."""
+        batches, place = divmod(position, self._batch)
+        step, rank = divmod(batches, self._world)
+        return Order(self._groups, self._batch, self._seed, rank, self._world), step, place
+
     def examples(self, step: int) -> list[int]:
         """The B examples of this rank's batch."""
         return (self._endless(step) if len(self._groups) == 1 else self._grouped(step)).tolist()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from carrara.errors import UserError, command
 from carrara.files import as_kind
@@ -31,6 +31,8 @@ class Terms:
     Raises:
         UserError: a size that is none.
     """
+
+    __pydantic_config__ = ConfigDict(allow_inf_nan=False)
 
     negative: str | None = None
     size: str | int | Size | None = None

@@ -103,7 +103,7 @@ class Sections(BaseModel):
         autoencoder: a first stage to train before the rest, which then diffuses in its latents.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     preset: str | None = None
     seed: int = 0

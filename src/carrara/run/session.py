@@ -22,7 +22,9 @@ from typing import Any
 
 import torch
 
-from carrara.data import Dataset, fingerprint
+from carrara.data import Dataset, Loader, fingerprint
+from carrara.errors import UserError
+from carrara.files import NotWritten
 from carrara.files.writing import sweep_all
 from carrara.model import AnySaved
 from carrara.recipe import build
@@ -36,7 +38,7 @@ from carrara.saved import config_json
 from carrara.store.best import is_better, kept, waited
 from carrara.store.latents import Encoding, captioned
 from carrara.store.runs import is_sound, step_of
-from carrara.train import Log, LogLine, StepReport, Stopped, Training, distributed, read_log
+from carrara.train import Incident, Log, LogLine, StepReport, Stopped, Training, distributed, read_log
 from carrara.types import Batch
 
 
@@ -132,6 +134,7 @@ class Session:
             checkpoints=self.recipe.checkpoint,
             extra={"config.json": config_json(self.model.config, about)},
             check=check,
+            names=lambda positions: self._loader().names(positions),
         )
         self.warnings = self.training.warnings
         self._said = set[str]()
@@ -193,6 +196,9 @@ class Session:
             if not self.finished:
                 yield from self._beside(log)  # a process that was killed after saving has not come to it
             for report in self.training if not self.ended else ():
+                if isinstance(report, Incident):
+                    yield from self._told(report, log)
+                    continue
                 trained = True
                 yield report
                 if log is not None and self._due:
@@ -209,8 +215,7 @@ class Session:
         if not self._due:
             return
         if log is not None:
-            with suppress(Stopped), self.training.ema.swapped_in():
-                yield from self._look(self.training.clock.step, log)
+            yield from self._looked(self.training.clock.step, log)
         if self._progress < 1 and distributed.anywhere(self._in_vain, self.model.device):
             yield from self._give_up(self.training.clock.step)
 
@@ -244,9 +249,18 @@ class Session:
 
     def _batches(self, start_step: int) -> Generator[Batch]:
         """This rank's batches, of pictures or of cached latents; the weights that latents depend on are loaded now."""
+        return self._loader().batches(start_step)
+
+    def _loader(self) -> Loader:
         data = captioned(self.training_data if self._cache is None else self._cache.opened(), self._captions)
-        loader = build.loader(self.recipe, data, distributed.rank(), distributed.world())
-        return loader.batches(start_step)
+        return build.loader(self.recipe, data, distributed.rank(), distributed.world())
+
+    @staticmethod
+    def _told(incident: Incident, log: Log | None) -> Iterator[Event]:
+        """What went wrong is said; if the run went back for it, so do its measurements."""
+        if log is not None and incident.back is not None:
+            log.rewind(incident.back)
+        yield Diagnosis(step=incident.step, text=incident.text)
 
     def _diagnose(self, report: StepReport) -> Iterator[Event]:
         """What goes wrong is said once."""
@@ -254,6 +268,18 @@ class Session:
             if text.partition(":")[0] not in self._said:
                 self._said.add(text.partition(":")[0])
                 yield Diagnosis(step=report.step, text=text)
+
+    def _looked(self, step: int, log: Log) -> Iterator[Event]:
+        """As ``_look``, with the averaged weights; what goes wrong there does not end the training, unless it is a disk
+        that refuses."""
+        try:
+            with suppress(Stopped), self.training.ema.swapped_in():
+                yield from self._look(step, log)
+        except Exception as error:
+            if isinstance(error, NotWritten) or isinstance(error.__cause__, OSError):
+                raise
+            why = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            yield Diagnosis(step=step, text=f"the preview of step {step} could not be drawn ({why}): training goes on")
 
     def _look(self, step: int, log: Log) -> Iterator[Event]:
         if self.recipe.preview.held_out and len(self.held_out_data):
@@ -272,7 +298,13 @@ class Session:
             yield Preview(step=step, path=path)
 
     def _finish(self) -> Iterator[Event]:
-        """Writes ``model/``; a checkpoint of the same step exists."""
+        """Writes ``model/``; a checkpoint of the same step exists.
+
+        Raises:
+            UserError: nothing was learned.
+        """
+        if not self.training.check_learned():
+            return
         with self.training.ema.swapped_in():
             self._models.finish()
             if not distributed.is_main():

@@ -15,11 +15,12 @@ is (2) with :math:`\bar x_0 = \hat x_0`: Euler, DDIM at eta = 0 and first-order 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from carrara.kinds import INFINITE
 from carrara.noise import Schedule, Variance
 from carrara.sample.base import Sampler, SampleStep, Step, Times, levels, walk
 from carrara.shapes import Samples
@@ -122,19 +123,21 @@ class Heun(Sampler):
 
     Attributes:
         churn: S_churn, fresh noise per run; 0 is deterministic.
-        churn_min, churn_max: the noise-to-signal ratios between which churn is on.
+        churn_min, churn_max: the noise-to-signal ratios between which churn is on; ``inf`` has no upper end.
         noise_scale: S_noise, the fresh noise's standard deviation.
     """
 
     kind: Literal["heun"] = "heun"
     churn: float = 0.0
     churn_min: float = 0.0
-    churn_max: float = field(default=math.inf, metadata={"unlimited": True})
+    churn_max: Annotated[float, INFINITE] = field(default=math.inf, metadata={"unlimited": True})
     noise_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.churn < 0 or self.noise_scale < 0:
             raise ValueError(f"churn and noise_scale are not negative, got {self.churn} and {self.noise_scale}")
+        if not self.churn_min <= self.churn_max:
+            raise ValueError(f"churn_min is at most churn_max, got {self.churn_min} and {self.churn_max}")
 
     def steps(
         self, denoise: DenoiseFn, x: Samples, times: Times, schedule: Schedule, noise: NoiseFn

@@ -4,6 +4,7 @@ from carrara.train.checkpoint import Checkpoint
 from carrara.train.distributed import launched
 from carrara.train.ema import Ema
 from carrara.train.hooks import Stop, Stopped
+from carrara.train.incidents import Incident
 from carrara.train.log import Log, LogLine, read_log, read_training
 from carrara.train.precision import autocast
 from carrara.train.runner import Training, held_out
@@ -17,6 +18,7 @@ __all__ = [
     "CheckpointSettings",
     "Clock",
     "Ema",
+    "Incident",
     "LogLine",
     "Log",
     "Precision",

@@ -97,6 +97,15 @@ def anywhere(flag: bool, device: torch.device) -> bool:
     return bool(shared.item())
 
 
+def gathered(values: Tensor) -> Tensor:
+    """The rows of all ranks, one rank after the other; each has as many."""
+    if world() == 1:
+        return values
+    parts = [torch.empty_like(values) for _ in range(world())]
+    dist.all_gather(parts, values.contiguous())
+    return torch.cat(parts)
+
+
 def total(values: Tensor) -> Tensor:
     """The sum over the ranks."""
     if world() > 1:

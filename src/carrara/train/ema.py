@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 
 class Ema:
@@ -49,6 +50,22 @@ class Ema:
             else:
                 self._averages[name].copy_(live)
 
+    def buffers(self) -> dict[str, Tensor]:
+        """The module's own persistent buffers: what a forward pass may change."""
+        return {name: self._module.get_buffer(name) for name in self._buffers}
+
+    @torch.no_grad()
+    def growth(self, smallest: float) -> float:
+        """How many times the norm of the average the norm of the weights is; not finite if they are not.
+
+        Args:
+            smallest: the average counts as if it had at least this root mean square.
+        """
+        live = list(self._parameters.values())
+        norms = [get_total_norm(tensors) for tensors in (live, [self._averages[name] for name in self._parameters])]
+        own, average = torch.stack(norms).tolist()
+        return own / max(average, smallest * sum(p.numel() for p in live) ** 0.5)
+
     @contextmanager
     def swapped_in(self) -> Generator[None, None, None]:
         """The module has the averaged weights, in evaluation mode; after it, its own again, bit for bit."""
@@ -69,7 +86,7 @@ class Ema:
         return 0.5 ** (batch / half_life) if half_life > 0 else 0.0
 
     def _live(self) -> dict[str, Tensor]:
-        return {**self._parameters, **{name: self._module.get_buffer(name) for name in self._buffers}}
+        return {**self._parameters, **self.buffers()}
 
     @torch.no_grad()
     def _assign(self, values: Mapping[str, Tensor]) -> None:

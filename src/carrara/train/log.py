@@ -40,6 +40,13 @@ class Log:
             _keep_until(path, step)
             self._file = path.open("ab", buffering=0)
 
+    def rewind(self, step: int) -> None:
+        """Drops the lines after ``step``, atomically: training goes on from there."""
+        self._file.close()
+        with _explained(self._path):
+            _keep_until(self._path, step)
+            self._file = self._path.open("ab", buffering=0)
+
     def write(self, line: Mapping[str, Any]) -> None:
         """Appends one line."""
         finite = {name: value if _is_finite(value) else None for name, value in line.items()}

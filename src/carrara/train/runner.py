@@ -1,18 +1,21 @@
 """A training in a folder: goes on where the last process stopped, and writes down how far it is."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from carrara.errors import UserError
+from carrara.files import sealed
 from carrara.objective.base import Objective
 from carrara.seeds import Draws
-from carrara.train import checkpoint, distributed
+from carrara.train import checkpoint, distributed, incidents
 from carrara.train.ema import Ema
 from carrara.train.hooks import Stop
+from carrara.train.incidents import HALVINGS, NAMED, ROWS, Diverged, Incident, Names
 from carrara.train.log import Log
 from carrara.train.settings import CheckpointSettings, TrainSettings
 from carrara.train.state import Clock, TrainState
@@ -33,6 +36,10 @@ class Training:
     all there is to resuming, and the result is the same to the bit, however often and whenever the process was stopped.
     Ctrl-C ends the iteration after a step and a save; the last report's ``progress`` is below 1 then.
 
+    Where loss, gradient or weights are no sound numbers, an ``Incident`` comes between the reports; with ``back``, the
+    run has gone back to its last good checkpoint, or to its beginning, and on with half the learning rate. It does so
+    at most ``HALVINGS`` times. A process that is killed in between finds and does the same again.
+
     Args:
         objective: on its device.
         batches: see ``trainer.Batches``.
@@ -41,6 +48,7 @@ class Training:
         folder: the run's.
         extra: files by name that each checkpoint holds besides, such as the model's ``config.json``.
         check: called before each save; raises a ``UserError`` if this process may no longer write.
+        names: of examples, for the incidents; None names none.
 
     Attributes:
         asked: whether somebody has asked to stop, and how.
@@ -62,15 +70,23 @@ class Training:
         checkpoints: CheckpointSettings | None = None,
         extra: Mapping[str, bytes] | None = None,
         check: Callable[[], None] = lambda: None,
+        names: Names | None = None,
     ) -> None:
         self.asked, self._check = Stop(), check
         self.state = TrainState(objective, settings)
         self._batches, self._settings, self._seed = batches, settings, seed
         self._folder, self._checkpoints, self._extra = folder, checkpoints or CheckpointSettings(), extra
+        self._names, self._blamed, self._history = names or incidents.nameless, "", list[str]()
+        self._rows = 0
         self._stopped = False
         newest, self.warnings = checkpoint.latest(folder / "checkpoints")
+        self._beginning = self.state.beginning()
         if newest is not None:
             self.state.restore(newest)
+            self._forget_beginning()
+        if self.clock.halved != settings.lr:
+            since = self.clock.step if self.clock.halved else 0  # versions before this one did not write it
+            self.state.clock = replace(self.clock, halvings=0, halved=settings.lr, since=since)
         if distributed.agreed(float(self.clock.step), self.state.device) != self.clock.step:
             raise UserError(
                 f"{folder} is another folder for some processes: put the run on a disk that all of them share"
@@ -90,16 +106,46 @@ class Training:
         """Ends the iteration after a save, as Ctrl-C does; every process calls it."""
         self._stopped = True
 
-    def __iter__(self) -> Iterator[StepReport]:
+    def __iter__(self) -> Iterator[StepReport | Incident]:
         """Trains; a report comes after its step is logged and, where that is due, saved.
 
         Raises:
-            UserError: the loss is not finite for many steps, or a checkpoint cannot be written.
+            UserError: the training diverges whatever is done, nothing was learned, the memory is too small, or a
+                checkpoint cannot be written.
         """
-        if distributed.is_main() and not self.clock.skipped:  # what a killed process has not come to
+        if distributed.is_main() and self._prunes:  # what a killed process has not come to
             checkpoint.prune(self._folder / "checkpoints", self.clock.step, self._checkpoints.keep)
-        steps = train(self.state, self._batches, self._settings, seed=self._seed)
-        with self.asked.listening(), closing(steps), self._log() as log:
+        with self.asked.listening():
+            while (found := (yield from self._until_divergence())) is not None:
+                yield self._go_back(found)
+        self.check_learned()
+
+    def check_learned(self) -> bool:
+        """Whether anything was learned, which it was not if every step was skipped.
+
+        Raises:
+            UserError: nothing was, and nobody has asked to stop; it says what to look at.
+        """
+        in_vain = 0 < self.clock.step == self.clock.skipped
+        if in_vain and not self._stops:
+            raise incidents.learned_nothing(self.clock.step, self._blamed)
+        return not in_vain
+
+    def _until_divergence(self) -> Generator[StepReport | Incident, None, Diverged | None]:
+        """Trains until the end, or until the weights are worth nothing."""
+        try:
+            yield from self._until_the_end()
+        except Diverged as error:
+            return error.with_traceback(None)  # what the failed step had computed is not needed any more
+        except (MemoryError, RuntimeError) as error:
+            if (why := incidents.explanation(error)) is None:
+                raise
+            raise UserError(why) from error
+        return None
+
+    def _until_the_end(self) -> Iterator[StepReport | Incident]:
+        steps, parts = train(self.state, self._batches, self._settings, seed=self._seed), self.state.parts
+        with closing(steps), self._log() as log:
             for report in steps:
                 stop = distributed.anywhere(self._stops, self.state.device)
                 due = stop or report.progress == 1 or report.step % self._checkpoints.every == 0
@@ -107,6 +153,13 @@ class Training:
                     log.write(report.line())
                 if due:
                     self._save(report, log)
+                    self._forget_beginning()
+                if report.skipped == 1:
+                    self._blamed, self._rows = self._examples(report.blamed), self._rows + 1
+                    if self._rows <= ROWS:
+                        yield incidents.skipped(report.step, self._blamed, last=self._rows == ROWS)
+                if parts < (parts := self.state.parts):
+                    yield incidents.parted(report.step, self._settings.accumulate * parts)
                 yield report
                 alone = distributed.world() == 1
                 if stop or self._stopped or (alone and self._stops):  # asked before, or while the report was looked at
@@ -117,6 +170,62 @@ class Training:
     @property
     def _stops(self) -> bool:
         return self._stopped or self.asked.signal is not None
+
+    @property
+    def _prunes(self) -> bool:
+        """Whether older checkpoints are not needed any more: in trouble, one of them may be wanted."""
+        return not self.clock.skipped and (self.clock.is_proven or not self.clock.since)
+
+    def _go_back(self, found: Diverged) -> Incident:
+        """Takes the run back to its last good moment, with half the learning rate.
+
+        Raises:
+            UserError: it has done so often enough, or there is nothing to go back to.
+        """
+        self.check_learned()
+        before, examples = self.clock, self._examples(found.positions)
+        self._history.append(f"{found.cause}{examples}")
+        self._to_last_good(before)
+        if before.halvings == HALVINGS:
+            raise incidents.gave_up(self._history, self.clock.step, self._settings)
+        self.state.clock = replace(
+            self.clock,
+            seconds=before.seconds,
+            halvings=before.halvings + 1,
+            halved=before.halved,
+            since=self.clock.step,
+        )
+        return incidents.went_back(found, self.clock.step, self._settings.lr * self.clock.rate, examples)
+
+    def _to_last_good(self, found: Clock) -> None:
+        """Restores the newest checkpoint that no skipped step led to, nor a learning rate that was not proven when it
+        diverged, or the beginning; newer ones are taken away, so that every process goes on from there."""
+        while True:
+            distributed.wait()
+            newest, _ = checkpoint.latest(self._folder / "checkpoints")
+            if newest is None:
+                assert self._beginning is not None, "the beginning is kept until there is a good checkpoint"
+                return self.state.begin_again(self._beginning)
+            self.state.restore(newest)
+            if not self.clock.skipped and (found.is_proven or self.clock.step <= found.since):
+                return incidents.check_sound(newest, self.ema.growth(incidents.SMALLEST))
+            distributed.wait()  # all have read it
+            if distributed.is_main():
+                sealed.take_away(newest)
+            distributed.wait()
+            if newest.exists():
+                raise UserError(
+                    f"{newest} is of steps that are not to be gone on from, and cannot be deleted: delete it"
+                )
+
+    def _forget_beginning(self) -> None:
+        """Frees the memory of the beginning, as soon as there is a good checkpoint to go back to instead."""
+        if not self.clock.skipped and self.clock.is_proven:
+            self._beginning = None
+
+    def _examples(self, positions: Sequence[int]) -> str:
+        """Which examples to look at, as the end of a clause."""
+        return incidents.listed(self._names(positions[:NAMED]), len(positions))
 
     @contextmanager
     def _log(self) -> Generator[Log | None, None, None]:
@@ -131,7 +240,7 @@ class Training:
         if log is not None:
             self._check()
             log.sync()
-            keep = None if report.skipped else self._checkpoints.keep  # in trouble, an older one may be wanted
+            keep = self._checkpoints.keep if self._prunes else None
             checkpoint.save(self._folder / "checkpoints", self.state.checkpoint(), extra=self._extra, keep=keep)
         distributed.wait()
 

@@ -1,7 +1,9 @@
 """What a user decides about a training: how long, how fast, how averaged, how often saved."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from carrara.kinds import INFINITE
 
 Precision = Literal["auto", "float32", "bfloat16"]
 """What matrix products are computed in; weights, optimizer and EMA are float32 always. See ``precision.py``."""
@@ -41,7 +43,7 @@ class TrainSettings:
     decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
-    clip: float = 1.0
+    clip: Annotated[float, INFINITE] = 1.0
     accumulate: int = 1
     recompute: bool = False
     compile: Literal[True, False, "auto"] = False

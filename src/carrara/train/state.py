@@ -3,7 +3,7 @@
 Randomness and data order are functions of the seed and the clock, so that nothing else has to be saved.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from carrara.objective.base import Objective
 from carrara.train import optim
 from carrara.train.checkpoint import Checkpoint, copy_into, load_checkpoint
 from carrara.train.ema import Ema
+from carrara.train.incidents import HALVINGS, TRUST
 from carrara.train.settings import TrainSettings
 from carrara.types import Role
 
@@ -34,14 +35,30 @@ class Clock:
         images: samples seen.
         seconds: wall-clock time, over all the processes that worked on the run one after the other.
         skipped: the last so many steps had no finite loss or gradient, and changed nothing.
+        halvings: so often the run went back and on with half the learning rate.
+        halved: the learning rate of the settings that was halved; another one begins anew.
+        since: the step at which the rate was changed last, by the user or by a halving.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     step: Count = 0
     images: Count = 0
     seconds: Annotated[float, Field(ge=0)] = 0.0
     skipped: Count = 0
+    halvings: Annotated[int, Field(ge=0, le=HALVINGS)] = 0
+    halved: Annotated[float, Field(ge=0)] = 0.0
+    since: Count = 0
+
+    @property
+    def rate(self) -> float:
+        """What the learning rate is multiplied by."""
+        return 0.5**self.halvings
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the rate has done well for so long that what it makes can be trusted."""
+        return not (self.halvings or self.since) or self.step >= self.since + TRUST
 
 
 class TrainState:
@@ -50,6 +67,9 @@ class TrainState:
     Args:
         objective: on its device, float32.
         settings: what the optimizers and the average are made with, and how gradients are computed.
+
+    Attributes:
+        parts: into so many a micro-batch is parted, because the memory is too small for a whole one; it is not saved.
 
     Raises:
         UserError: the settings want what this model cannot.
@@ -63,6 +83,7 @@ class TrainState:
         }
         self.ema = Ema(objective, half_life=settings.ema_half_life, rampup=settings.ema_rampup)
         self.clock = Clock()
+        self.parts = 1
 
     @property
     def device(self) -> torch.device:
@@ -81,6 +102,16 @@ class TrainState:
             for p in others:
                 p.requires_grad_(True)
 
+    def buffers(self) -> dict[str, Tensor]:
+        """Copies of what a forward pass may change besides its gradients, to be ``put_back``."""
+        return {name: buffer.clone() for name, buffer in self.ema.buffers().items()}
+
+    @torch.no_grad()
+    def put_back(self, buffers: Mapping[str, Tensor]) -> None:
+        """Takes back what forward passes have changed since."""
+        for name, buffer in self.ema.buffers().items():
+            buffer.copy_(buffers[name])
+
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """The live tensors by part: one part for each child of the objective, ``ema`` and ``optimizer``."""
         parts: dict[str, dict[str, Tensor]] = {}
@@ -98,6 +129,18 @@ class TrainState:
         """This moment, sharing memory with the training: to be saved before the next step."""
         clock = asdict(self.clock)
         return Checkpoint(step=clock.pop("step"), parts=self.tensors(), state=clock)
+
+    def beginning(self) -> Checkpoint:
+        """This moment, before the first step, in memory of its own: weights and averages, on the CPU; moments are 0."""
+        parts = self.tensors()
+        moments = {name: t.new_zeros(()).cpu().expand(t.shape) for name, t in parts.pop("optimizer").items()}
+        weights = {part: {n: t.detach().to("cpu", copy=True) for n, t in own.items()} for part, own in parts.items()}
+        return Checkpoint(step=0, parts={**weights, "optimizer": moments})
+
+    def begin_again(self, beginning: Checkpoint) -> None:
+        """Goes back to the ``beginning``."""
+        copy_into(self.tensors(), beginning.parts, Path())
+        self.clock = Clock()
 
     def restore(self, path: Path) -> None:
         """Goes to the moment that ``checkpoint.save`` wrote to ``path``.

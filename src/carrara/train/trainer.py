@@ -13,28 +13,26 @@ callbacks, and it goes on from whatever the state's clock says.
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from carrara import seeds
-from carrara.errors import UserError
 from carrara.objective.base import LossReport
 from carrara.seeds import Draws
-from carrara.train import distributed, optim
+from carrara.train import distributed, incidents, optim
+from carrara.train.incidents import PATIENCE, Diverged
 from carrara.train.precision import autocast
 from carrara.train.settings import TrainSettings
-from carrara.train.state import Clock, TrainState
+from carrara.train.state import TrainState
 from carrara.train.stopwatch import Stopwatch
 from carrara.types import Batch, Role
 
 Batches = Callable[[int], Iterator[Batch]]
 """``start_step -> batches``: this rank's share of each step's batch, endless, from any step on."""
-
-PATIENCE = 20
-"""So many steps in a row may have no finite loss or gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +47,10 @@ class StepReport:
         lr: learning rate of the update.
         grad_norm: norm of the gradient before clipping.
         progress: the part of the run that is done; the rest takes about ``seconds (1 - progress) / progress``.
-        skipped: 0, or how many steps in a row had no finite loss or gradient and changed nothing.
+        skipped: 0, or how many steps in a row had no finite loss or gradient and changed nothing. If only a later
+            role's is not finite, what the roles before it learned stays.
+        blamed: positions of the samples, of all ranks, whose loss was not finite; of the whole batch, if it was the
+            gradient.
         logs: means of what the objective wants watched.
     """
 
@@ -61,6 +62,7 @@ class StepReport:
     grad_norm: float
     progress: float
     skipped: int = 0
+    blamed: tuple[int, ...] = ()
     logs: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def line(self) -> dict[str, Any]:
@@ -75,63 +77,105 @@ def train(
 ) -> Generator[StepReport, None, None]:
     """Trains until the settings' steps or minutes are over, from wherever ``state`` is; changes ``state`` in place.
 
+    A step that does not fit into memory is made again in twice as many micro-batches, and so are all later ones.
+
     Raises:
-        UserError: loss or gradient were not finite for ``PATIENCE`` steps in a row.
+        Diverged: loss or gradient were not finite for ``PATIENCE`` steps in a row, or the weights exploded; these are
+            not in the average.
+        UserError: the memory is too small.
     """
     objective = distributed.replicated(state.objective.train())
 
     with _opened(batches(state.clock.step)) as stream, Stopwatch(state.clock.seconds) as watch:
         while (progress := settings.progress(state.clock.step, state.clock.seconds)) < 1:
-            clock, skipped, numbers = state.clock, 0, dict[str, float]()
+            clock, before, numbers, blamed = state.clock, state.buffers(), dict[str, float](), ()
 
             # Batch
             batch = next(stream).to(state.device)
             images = len(batch) * distributed.world()
-            lr = optim.learning_rate(settings, clock.step, progress)
+            lr = optim.learning_rate(settings, clock.step, progress) * clock.rate
             assert batch.x.is_floating_point(), "pixels are float32 in [-1, 1] before they get here"
 
             for role, optimizers in state.optimizers.items():
                 # Gradient
                 with state.only(role):
-                    means = _gradient(objective, batch, role, settings, seed, clock.step)
+                    means, losses = _fitting(objective, batch, role, settings, seed, state)
 
                 # Clip
                 means["grad_norm"] = clip_grad_norm_(optim.parameters_of(optimizers), settings.clip).item()
 
-                # Update, unless it would spoil the weights
-                if math.isfinite(means["loss"]) and math.isfinite(means["grad_norm"]):
+                # Update, unless it would spoil the weights; then the roles after it have nothing to go by
+                if not (math.isfinite(means["loss"]) and math.isfinite(means["grad_norm"])):
+                    blamed = blamed or _blamed(batch, losses)
+                if not blamed:
                     optim.descend(optimizers, lr)
-                else:
-                    skipped = clock.skipped + 1
                 objective.zero_grad(set_to_none=True)
                 numbers |= {f"{role}.{name}" if numbers else name: value for name, value in means.items()}
-
-            # Average
-            state.ema.update(clock.images, images)
+            if blamed:
+                state.put_back(before)
 
             # Clock
             seconds = distributed.agreed(watch.seconds(), state.device)
-            state.clock = Clock(step=clock.step + 1, images=clock.images + images, seconds=seconds, skipped=skipped)
+            state.clock = replace(clock, seconds=seconds)
+            if incidents.has_exploded(growth := state.ema.growth(incidents.SMALLEST)):
+                raise Diverged(
+                    clock.step + 1, incidents.exploded(growth, clock.step + 1), batch.position.tolist(), settings
+                )
+            skipped, seen = clock.skipped + 1 if blamed else 0, clock.images + images
+            state.clock = replace(state.clock, step=clock.step + 1, images=seen, skipped=skipped)
+
+            # Average
+            state.ema.update(clock.images, images)
             if skipped >= PATIENCE:
-                raise _diverged(state.clock, settings)
+                raise Diverged(clock.step + 1, incidents.not_finite(skipped, clock.step + 1), blamed, settings)
 
             # Report
             yield StepReport(
-                **asdict(state.clock),
+                step=state.clock.step,
+                images=seen,
+                seconds=seconds,
+                skipped=skipped,
+                blamed=blamed,
                 loss=numbers.pop("loss"),
                 lr=lr,
                 grad_norm=numbers.pop("grad_norm"),
-                progress=settings.progress(clock.step + 1, seconds),
+                progress=settings.progress(state.clock.step, seconds),
                 logs=numbers,
             )
 
 
+def _fitting(
+    objective: nn.Module, batch: Batch, role: Role, settings: TrainSettings, seed: int, state: TrainState
+) -> tuple[dict[str, float], Tensor]:
+    """The gradient, in as many micro-batches as there is memory for; ``state`` remembers how many.
+
+    Raises:
+        UserError: there is too little memory for one sample, or on one rank of several.
+    """
+    while True:
+        before, accumulate = state.buffers(), settings.accumulate * state.parts
+        try:
+            return _gradient(objective, batch, role, settings, seed, state.clock.step, accumulate)
+        except (MemoryError, RuntimeError) as error:
+            if not incidents.is_out_of_memory(error):
+                raise
+            if distributed.world() > 1 or accumulate >= len(batch):
+                raise incidents.too_large(settings, distributed.world()) from error
+        # Only here, where no traceback holds what the failed attempt had computed, is its memory free
+        objective.zero_grad(set_to_none=True)
+        state.put_back(before)
+        state.parts *= 2
+        if batch.x.is_cuda:
+            torch.cuda.empty_cache()
+
+
 def _gradient(
-    objective: nn.Module, batch: Batch, role: Role, settings: TrainSettings, seed: int, step: int
-) -> dict[str, float]:
-    """Equation (1)'s g, into ``.grad``, one micro-batch after the other; returns the means of the loss and the logs."""
-    device, micros = batch.x.device, list(batch.split(math.ceil(len(batch) / settings.accumulate)))
-    means: dict[str, Tensor] = {}
+    objective: nn.Module, batch: Batch, role: Role, settings: TrainSettings, seed: int, step: int, accumulate: int
+) -> tuple[dict[str, float], Tensor]:
+    """Equation (1)'s g, into ``.grad``, one micro-batch after the other; returns the means of the loss and the logs,
+    over all ranks, and the loss of each sample of this one, (B,)."""
+    device, micros = batch.x.device, list(batch.split(math.ceil(len(batch) / accumulate)))
+    means, losses = dict[str, Tensor](), list[Tensor]()
     for number, micro in enumerate(micros, start=1):
         share = len(micro) / len(batch)
         with distributed.synchronised(objective, when=number == len(micros)):
@@ -140,9 +184,17 @@ def _gradient(
                 report: LossReport = objective(micro, role, Draws(seed, micro.position, step))
             assert report.per_sample.shape == (len(micro),), "an objective's loss is one number per sample"
             (report.per_sample.mean() * share).backward()
+        losses.append(report.per_sample.detach())
         for name, value in {**report.logs, "loss": report.per_sample}.items():
             means[name] = means.get(name, 0.0) + value.detach().float().mean() * share
-    return distributed.mean(means)
+    return distributed.mean(means), torch.cat(losses)
+
+
+def _blamed(batch: Batch, losses: Tensor) -> tuple[int, ...]:
+    """Positions of the samples, of all ranks, whose loss is not finite; of all samples, if none is such."""
+    both = distributed.gathered(torch.stack([batch.position, losses.isfinite().long()], dim=1))
+    bad = both[both[:, 1] == 0]
+    return tuple((bad if len(bad) else both)[:, 0].tolist())
 
 
 @contextmanager
@@ -152,10 +204,3 @@ def _opened(stream: Iterator[Batch]) -> Generator[Iterator[Batch], None, None]:
         yield stream
     finally:
         getattr(stream, "close", lambda: None)()
-
-
-def _diverged(clock: Clock, settings: TrainSettings) -> UserError:
-    return UserError(
-        f"the loss or its gradient was not a finite number in the last {clock.skipped} steps, up to step {clock.step}, "
-        f"so nothing is learned: lower train.lr (it is {settings.lr:g}) or set train.precision=float32, and run again"
-    )

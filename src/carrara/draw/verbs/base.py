@@ -41,7 +41,7 @@ class Verb(ABC):
     writes it (see ``errors``), and ``leaves`` the options of ``Ask`` that mean nothing to it.
     """
 
-    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True, extra="forbid", allow_inf_nan=False)
 
     name: ClassVar[str]
     arguments: ClassVar[str]
