@@ -1,11 +1,14 @@
 """Text as a condition: nothing is cut off, weights count, and who says nothing is told nothing."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from carrara.conditioning import EncodedTextConfig, LearnedTextConfig, TextConditioner
+from carrara.conditioning import EncodedTextConfig, LearnedTextConfig, TextConditioner, tokens
 from carrara.conditioning.encoders import encoder_facts, text_encoder
 from carrara.conditioning.prompts import Prompt, read_prompt
 from carrara.conditioning.tokens import learn_vocabulary, reader_of
@@ -49,6 +52,33 @@ def test_a_learned_vocabulary_spells_its_captions():
     assert [("A RED heart")[b:e].lower() for b, e in window.spans] == ["a", "red", "heart"]
     assert unknown in read(["東京"])[0][0].ids
     assert read.unread("a 東 heart 🔥") == ["東", "🔥"] and not read.unread("a red heart")
+
+
+LEARN = """
+import random, runpy
+learn_vocabulary = runpy.run_path({path!r})["learn_vocabulary"]
+draw = random.Random(0)
+words = ["".join(draw.choices("abcdefghijklmnopäß漢字仮名éα", k=draw.randint(1, 6))) for _ in range(200)]
+captions = [" ".join(draw.choices(words, k=4)) for _ in range(200)]
+draw.shuffle(captions) if {shuffled} else None
+print([learn_vocabulary(captions, size) for size in (20, 40, 300, 2000)])
+"""
+
+
+def test_a_vocabulary_is_a_function_of_its_captions_alone():
+    def learn(*, seed: str, threads: str, shuffled: bool = False) -> str:
+        env = os.environ | {"PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": threads, "PYTHONIOENCODING": "utf-8"}
+        code = LEARN.format(path=tokens.__file__, shuffled=shuffled)
+        return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True).stdout.decode()
+
+    first = learn(seed="0", threads="1")
+    assert "[PAD]" in first
+    assert first == learn(seed="1", threads="3") == learn(seed="2", threads="2", shuffled=True)
+
+
+def test_equally_frequent_letters_are_taken_in_their_order():
+    pieces = learn_vocabulary(["dcba", "abcd", "xx xx"], 6).split(" ")
+    assert pieces[:5] == ["[PAD]", "[UNK]", "a", "b", "x"]
 
 
 def test_long_texts_take_more_windows():

@@ -72,7 +72,7 @@ PIECES = (
     "[UNK] , 0 1 2 3 4 5 6 7 8 9 a b d e g h i l m n o r u w x ##0 ##3 ##4 ##o ##w ##6 ##x ##u ##m ##b ##e ##r ##1 ##8 "
     "##7 ##2 ##9 ##d ##n ##i ##g ##h ##l ##5 box number high low blue green red 10 21"
 )
-"""A vocabulary is given, because one that is learned has its pieces in another order in each process."""
+"""A vocabulary is given: a learned one had its pieces in another order in each process when this was recorded."""
 TRAINED = ("train.batch=4", "train.precision=float32", "train.lr=1e-2", "train.warmup=0", "train.steps=6")
 SEEN = ("preview.every=3", "preview.count=4", "preview.held_out=4")
 TINY = ("data.size=8", "sample.steps=4", *TRAINED, *SEEN)

@@ -4,6 +4,7 @@ A vocabulary of word pieces is learned from captions: the pieces that together s
 (WordPiece, Schuster and Nakajima, 2012). A word is read as the longest pieces that it begins with, one after the other.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
@@ -65,16 +66,38 @@ def _window(encoding: Any) -> Window:
 def learn_vocabulary(captions: Iterable[str], size: int) -> str:
     """Learns the word pieces that captions are made of: at most ``size``, with blanks between.
 
-    Among pieces that are equally frequent the choice is free, and may differ when it is made again.
+    The same captions, in any order, give the same pieces in the same order. The trainer gives letters their numbers as
+    it finds them in a table without an order, and decides between equally frequent pieces by these numbers: so they are
+    given here, to the most frequent letters, and to each again as one that goes on a word.
     """
     from tokenizers.trainers import WordPieceTrainer
 
-    tokenizer = _tokenizer({UNKNOWN: 0})
+    tokenizer, captions = _tokenizer({UNKNOWN: 0}), list(captions)
+    letters, going_on = _letters(tokenizer, captions, size // 2)
     trainer = WordPieceTrainer(
-        vocab_size=size, special_tokens=[PADDING, UNKNOWN], show_progress=False, limit_alphabet=size // 2
+        vocab_size=size,
+        special_tokens=[PADDING, UNKNOWN, *letters, *(f"##{letter}" for letter in going_on)],
+        show_progress=False,
+        initial_alphabet=letters,
+        limit_alphabet=len(letters),
     )
     tokenizer.train_from_iterator(captions, trainer)
     return " ".join(sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__))
+
+
+def _letters(tokenizer: "Tokenizer", captions: Iterable[str], limit: int) -> tuple[list[str], list[str]]:
+    """The most frequent letters, sorted, and those of them that stand within words."""
+    words: Counter[str] = Counter()
+    for caption in captions:
+        normal: str = tokenizer.normalizer.normalize_str(caption)  # pyright: ignore
+        words.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal))  # pyright: ignore
+    count: Counter[str] = Counter()
+    for word, times in words.items():
+        for letter in word:
+            count[letter] += times
+    letters = sorted(sorted(count, key=lambda letter: (-count[letter], letter))[:limit])
+    within = {letter for word in words for letter in word[1:]}
+    return letters, [letter for letter in letters if letter in within]
 
 
 def reader_of(vocabulary: str, limit: int) -> Reader:
