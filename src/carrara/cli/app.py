@@ -37,15 +37,11 @@ app = App(
 )
 inspect = App(name="inspect", help="Look into a run, a picture, a noise schedule, or data.")
 app.command(inspect)
-app.command(
-    "carrara.cli.edits:edits",
-    name="edit",
-    help="Makes new pictures of your own: carrara edit RUN VERB PICTURE ...",
-)
-app.command(
-    "carrara.cli.sample:command_sample",
-    name="sample",
-    help="""Draws samples from a run. Each PNG carries its recipe: 'carrara replay' remakes it.
+LATER = {
+    "edit": ("carrara.cli.edits:edits", "Makes new pictures of your own: carrara edit RUN VERB PICTURE ..."),
+    "sample": (
+        "carrara.cli.sample:command_sample",
+        """Draws samples from a run. Each PNG carries its recipe: 'carrara replay' remakes it.
 
     Examples:
         carrara sample runs/photos -n 16
@@ -59,7 +55,11 @@ app.command(
         carrara sample runs/photos --size 96x256 --tile 64
         carrara sample runs/photos --classifier runs/judge --class cat --classifier-scale 3
     """,
-)
+    ),
+}
+"""Commands that are loaded when they run, with their helps: their options are fields of what needs torch."""
+for _name, (_place, _help) in LATER.items():
+    app.command(_place, name=_name, help=_help)
 app.command(bench)
 
 

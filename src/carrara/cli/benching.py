@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.table import Table
-
-from carrara.cli.terminal import console
 
 if TYPE_CHECKING:
+    from carrara.cli.terminal import Terminal
     from carrara.measure.recipe_speed import RecipeSpeed
     from carrara.measure.timing import Timing
 
@@ -59,6 +57,7 @@ def bench(
     as_json
         Print numbers for a program: seconds, bytes, operations.
     """
+    from carrara.cli.terminal import console
     from carrara.measure.recipe_speed import measure_recipe_speed
 
     if run is not None and "=" in str(run) and not run.exists():
@@ -70,10 +69,12 @@ def bench(
     if as_json:
         console.print(json.dumps(speed.values(), indent=2), markup=False)
     else:
-        _show(speed)
+        _show(speed, console)
 
 
-def _show(of: "RecipeSpeed") -> None:
+def _show(of: "RecipeSpeed", console: "Terminal") -> None:
+    from rich.table import Table
+
     speed = of.speed
     console.print(f"[bold]{of.subject}[/], {speed.parameters:,} parameters that learn")
     console.print(f"batches of {of.batch} in {str(speed.precision).removeprefix('torch.')}; {of.machine}")

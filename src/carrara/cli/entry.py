@@ -6,8 +6,8 @@ from typing import NoReturn
 
 from cyclopts import CycloptsError
 
-from carrara.cli.app import app
-from carrara.cli.terminal import Terminal
+from carrara.cli.app import LATER, app
+from carrara.cli.overview import ASKED, overview
 from carrara.errors import UserError
 from carrara.memory import keep_freed
 
@@ -17,10 +17,12 @@ HASTY = "--no-verify"
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command and exits: 0 if all went well, 2 for a mistake of the user's, 130 after Ctrl-C."""
-    console = Terminal(stderr=True, soft_wrap=True)
-    keep_freed()
     try:
         given = sys.argv[1:] if arguments is None else arguments
+        if [one for one in given if one != HASTY] in ASKED:
+            print(overview(app, {name: text for name, (_, text) in LATER.items()}), flush=True)
+            sys.exit(0)
+        keep_freed()
         if given[:1] == ["edit"]:
             from carrara.cli.edits import verb_first  # imports torch
 
@@ -30,17 +32,24 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(result if isinstance(result, int) else 0)
     except CycloptsError as error:
         lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
-        console.print(" ".join(lines), markup=False, highlight=False)
-        console.print("'carrara --help' and 'carrara COMMAND --help' say what there is.", markup=False, highlight=False)
+        _say(" ".join(lines))
+        _say("'carrara --help' and 'carrara COMMAND --help' say what there is.")
         sys.exit(2)
     except UserError as error:
-        console.print(error.message, style="red", markup=False, highlight=False)
+        _say(error.message, style="red")
         sys.exit(2)
     except KeyboardInterrupt:
-        console.print("stopped", highlight=False)
+        _say("stopped")
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+
+
+def _say(text: str, style: str | None = None) -> None:
+    """Prints to the standard error."""
+    from carrara.cli.terminal import Terminal  # imports what prints in colours
+
+    Terminal(stderr=True, soft_wrap=True).print(text, style=style, markup=False, highlight=False)
 
 
 def _hasty() -> AbstractContextManager[None]:
