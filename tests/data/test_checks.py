@@ -28,8 +28,8 @@ def test_everything_that_is_wrong_is_listed(sick) -> None:
     report = inspect_folder(sick)
     assert (report.count, report.good) == (10, 6)
     assert report.faults == {
-        "corrupt": {"dog/gone.png": "no such file or directory", "dog/zero.png": "the file is empty"},
-        "oversized": {"dog/huge.png": "9000x9000 pixels are more than 64 million"},
+        "corrupt": {"dog/gone.png": "it is not there", "dog/zero.png": "the file is empty"},
+        "oversized": {"dog/huge.png": "it has 9000x9000 pixels, more than 64 million"},
         "truncated": {"dog/t.jpg": "the file is truncated"},
     }
     assert report.duplicates == (("cat/a.png", "dog/copy.png"),)

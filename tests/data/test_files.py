@@ -4,7 +4,9 @@ from picture_files import array, encoded, enormous_png, picture, truncated_jpeg
 from PIL import Image
 
 from carrara.data import Unreadable
-from carrara.data.files import PIXEL_LIMIT, decode, find, read_header, scan
+from carrara.data.files import decode, read_header, scan
+from carrara.data.listing import find
+from carrara.files import PIXEL_LIMIT
 
 
 def saved(path, image: Image.Image, **options):
@@ -73,7 +75,7 @@ BROKEN = {
     "zero.png": (b"", "the file is empty"),
     "text.png": (b"hello", "not a .png file inside"),
     "zero.npy": (b"", "the file is empty"),
-    "text.npy": (b"hello there, this is no array", "damaged"),
+    "text.npy": (b"hello there, this is no array", "it is no .npy file"),
 }
 
 

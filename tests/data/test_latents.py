@@ -104,7 +104,7 @@ class Torn(Dataset):
 
 def test_what_cannot_be_read_is_replaced_as_without_a_cache(tmp_path, caplog) -> None:
     data = Torn()
-    cache = cached(tmp_path, data, MIRRORING)
+    cache = cached(tmp_path, Torn(), MIRRORING)
     with caplog.at_level(logging.WARNING):
         a = Loader(data, MIRRORING, 18, seed=0).at(0)
         said = list(caplog.messages)

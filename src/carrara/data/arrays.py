@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, final
 
 from numpy.typing import NDArray
 
 from carrara.data.base import ClassMap, DataInfo, Dataset, Row, one_hot
 
-ASSETS = files("carrara.data") / "assets"
+ASSETS = Path(__file__).parent / "assets"
 
 
 @final

@@ -171,6 +171,10 @@ class Dataset(ABC):
         """
         return None
 
+    def origin(self, index: int) -> "tuple[Dataset, int]":
+        """The data set in which an example was first, and its number there."""
+        return self, index
+
     def preparation(self, pictures: Preparation | None) -> Preparation | None:
         """What brings its examples to one shape: ``pictures``, unless they are no pictures any more; None = nothing."""
         return pictures
@@ -216,6 +220,9 @@ class View(Dataset):
 
     def map(self, index: int) -> ClassMap | None:
         return self.dataset.map(self.at(index))
+
+    def origin(self, index: int) -> tuple[Dataset, int]:
+        return self.dataset.origin(self.at(index))
 
     def preparation(self, pictures: Preparation | None) -> Preparation | None:
         return self.dataset.preparation(pictures)

@@ -9,8 +9,10 @@ from pathlib import Path
 from statistics import median_low
 
 from carrara.data.base import Fault, Unreadable
-from carrara.data.files import Header, decode, read_header, scan
+from carrara.data.files import Header, decode, explain, read_header, scan
 from carrara.data.folder import Folder, look
+from carrara.data.listing import relative
+from carrara.files import PICTURE, BadFile, is_folder, opened, shown
 
 _SHOWN = 8  # names in a line of the report
 
@@ -58,7 +60,7 @@ class DataReport:
 
     def lines(self) -> Iterator[str]:
         """The report as text."""
-        yield f"{self.path}: {self.count} pictures, {self.bytes / 1e6:.1f} MB; {self.good} can be trained on"
+        yield f"{shown(self.path)}: {self.count} pictures, {self.bytes / 1e6:.1f} MB; {self.good} can be trained on"
         yield from _ranged("height", self.heights, ".0f")
         yield from _ranged("width", self.widths, ".0f")
         yield from _ranged("width/height", self.aspects, ".2f")
@@ -91,7 +93,7 @@ def inspect_folder(path: Path | str) -> DataReport:
         UserError: there is no such folder, no picture in it, or its metadata are wrong.
     """
     path = Path(path)
-    listing, _ = look(path)
+    listing, _, _ = look(path)
     findings = list(scan(partial(_examine, path), [path / name for name in listing.pictures], "Reading pictures"))
     good = [finding.header for finding in findings if not finding.header.problem]
     sizes = [header.size for header in good if header.size]
@@ -113,7 +115,7 @@ def inspect_folder(path: Path | str) -> DataReport:
         without_caption=tuple(n for n, c in captions.items() if not c) if any(captions.values()) else (),
         faults=_faults(findings),
         duplicates=_duplicates(findings),
-        others=listing.others,
+        others=Counter({shown(name): count for name, count in listing.others.items()}),
         suggested=suggested_size(folder.info.native) if folder and folder.info.native else None,
     )
 
@@ -127,18 +129,18 @@ def suggested_size(native: tuple[int, int], largest: int = 64) -> tuple[int, int
 
 
 def _examine(folder: Path, path: Path) -> _Finding:
-    name, header = path.relative_to(folder).as_posix(), read_header(path)
+    name, header = relative(path, folder), read_header(path)
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "blake2b").hexdigest()
-    except OSError:  # a link that leads nowhere, a file that may not be read: the header knows
+        with opened(path, PICTURE) as file:
+            digest, size = hashlib.file_digest(file, "blake2b").hexdigest(), file.tell()
+    except (BadFile, OSError):  # a link that leads nowhere, a file that may not be read: the header knows
         return _Finding(name=name, header=header)
     try:
         if not header.problem:
-            decode(path)
+            decode(path, header)
     except Unreadable as error:
-        header = replace(header, problem=error)
-    return _Finding(name=name, header=header, bytes=path.stat().st_size, digest=digest)
+        header = replace(header, problem=explain(path, error))
+    return _Finding(name=name, header=header, bytes=size, digest=digest)
 
 
 def _class_counts(folder: Folder) -> Counter[str]:
@@ -148,15 +150,15 @@ def _class_counts(folder: Folder) -> Counter[str]:
 
 def _empty_folders(path: Path, findings: Sequence[_Finding]) -> tuple[str, ...]:
     used = {finding.name.partition("/")[0] for finding in findings}
-    folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return tuple(name for name in folders if name not in used)
+    folders = sorted(entry.name for entry in path.iterdir() if is_folder(entry) and not entry.name.startswith("."))
+    return tuple(shown(name) for name in folders if name not in used)
 
 
 def _faults(findings: Sequence[_Finding]) -> dict[Fault, dict[str, str]]:
     faults: defaultdict[Fault, dict[str, str]] = defaultdict(dict)
     for finding in findings:
         if problem := finding.header.problem:
-            faults[problem.fault][finding.name] = str(problem)
+            faults[problem.fault][shown(finding.name)] = str(problem)
     return dict(sorted(faults.items()))
 
 
@@ -164,7 +166,7 @@ def _duplicates(findings: Sequence[_Finding]) -> tuple[tuple[str, ...], ...]:
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for finding in findings:
         if finding.bytes:
-            groups[finding.digest].append(finding.name)
+            groups[finding.digest].append(shown(finding.name))
     return tuple(tuple(names) for names in groups.values() if len(names) > 1)
 
 

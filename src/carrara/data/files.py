@@ -1,4 +1,4 @@
-"""Picture files: which there are, what their headers say, and their pixels.
+"""Picture files: what their headers say, and their pixels.
 
 Headers are cheap, so all of them are read before a training starts; what cannot be a picture is left out with its
 reason. Of an animation the first frame counts. Pillow reads 16-bit grey in full and 16-bit colour with 8 bits; ``.npy``
@@ -7,11 +7,11 @@ arrays keep what they have.
 
 import hashlib
 import os
-import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,17 +22,33 @@ from PIL import Image, ImageOps
 from rich.progress import track
 
 from carrara.data.base import Unreadable
+from carrara.files import (
+    PICTURE,
+    PIXEL_LIMIT,
+    BadFile,
+    TooLarge,
+    array_header,
+    array_in,
+    check_size,
+    opened,
+    picture_in,
+    shown,
+    unreadable,
+)
 
 _T = TypeVar("_T")
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy")
-PIXEL_LIMIT = 64_000_000
-"""More than this many pixels is taken for a mistake or an attack, and left out."""
+Stamp = tuple[int, int, int]
+"""What changes with a file: its size, and when its content and its description changed, in nanoseconds."""
 
+NEVER: Stamp = (0, 0, 0)
+"""The stamp of a file of which nothing is known."""
 _AT_ONCE = 5000  # files that wait for a thread
 _PROBE = 4096  # bytes that are hashed at each of five places of a large file
 _CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "LA": 4, "PA": 4, "RGBA": 4, "RGBa": 4, "La": 4}
 _ORIENTATION = 0x0112
+_REASON = 160  # letters of what a reader of files says
+_CHANGED = "it is not what it was when this began: run the same command again to use it as it is now"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +56,7 @@ class Header:
     """What is known about a file without decoding it.
 
     Attributes:
+        stamp: of when it was read.
         size: (height, width) as shown; None if unknown.
         mode: Pillow's name for the kind of pixels, or the type of an array.
         channels: after decoding; 0 if unknown.
@@ -48,6 +65,7 @@ class Header:
     """
 
     path: Path
+    stamp: Stamp = NEVER
     size: tuple[int, int] | None = None
     mode: str = ""
     channels: int = 0
@@ -55,113 +73,115 @@ class Header:
     problem: Unreadable | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Listing:
-    """The files of a folder and of all below it, by their names within it, with slashes.
-
-    Attributes:
-        pictures: those whose endings are of pictures, in order.
-        texts: those that end in ``.txt``.
-        others: how many files have each other ending, or no ending and this name.
-    """
-
-    pictures: list[str]
-    texts: set[str]
-    others: Counter[str]
-
-
-def find(folder: Path) -> Listing:
-    """Finds the files of a folder.
-
-    Symbolic links are followed, each folder is visited once, and names that begin with a dot are passed over.
-    """
-    found, seen = Listing(pictures=[], texts=set(), others=Counter()), set[str]()
-    for where, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-        above = relative(Path(where), folder)
-        for name in () if real in seen else names:
-            if name.startswith("."):
-                continue
-            file, (_, dot, end) = f"{above}/{name}" if above else name, name.rpartition(".")
-            ending = (dot + end).lower() if dot else ""
-            if ending in ENDINGS:
-                found.pictures.append(file)
-                continue
-            found.others[ending or name] += 1
-            if ending == ".txt":
-                found.texts.add(file)
-        seen.add(real)
-    found.pictures.sort()
-    return found
-
-
-def relative(path: Path, folder: Path) -> str:
-    """The name of a file within its folder, with slashes."""
-    return "/".join(path.parts[len(folder.parts) :])
-
-
 def scan(read: Callable[[Path], _T], paths: Sequence[Path], title: str) -> Iterator[_T]:
     """Applies ``read`` to many files, in threads, with a progress bar if there are thousands."""
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # PIXEL_LIMIT is the rule here
+    with ThreadPoolExecutor() as pool:
         parts = (pool.map(read, paths[k : k + _AT_ONCE]) for k in range(0, len(paths), _AT_ONCE))
         results = chain.from_iterable(parts)
         yield from track(results, title, total=len(paths), transient=True, disable=len(paths) < _AT_ONCE)
 
 
+def stamp_of(path: Path) -> Stamp:
+    """A file's; ``NEVER`` if there is none."""
+    try:
+        return _stamp(path.stat())
+    except (OSError, ValueError):
+        return NEVER
+
+
 def read_header(path: Path) -> Header:
     """Reads what a file says about itself. Never raises: what is wrong stands in ``problem``."""
+    stamp = NEVER
     try:
-        content = _content(path)
-        size, mode, channels = (_array_header if path.suffix.lower() == ".npy" else _image_header)(path)
+        with opened(path, PICTURE) as file:
+            stamp, content = _begun(file), _content(file)
+            size, mode, channels = (_array_header if _is_array(path) else _image_header)(file, path)
     except Exception as error:  # the plugins of Pillow raise almost anything on broken files
-        return Header(path=path, problem=explain(path, error))
-    large = size[0] * size[1] > PIXEL_LIMIT
-    problem = _oversized(f"{size[1]}x{size[0]} pixels are") if large else None
-    return Header(path=path, size=size, mode=mode, channels=channels, content=content, problem=problem)
+        return Header(path=path, stamp=stamp, problem=explain(path, error))
+    return Header(path=path, stamp=stamp, size=size, mode=mode, channels=channels, content=content)
 
 
-def decode(path: Path) -> NDArray[Any]:
+def decode(path: Path, header: Header | None = None) -> NDArray[Any]:
     """Reads a picture: (H, W, C), uint8, uint16 or float32 in [0, 1], turned as its EXIF orientation says.
+
+    Args:
+        header: what is known of it, if it must still be the same.
 
     Raises:
         Unreadable: with the reason.
     """
     try:
-        return _decode_array(path) if path.suffix.lower() == ".npy" else _decode_image(path)
+        with opened(path, PICTURE) as file:
+            if header is not None and not _is_same(file, header):
+                raise Unreadable(_CHANGED)
+            stamp = _begun(file)
+            array = _decode_array(file, path) if _is_array(path) else _decode_image(file, path)
+            if _stamp(os.fstat(file.fileno()))[:2] != stamp[:2]:
+                raise Unreadable(_CHANGED)
+            return array
     except Exception as error:  # as above
-        raise explain(path, error) from error
+        gone = header is not None and not os.path.lexists(path)
+        raise Unreadable("it is not there any more") if gone else explain(path, error) from None
 
 
 def explain(path: Path, error: Exception) -> Unreadable:
     """Says in a few words why a file cannot be read."""
-    if isinstance(error, Unreadable):
-        return error
-    if isinstance(error, OSError) and error.strerror:
-        return Unreadable(error.strerror.lower())
-    if path.stat().st_size == 0:
-        return Unreadable("the file is empty")
-    if isinstance(error, Image.DecompressionBombError):
-        return _oversized("its pixels are")
-    if isinstance(error, Image.UnidentifiedImageError):
-        return Unreadable(f"not a {path.suffix.lower()} file inside")
-    if isinstance(error, EOFError) or "truncated" in str(error).lower():
-        return Unreadable("the file is truncated", "truncated")
-    return Unreadable(f"damaged: {error}")
+    match error:
+        case Unreadable():
+            return Unreadable(str(error), error.fault)  # without its traceback, which would keep the pixels
+        case BadFile():
+            return Unreadable(f"it {error.why}", "oversized" if isinstance(error, TooLarge) else "corrupt")
+        case Image.DecompressionBombError() | Image.DecompressionBombWarning():
+            return Unreadable(f"it has more than {PIXEL_LIMIT // 10**6} million pixels", "oversized")
+        case MemoryError():
+            return Unreadable("it needs more memory than there is", "oversized")
+        case Image.UnidentifiedImageError():
+            return Unreadable(f"not a {path.suffix.lower()} file inside")
+        case EOFError():
+            return _truncated()
+        case OSError() if error.strerror:
+            return Unreadable(f"it {unreadable(path, error).why}")
+        case _:
+            said = " ".join(shown(str(error)).split())[:_REASON]
+            return _truncated() if "truncated" in said.lower() else Unreadable(f"damaged: {said}")
 
 
-def _oversized(what: str) -> Unreadable:
-    return Unreadable(f"{what} more than {PIXEL_LIMIT // 10**6} million", "oversized")
+def _truncated() -> Unreadable:
+    return Unreadable("the file is truncated", "truncated")
 
 
-def _content(path: Path) -> str:
-    total = path.stat().st_size
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _begun(file: BufferedReader) -> Stamp:
+    """The stamp of an open file.
+
+    Raises:
+        Unreadable: it is empty.
+    """
+    stamp = _stamp(os.fstat(file.fileno()))
+    if not stamp[0]:
+        raise Unreadable("the file is empty")
+    return stamp
+
+
+def _is_same(file: BufferedReader, header: Header) -> bool:
+    """Whether a file is still what its header was read from; a link that was made to it is no change."""
+    stamp = _stamp(os.fstat(file.fileno()))
+    if header.stamp in (NEVER, stamp):
+        return True
+    return stamp[:2] == header.stamp[:2] and header.content in ("", _content(file))
+
+
+def _content(file: BufferedReader) -> str:
+    """See ``Header``; the file is at its beginning again."""
+    total = os.fstat(file.fileno()).st_size
     digest = hashlib.blake2b(str(total).encode(), digest_size=16)
-    with path.open("rb") as file:
-        for start in _probes(total):
-            file.seek(start)
-            digest.update(file.read(_PROBE))
+    for start in _probes(total):
+        file.seek(start)
+        digest.update(file.read(_PROBE))
+    file.seek(0)
     return digest.hexdigest()
 
 
@@ -172,35 +192,48 @@ def _probes(total: int) -> Iterator[int]:
         yield from (k * (total - _PROBE) // 4 for k in range(5))
 
 
-def _image_header(path: Path) -> tuple[tuple[int, int], str, int]:
-    with Image.open(path) as image:
+def _is_array(path: Path) -> bool:
+    return path.suffix.lower() == ".npy"
+
+
+def _image_header(file: BufferedReader, path: Path) -> tuple[tuple[int, int], str, int]:
+    with picture_in(file, path) as image:
         width, height = image.size
-        exif = Image.Exif()
-        exif.load(image.info.get("exif", b""))
-        turned = exif.get(_ORIENTATION, 1) in (5, 6, 7, 8)
         channels = 4 if "transparency" in image.info else _CHANNELS.get(image.mode.partition(";")[0], 3)
-        return (width, height) if turned else (height, width), image.mode, channels
+        return (width, height) if _is_turned(image) else (height, width), image.mode, channels
 
 
-def _array_header(path: Path) -> tuple[tuple[int, int], str, int]:
-    array = _open_array(path)
-    return array.shape[:2], str(array.dtype), 1 if array.ndim == 2 else array.shape[2]
+def _is_turned(image: Image.Image) -> bool:
+    exif = Image.Exif()
+    with suppress(Exception):  # what is broken says nothing
+        exif.load(image.info.get("exif", b""))
+        return exif.get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    return False
 
 
-def _open_array(path: Path) -> NDArray[Any]:
-    return _picture_like(np.load(path, mmap_mode="r", allow_pickle=False))
+def _array_header(file: BufferedReader, path: Path) -> tuple[tuple[int, int], str, int]:
+    shape, kind = array_header(file, path, PICTURE)
+    _check_array(shape, kind)
+    check_size(path, shape[1], shape[0])
+    return (shape[0], shape[1]), str(kind), 1 if len(shape) == 2 else shape[2]
 
 
-def _picture_like(array: NDArray[Any]) -> NDArray[Any]:
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise Unreadable(f"an array of shape {array.shape}: pictures are (height, width, channels)")
-    if array.dtype.name not in ("uint8", "uint16") and array.dtype.kind != "f":
-        raise Unreadable(f"an array of {array.dtype}: pictures are uint8, uint16 or floating-point in [0, 1]")
-    return array
+def _check_array(shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise Unreadable(f"an array of shape {_brief(shape)}: pictures are (height, width, channels)")
+    if kind.name not in ("uint8", "uint16") and kind.kind != "f":
+        raise Unreadable(f"an array of {_brief(kind)}: pictures are uint8, uint16 or floating-point in [0, 1]")
 
 
-def _decode_array(path: Path) -> NDArray[Any]:
-    return decode_array(np.array(_open_array(path)))
+def _brief(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def _decode_array(file: BufferedReader, path: Path) -> NDArray[Any]:
+    _array_header(file, path)
+    file.seek(0)
+    return decode_array(array_in(file, path, PICTURE))
 
 
 def decode_array(array: NDArray[Any]) -> NDArray[Any]:
@@ -209,7 +242,8 @@ def decode_array(array: NDArray[Any]) -> NDArray[Any]:
     Raises:
         Unreadable: with the reason.
     """
-    return _checked(array) if _picture_like(array).dtype.kind == "f" else np.atleast_3d(array)
+    _check_array(array.shape, array.dtype)
+    return _checked(array) if array.dtype.kind == "f" else np.atleast_3d(array)
 
 
 def _checked(array: NDArray[Any]) -> NDArray[np.float32]:
@@ -219,9 +253,13 @@ def _checked(array: NDArray[Any]) -> NDArray[np.float32]:
     return np.atleast_3d(array.astype(np.float32))
 
 
-def _decode_image(path: Path) -> NDArray[Any]:
-    with Image.open(path) as opened:
-        return decode_image(opened)
+def _decode_image(file: BufferedReader, path: Path) -> NDArray[Any]:
+    with picture_in(file, path) as image:
+        image.load()
+        check_size(path, image.width, image.height)  # a GIF may grow
+        with suppress(Exception):  # as above
+            ImageOps.exif_transpose(image, in_place=True)
+        return _pixels(image)
 
 
 def decode_image(opened: Image.Image) -> NDArray[Any]:
@@ -230,14 +268,17 @@ def decode_image(opened: Image.Image) -> NDArray[Any]:
     Raises:
         Unreadable: with the reason.
     """
-    image = ImageOps.exif_transpose(opened)
+    return _pixels(ImageOps.exif_transpose(opened))
+
+
+def _pixels(image: Image.Image) -> NDArray[Any]:
     if image.mode == "F":
         return _checked(np.asarray(image))
     if image.mode.startswith("I"):
         return _sixteen_bits(np.asarray(image))
     transparent = "A" in image.mode or "a" in image.mode or "transparency" in image.info
     mode = "RGBA" if transparent else "L" if image.mode in ("1", "L") else "RGB"
-    return np.atleast_3d(np.array(image.convert(mode)))
+    return np.atleast_3d(np.array(image if image.mode == mode else image.convert(mode)))
 
 
 def _sixteen_bits(values: NDArray[Any]) -> NDArray[np.uint16]:

@@ -9,13 +9,11 @@ What is known about a picture comes from where it lies and from what lies beside
 * ``cat.txt`` beside ``cat.png`` is its caption, and ``cat.map.png`` its map.
 """
 
-import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
-from math import isfinite
 from pathlib import Path
 from typing import Any, final
 
@@ -23,12 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carrara.data.base import ClassMap, DataInfo, Dataset, Row, one_hot
-from carrara.data.files import ENDINGS, Header, Listing, decode, find
+from carrara.data.files import Header, decode, stamp_of
 from carrara.data.index import Rows, headers_of, rows_of
+from carrara.data.listing import ENDINGS, Listing, find
+from carrara.data.metadata import CAPTION, METADATA, WIDEST, Line, read_metadata
 from carrara.errors import UserError, command
+from carrara.files import BadFile, is_folder, read_bytes, read_lines, shown
 from carrara.pixels import to_pixels, to_tensor, with_channels
 
-METADATA = "metadata.jsonl"
+_NAMED = 3
 _log = logging.getLogger(__name__)
 
 
@@ -46,20 +47,24 @@ class Folder(Dataset):
 
     def __init__(self, path: Path | str, headers: Sequence[Header] | None = None) -> None:
         self.path = Path(path)
-        facts = read_metadata(self.path)
-        listing, maps = look(self.path)
+        listing, maps, lines = look(self.path)
+        if listing.closed:
+            named = _some([f"'{shown(name)}'" for name in listing.closed])
+            _log.warning("left out %d folders that may not be looked into: %s", len(listing.closed), named)
         self._rows = _readable(self.path, listing.pictures) if headers is None else rows_of(self.path, headers)
-        files = [self.name(k) for k in range(len(self))]
-        self._labels = [_listed(facts.get(file, {}), "label") for file in files] if facts else []
+        files = [self._file(k) for k in range(len(self))]
+        self._labels = [lines[file].labels if file in lines else () for file in files] if lines else []
         if not any(self._labels):
             self._labels = class_folders(files)
         classes = tuple(sorted({name for labels in self._labels for name in labels}))
+        if len(classes) > WIDEST:
+            raise UserError(f"'{shown(self.path)}' has {len(classes)} classes, and at most {WIDEST} are told apart")
         self._index = {name: k for k, name in enumerate(classes)}
-        self._vectors = _vectors(files, facts)
-        self._captions = [_captions(self.path, file, facts.get(file, {}), listing.texts) for file in files]
-        self._maps = [_map(self.path, file, facts.get(file, {}), maps) for file in files]
+        self._vectors = _vectors(files, lines)
+        self._captions = _captions(self.path, files, lines, listing.texts)
+        self._maps = [_map(self.path, file, lines.get(file), maps) for file in files]
         self.info = DataInfo(
-            name=self.path.resolve().name,
+            name=shown(self.path.resolve().name),
             channels=Counter(self._rows["channels"].tolist()).most_common(1)[0][0],
             native=median_size(self._rows["size"]),
             classes=classes,
@@ -72,7 +77,9 @@ class Folder(Dataset):
         return len(self._rows)
 
     def pixels(self, index: int) -> NDArray[Any]:
-        return decode(self.path / self.name(index))
+        row = self._rows[index]
+        path, content = self.path / self._file(index), self.key(index)
+        return decode(path, Header(path=path, stamp=tuple(row["stamp"].tolist()), content=content))
 
     def key(self, index: int) -> str:
         return self._rows["content"][index].tobytes().hex()
@@ -93,57 +100,72 @@ class Folder(Dataset):
         return self._captions[index]
 
     def map(self, index: int) -> ClassMap | None:
-        path = self._maps[index]
-        if path is None:
+        header = self._maps[index]
+        if header is None:
             return None
-        found = with_channels(decode(path), 3)
+        found = with_channels(decode(header.path, header), 3)
         return found if found.dtype == np.uint8 else to_pixels(to_tensor(found))
 
     def name(self, index: int) -> str:
+        return shown(self._file(index))
+
+    def _file(self, index: int) -> str:
+        """Its name within the folder, as it is on the disk."""
         return os.fsdecode(self._rows["name"][index])
 
 
-def look(path: Path) -> tuple[Listing, set[str]]:
-    """Finds the pictures of a folder, and the maps of some of them, which do not count as pictures.
+def look(path: Path) -> tuple[Listing, set[str], dict[str, Line]]:
+    """Finds the pictures of a folder, the maps of some of them, which do not count as pictures, and its metadata.
 
     Raises:
-        UserError: there is no such folder, or no picture in it.
+        UserError: there is no such folder, no picture in it, or its metadata are wrong.
     """
-    if not path.is_dir():
-        raise UserError(f"there is no folder '{path}'")
-    listing, facts = find(path), read_metadata(path)
-    maps = _maps_beside(listing.pictures) | {Path(row["map"]).as_posix() for row in facts.values() if "map" in row}
+    if not is_folder(path):
+        raise UserError(f"there is no folder '{shown(path)}'")
+    listing = find(path)
+    if "" in listing.closed:
+        raise UserError(f"'{shown(path)}' cannot be looked into: get leave to read it, or name another folder")
+    lines = read_metadata(path, listing)
+    maps = _maps_beside(listing.pictures) | {line.map for line in lines.values() if line.map is not None}
     pictures, others = [file for file in listing.pictures if file not in maps], listing.others
     if pictures:
-        return replace(listing, pictures=pictures), maps
-    kinds = ", ".join(sorted(others)[:5])
+        return replace(listing, pictures=pictures), maps, lines
+    kinds = ", ".join(map(shown, sorted(others)[:5]))
     found = f"found {sum(others.values())} files with other endings ({kinds})" if others else "it is empty"
+    endings = " ".join(ENDINGS)
     raise UserError(
-        f"no pictures in '{path}': {found}; Carrara reads {' '.join(ENDINGS)}: put some there, or name another folder"
+        f"no pictures in '{shown(path)}': {found}; Carrara reads {endings}: put some there, or name another folder"
     )
 
 
 def looks_captioned(path: Path) -> bool:
     """Whether a folder seems to have captions, without reading any picture."""
-    metadata = path / METADATA
-    if metadata.is_file():
-        return b'"text"' in metadata.read_bytes()
-    return any(file.with_suffix(ending).is_file() for file in path.rglob("*.txt") for ending in ENDINGS)
+    try:
+        return any(b'"text"' in line for _, line in read_lines(path / METADATA))
+    except BadFile:  # there are none, as a rule; else whoever opens the folder says so
+        pass
+    listing = find(path)
+    return any(f"{file.rpartition('.')[0]}.txt" in listing.texts for file in listing.pictures)
 
 
 def _readable(folder: Path, pictures: Sequence[str]) -> Rows:
     rows, broken = headers_of(folder, pictures)
     if not len(rows):
-        first = f"'{broken[0].path.name}': {broken[0].problem}"
+        first = f"'{shown(broken[0].path.name)}': {broken[0].problem}"
         raise UserError(
-            f"none of the {len(broken)} pictures in '{folder}' can be read, such as {first}; "
+            f"none of the {len(broken)} pictures in '{shown(folder)}' can be read, such as {first}; "
             f"'{command(f'inspect data {folder}')}' lists what is wrong with each"
         )
     if broken:
-        names = ", ".join(f"'{header.path.name}' ({header.problem})" for header in broken[:3])
-        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-        _log.warning("left out %d unreadable of %d pictures: %s%s", len(broken), len(pictures), names, more)
+        named = _some([f"'{shown(header.path.name)}' ({header.problem})" for header in broken])
+        _log.warning("left out %d unreadable of %d pictures: %s", len(broken), len(pictures), named)
     return rows
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few, and how many more."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def median_size(sizes: NDArray[Any]) -> tuple[int, int]:
@@ -154,61 +176,24 @@ def median_size(sizes: NDArray[Any]) -> tuple[int, int]:
 
 def class_folders(files: Sequence[str]) -> list[tuple[str, ...]]:
     """The labels of files, given relative to their folder: the first sub-folder, if these divide all of the files."""
-    tops = {top: (top,) for top in {file.partition("/")[0] if "/" in file else "" for file in files}}
+    tops = {top: (shown(top),) for top in {file.partition("/")[0] if "/" in file else "" for file in files}}
     if "" in tops or len(tops) == 1:
         return [()] * len(files)
     return [tops[file.partition("/")[0]] for file in files]
 
 
-def read_metadata(folder: Path) -> dict[str, Mapping[str, Any]]:
-    """Reads ``metadata.jsonl``, if there is one: its objects by file name.
-
-    Raises:
-        UserError: a line is wrong; with its number.
-    """
-    path = folder / METADATA
-    rows: dict[str, Mapping[str, Any]] = {}
-    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            file = Path(row["file_name"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f'{path}, line {number}: not a JSON object with a "file_name" ({error})') from None
-        if not (folder / file).exists():
-            raise UserError(f"{path}, line {number}: there is no file '{file}' in the folder")
-        rows[file.as_posix()] = _valid(row, f"{path}, line {number}")
-    return rows
-
-
-def _valid(row: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    if not all(isinstance(name, str) for name in _listed(row, "label")):
-        raise UserError(f'{where}: "label" is a name in quotes or a list of names, not {row["label"]!r}')
-    numbers = row.get("vector", [])
-    if not isinstance(numbers, list) or not all(type(n) in (int, float) and isfinite(n) for n in numbers):
-        raise UserError(f'{where}: "vector" is a list of numbers, not {numbers!r}')
-    if not isinstance(row.get("map", ""), str):
-        raise UserError(f'{where}: "map" is the name of a picture in the folder, not {row["map"]!r}')
-    if not all(isinstance(text, str) for text in _listed(row, "text")):
-        raise UserError(f'{where}: "text" is a caption in quotes or a list of captions, not {row["text"]!r}')
-    return row
-
-
-def _listed(row: Mapping[str, Any], key: str) -> tuple[Any, ...]:
-    """What may be a list, or one of its elements."""
-    value = row.get(key, [])
-    return tuple(value) if isinstance(value, list) else (value,)
-
-
-def _vectors(files: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> list[Row]:
-    if not any("vector" in row for row in rows.values()):
+def _vectors(files: Sequence[str], lines: Mapping[str, Line]) -> list[Row]:
+    if all(line.vector is None for line in lines.values()):
         return []
-    vectors = [np.array(rows.get(file, {}).get("vector", ()), np.float32) for file in files]
+    none = np.zeros(0, np.float32)
+    told = [lines[file].vector if file in lines else None for file in files]
+    vectors = [none if vector is None else vector for vector in told]
     size = max(map(len, vectors))
     for file, vector in zip(files, vectors, strict=True):
         if len(vector) != size:
-            raise UserError(f"{METADATA}: \"vector\" of '{file}' has {len(vector)} numbers, and others have {size}")
+            raise UserError(
+                f"{METADATA}: \"vector\" of '{shown(file)}' has {len(vector)} numbers, and others have {size}"
+            )
     return vectors if size else []
 
 
@@ -221,18 +206,28 @@ def _maps_beside(pictures: Sequence[str]) -> set[str]:
     return {file for file, stem in named if any(stem + ending in known for ending in ENDINGS)}
 
 
-def _map(folder: Path, picture: str, row: Mapping[str, Any], maps: Set[str]) -> Path | None:
-    beside = row.get("map", f"{picture.rpartition('.')[0]}.map.png")
-    return folder / beside if "map" in row or beside in maps else None
+def _map(folder: Path, picture: str, line: Line | None, maps: Set[str]) -> Header | None:
+    """The file of a picture's map, and when it was written."""
+    beside = f"{picture.rpartition('.')[0]}.map.png"
+    if line is not None and line.map is not None:
+        beside = line.map
+    return Header(path=folder / beside, stamp=stamp_of(folder / beside)) if beside in maps else None
 
 
-def _captions(folder: Path, picture: str, row: Mapping[str, Any], texts: Set[str]) -> tuple[str, ...]:
-    if "text" in row:
-        return _listed(row, "text")
-    beside = f"{picture.rpartition('.')[0]}.txt"
-    if beside not in texts:
-        return ()
-    try:
-        return ((folder / beside).read_text(encoding="utf-8-sig", errors="replace").strip(),)
-    except OSError:  # a link that leads nowhere
-        return ()
+def _captions(folder: Path, files: Sequence[str], lines: Mapping[str, Line], texts: Set[str]) -> list[tuple[str, ...]]:
+    """The captions of each picture; those that cannot be read are left out, and told."""
+    bad: list[BadFile] = []
+
+    def beside(picture: str) -> Iterator[str]:
+        text = f"{picture.rpartition('.')[0]}.txt"
+        if text in texts:
+            try:
+                yield read_bytes(folder / text, CAPTION).decode("utf-8-sig", "replace").strip()
+            except BadFile as error:
+                bad.append(error)
+
+    told = [lines[file].texts if file in lines else None for file in files]
+    captions = [tuple(beside(file)) if of is None else of for file, of in zip(files, told, strict=True)]
+    if bad:
+        _log.warning("left out %d captions that cannot be read: %s", len(bad), _some([error.message for error in bad]))
+    return captions

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import read_array
 from numpy.typing import NDArray
 
-from carrara.data.files import Header, read_header, relative, scan
-from carrara.files import cache_folder, replacing
+from carrara.data.files import Header, read_header, scan, stamp_of
+from carrara.data.listing import relative
+from carrara.files import BadFile, cache_folder, open_array, replacing
 
 FEW = 1000
 """Fewer pictures are scanned in no time, and nothing is kept about them."""
@@ -35,7 +35,7 @@ def headers_of(folder: Path, names: Sequence[str]) -> tuple[Rows, list[Header]]:
     """
     memory = _memory(folder) if len(names) >= FEW else None
     rows, known = _named(names), _recalled(memory) if memory else _named([])
-    rows["stamp"] = [_stamp(folder / name) for name in names]
+    rows["stamp"] = [stamp_of(folder / name) for name in names]
     good = _taken_over(rows, known)
     unknown: list[int] = np.flatnonzero(~good).tolist()
     broken = list[Header]()
@@ -77,17 +77,9 @@ def _filled(row: np.void, header: Header) -> bool:
     """Writes what a header says into its row; whether the picture is a good one."""
     if header.problem or header.size is None:
         return False
-    row["size"], row["channels"] = header.size, header.channels
+    row["stamp"], row["size"], row["channels"] = header.stamp, header.size, header.channels
     row["content"] = np.frombuffer(bytes.fromhex(header.content), np.uint8)
     return True
-
-
-def _stamp(picture: Path) -> tuple[int, int, int]:
-    """What changes with a file; zeros if there is none."""
-    with suppress(OSError):
-        found = picture.stat()
-        return found.st_size, found.st_mtime_ns, found.st_ctime_ns
-    return 0, 0, 0
 
 
 def _taken_over(rows: Rows, known: Rows) -> NDArray[np.bool_]:
@@ -102,13 +94,13 @@ def _taken_over(rows: Rows, known: Rows) -> NDArray[np.bool_]:
 
 def _memory(folder: Path) -> Path:
     """The file in which a folder's rows are kept."""
-    name = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=8).hexdigest()
+    name = hashlib.blake2b(os.fsencode(folder.resolve()), digest_size=8).hexdigest()
     return cache_folder() / f"headers-{name}.npy"
 
 
 def _recalled(memory: Path) -> Rows:
-    with suppress(OSError, ValueError), memory.open("rb") as file:
-        rows = read_array(file, allow_pickle=False)
+    with suppress(BadFile):
+        rows = np.array(open_array(memory))
         if rows.ndim == 1 and rows.dtype.names and rows.dtype == _kind(rows.dtype[0].itemsize):
             return rows
     return _named([])

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, count
 from threading import Lock
 from typing import Any, final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ from carrara.types import MAP, Batch
 
 GIBIBYTE = 1 << 30
 _WORKERS = min(4, os.cpu_count() or 1)
+_TOLD = WeakKeyDictionary[Dataset, set[int]]()
+"""The examples of each data set that were found to be unusable, and named."""
+_TELLING = Lock()
 _log = logging.getLogger(__name__)
 
 
@@ -43,6 +47,7 @@ class Loader:
             in an epoch.
         buckets: a number for each example: only examples of one number share a batch. None = all of them may.
         memory: how many bytes of prepared pictures are kept; the first that fit stay, others are read again.
+        workers: threads that prepare batches in advance; 0 = they are prepared when they are asked for.
 
     Raises:
         UserError: the data set is empty.
@@ -59,6 +64,7 @@ class Loader:
         turns: bool = False,
         buckets: Sequence[int] | None = None,
         memory: int = GIBIBYTE,
+        workers: int = _WORKERS,
     ) -> None:
         if not len(dataset):
             raise UserError(f"nothing to train on: the training part of '{dataset.info.name}' is empty")
@@ -70,7 +76,7 @@ class Loader:
         whose = buckets if self._contents is None else [buckets[alike[0]] for alike in self._contents]
         numbers = torch.tensor(whose)
         groups = [torch.nonzero(numbers == bucket).flatten() for bucket in numbers.unique()]
-        self._order, self._seed = Order(groups, batch, seed, rank, world), seed
+        self._order, self._seed, self._workers = Order(groups, batch, seed, rank, world), seed, workers
 
     def at(self, step: int) -> Batch:
         """The batch of a step."""
@@ -90,10 +96,13 @@ class Loader:
         return indices, draws
 
     def batches(self, start_step: int = 0) -> Generator[Batch]:
-        """The batches of ``start_step`` and all later ones, prepared in advance by threads until it is closed."""
-        pool = ThreadPoolExecutor(_WORKERS, "carrara-loader")
+        """The batches of ``start_step`` and all later ones; the threads that prepare them end when it is closed."""
+        if not self._workers:
+            yield from map(self.at, count(start_step))
+            return
+        pool = ThreadPoolExecutor(self._workers, "carrara-loader")
         try:
-            ahead = deque(pool.submit(self.at, start_step + k) for k in range(_WORKERS + 1))
+            ahead = deque(pool.submit(self.at, start_step + k) for k in range(self._workers + 1))
             for step in count(start_step + len(ahead)):
                 batch = ahead.popleft().result()
                 ahead.append(pool.submit(self.at, step))
@@ -127,6 +136,15 @@ def _within(contents: Iterable[Sequence[int]], buckets: Sequence[int]) -> list[l
     return parted
 
 
+def _is_news(dataset: Dataset, index: int) -> bool:
+    """Whether an example of a data set is told of for the first time, by this loader or any other."""
+    with _TELLING:
+        told = _TOLD.setdefault(dataset, set())
+        new = index not in told
+        told.add(index)
+    return new
+
+
 _Prepared = tuple[NDArray[Any], Mapping[str, Row | ClassMap | Texts]]
 
 
@@ -150,7 +168,6 @@ class _Examples:
         self._buckets, self._drawn = buckets, drawn
         self._dataset, self._transform, self._memory = dataset, transform, memory
         self._kept: dict[int, _Prepared] = {}
-        self._replaced = set[int]()
         self._lock = Lock()
 
     def batch(self, indices: Sequence[int], draws: Draws) -> Batch:
@@ -199,8 +216,7 @@ class _Examples:
             except Unreadable as error:
                 problem = problem or f"'{self._dataset.name(index)}' cannot be used ({error})"
                 continue
-            if problem and index not in self._replaced:
-                self._replaced.add(index)
+            if problem and _is_news(*self._dataset.origin(index)):
                 _log.warning("%s: '%s' takes its place", problem, self._dataset.name(k))
             return example
         raise UserError(f"none of the {len(self._dataset)} examples can be used: {problem}")

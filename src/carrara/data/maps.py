@@ -29,7 +29,10 @@ class Mapped(View):
         return self.dataset
 
     def columns(self, index: int) -> Mapping[str, Row | ClassMap | Texts]:
-        found = self.dataset.map(index)
+        try:
+            found = self.dataset.map(index)
+        except Unreadable as error:
+            raise Unreadable(f"its map: {error}", error.fault) from None
         if found is None:
             raise Unreadable("it has no map")
         return {**self.dataset.columns(index), MAP: numbered(found, self._colours)}

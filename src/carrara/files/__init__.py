@@ -5,6 +5,7 @@
 """
 
 from carrara.files.documents import (
+    LINE,
     Malformed,
     Yaml,
     as_kind,
@@ -15,20 +16,45 @@ from carrara.files.documents import (
     read_lines,
     read_yaml,
 )
-from carrara.files.pictures import PIXEL_LIMIT, Oversized, open_picture
-from carrara.files.reading import BadFile, is_folder, is_regular, opened, read_bytes, read_text
-from carrara.files.tensors import open_array, open_tensors, read_pickled, read_tensors, shapes, write_tensors
+from carrara.files.pictures import PICTURE, PIXEL_LIMIT, Oversized, check_size, open_picture, picture_in
+from carrara.files.reading import (
+    BadFile,
+    TooLarge,
+    is_folder,
+    is_regular,
+    opened,
+    read_bytes,
+    read_text,
+    shown,
+    unreadable,
+)
+from carrara.files.tensors import (
+    array_header,
+    array_in,
+    open_array,
+    open_tensors,
+    read_pickled,
+    read_tensors,
+    shapes,
+    write_tensors,
+)
 from carrara.files.writing import NotWritten, cache_folder, explained, make_folder, replacing, sweep
 
 __all__ = [
+    "LINE",
+    "PICTURE",
     "PIXEL_LIMIT",
     "BadFile",
     "Malformed",
     "NotWritten",
     "Oversized",
+    "TooLarge",
     "Yaml",
+    "array_header",
+    "array_in",
     "as_kind",
     "cache_folder",
+    "check_size",
     "explained",
     "is_folder",
     "is_regular",
@@ -39,6 +65,7 @@ __all__ = [
     "opened",
     "parse_json",
     "parse_yaml",
+    "picture_in",
     "read_as",
     "read_bytes",
     "read_json",
@@ -49,6 +76,8 @@ __all__ = [
     "read_yaml",
     "replacing",
     "shapes",
+    "shown",
     "sweep",
+    "unreadable",
     "write_tensors",
 ]

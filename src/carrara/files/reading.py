@@ -5,9 +5,11 @@ name is looked at first, opened without blocking, and looked at again by its des
 """
 
 import os
+import re
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cache
 from io import BufferedReader
 from pathlib import Path
 
@@ -22,6 +24,7 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class BadFile(UserError):
@@ -37,8 +40,12 @@ class BadFile(UserError):
     """
 
     def __init__(self, path: Path | str, why: str, advice: str = "") -> None:
-        super().__init__(f"'{path}' {why}{f': {advice}' if advice else ''}")
+        super().__init__(f"'{shown(path)}' {why}{f': {advice}' if advice else ''}")
         self.why = why
+
+
+class TooLarge(BadFile):
+    """A file that has, or says that it has, more than such a file may have."""
 
 
 @contextmanager
@@ -92,18 +99,12 @@ def read_text(path: Path, most: int = TEXT, encoding: str = "utf-8-sig") -> str:
 
 def is_regular(path: Path) -> bool:
     """Whether there is a regular file of this name, or a link that leads to one. Never raises."""
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except (OSError, ValueError):
-        return False
+    return stat.S_ISREG(_mode(path))
 
 
 def is_folder(path: Path) -> bool:
     """Whether there is a folder of this name, or a link that leads to one. Never raises."""
-    try:
-        return stat.S_ISDIR(path.stat().st_mode)
-    except (OSError, ValueError):
-        return False
+    return stat.S_ISDIR(_mode(path))
 
 
 def unreadable(path: Path, error: Exception) -> BadFile:
@@ -115,13 +116,35 @@ def unreadable(path: Path, error: Exception) -> BadFile:
     return BadFile(path, f"cannot be read ({getattr(error, 'strerror', None) or error})")
 
 
+def shown(name: Path | str) -> str:
+    """A name as it can stand in a sentence: what is no letter in it is written out, such as the end of a line."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(name))
+
+
 def _check(path: Path, found: os.stat_result, most: int | None) -> None:
     kind = stat.S_IFMT(found.st_mode)
     if kind != stat.S_IFREG:
         raise BadFile(path, f"is {_KINDS.get(kind, 'something else')}, and no file")
+    if found.st_dev in _made_up():
+        raise BadFile(path, "is made up by the system, and no file")
     if most is not None and found.st_size > most:
         raise _too_large(path, found.st_size, most)
 
 
+def _mode(path: Path) -> int:
+    """0 if there is nothing, or nothing that one may look at."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+@cache
+def _made_up() -> frozenset[int]:
+    """The numbers of the file systems whose files are the system's answers, some of which wait for something."""
+    found = {path.stat().st_dev for path in (Path("/proc"), Path("/sys")) if is_folder(path)}
+    return frozenset(found - {Path("/").stat().st_dev})
+
+
 def _too_large(path: Path, size: int, most: int) -> BadFile:
-    return BadFile(path, f"has {size} bytes, and such a file has at most {most}")
+    return TooLarge(path, f"has {size} bytes, and such a file has at most {most}")

@@ -5,13 +5,15 @@ alone refuses whatever is not a tensor. An array of numpy's is read without pick
 """
 
 import errno
+import os
 import warnings
 import zipfile
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carrara.files.reading import BadFile, opened, unreadable
+from carrara.files.reading import BadFile, TooLarge, opened, unreadable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +24,8 @@ HEADER = 1 << 25
 """The largest header of a safetensors file, in bytes."""
 ARRAY = 1 << 32
 """The largest array, in bytes."""
+ARRAY_HEADER = 1 << 16
+"""The largest header of an array, in bytes."""
 
 
 def open_tensors(path: Path, framework: str = "pt") -> Any:
@@ -124,32 +128,69 @@ def open_array(path: Path, most: int = ARRAY) -> "NDArray[Any]":
     import numpy as np
 
     with opened(path) as file:
-        size = path.stat().st_size
-        shape, kind = _array_header(path, file)
-    count = 1
-    for axis in shape:
-        count *= axis
-    if kind.hasobject:
-        raise BadFile(path, "holds Python objects, which are not read")
-    if count * kind.itemsize > min(most, size):
-        raise BadFile(path, f"declares {count * kind.itemsize} bytes of numbers, and {min(most, size)} can be read")
+        array_header(file, path, most)
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise BadFile(path, f"is no array that can be read ({_brief(error)})") from None
 
 
-def _array_header(path: Path, file: Any) -> "tuple[tuple[int, ...], np.dtype[Any]]":
+def array_in(file: BufferedReader, name: Path, most: int = ARRAY) -> "NDArray[Any]":
+    """The array of an open ``.npy`` file, in memory: a file that another program shortens can still be read so.
+
+    Args:
+        name: what to call it in a message.
+        most: the most bytes that it may declare.
+
+    Raises:
+        BadFile: see ``open_array``.
+    """
+    from numpy.lib import format as npy
+
+    array_header(file, name, most)
+    file.seek(0)
+    try:
+        return npy.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise BadFile(name, f"is no array that can be read ({_brief(error)})") from None
+
+
+def array_header(file: BufferedReader, name: Path, most: int = ARRAY) -> "tuple[tuple[int, ...], np.dtype[Any]]":
+    """The shape and the type that an open ``.npy`` file declares, as many bytes of which it must have.
+
+    Raises:
+        BadFile: see ``open_array``.
+    """
+    shape, kind = _array_header(name, file)
+    if kind.hasobject:
+        raise BadFile(name, "holds Python objects, which are not read")
+    count = kind.itemsize
+    for axis in shape:
+        count *= axis
+    if count > most:
+        raise TooLarge(name, f"declares more than the {most} bytes of numbers that are read")
+    if count > (size := os.fstat(file.fileno()).st_size):
+        raise BadFile(name, f"is not whole: it declares {count} bytes of numbers, and has {size}")
+    return shape, kind
+
+
+def _array_header(path: Path, file: BufferedReader) -> "tuple[tuple[int, ...], np.dtype[Any]]":
     from numpy.lib import format as npy
 
     try:
         version = npy.read_magic(file)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        read, width = (npy.read_array_header_1_0, 2) if version == (1, 0) else (npy.read_array_header_2_0, 4)
+        declared = int.from_bytes(file.read(width), "little")
+        if declared > ARRAY_HEADER:
+            raise BadFile(path, f"is no .npy file (a header of {declared} bytes)")
+        file.seek(-width, os.SEEK_CUR)
         shape, _, kind = read(file)
+    except BadFile:
+        raise
     except Exception as error:  # numpy's reader of headers raises almost anything
         raise BadFile(path, f"is no .npy file ({_brief(error)})") from None
     if not all(axis >= 0 for axis in shape):
-        raise BadFile(path, f"declares the shape {shape}")
+        raise BadFile(path, "declares a shape that is none")
     return shape, kind
 
 

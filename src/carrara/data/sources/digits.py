@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
-from PIL import Image
 
 from carrara.data.arrays import ASSETS, Arrays
 from carrara.data.base import DataInfo, Dataset
 from carrara.data.sources.base import Source
+from carrara.files import open_picture
 
 
 @final
@@ -24,7 +24,7 @@ class DigitsSource(Source):
     kind: Literal["digits"] = "digits"
 
     def open(self, size: int | None = None) -> Dataset:
-        with (ASSETS / "digits.png").open("rb") as file, Image.open(file) as image:
+        with open_picture(ASSETS / "digits.png") as image:
             labels = [int(label) for label in image.info["labels"]]
             sheet = np.asarray(image).reshape(30, 8, 60, 8).swapaxes(1, 2).reshape(-1, 8, 8, 1)
         info = DataInfo(

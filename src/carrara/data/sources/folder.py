@@ -8,6 +8,7 @@ from carrara.data.base import Dataset
 from carrara.data.folder import Folder, looks_captioned
 from carrara.data.sources.base import Source
 from carrara.errors import UserError, close_match
+from carrara.files import is_folder, is_regular, shown
 
 
 @final
@@ -27,22 +28,22 @@ class FolderSource(Source):
         return self.path
 
     def open(self, size: int | None = None) -> Dataset:
-        if Path(self.path).is_dir():
+        if is_folder(Path(self.path)):
             return Folder(self.path)
-        if Path(self.path).exists():
-            raise UserError(f"'{self.path}' is a file: give the folder with the pictures")
+        if is_regular(Path(self.path)):
+            raise UserError(f"'{shown(self.path)}' is a file: give the folder with the pictures")
         builtin = sorted(source.kind for source in Source.__subclasses__() if source.builtin)
         others = f"built-in data are {', '.join(builtin)}.{close_match(self.path, builtin)}"
-        raise UserError(f"there is no folder '{self.path}', and {others}")
+        raise UserError(f"there is no folder '{shown(self.path)}', and {others}")
 
     @property
     def name(self) -> str:
-        return Path(self.path).name
+        return shown(Path(self.path).name)
 
     @property
     def looks_captioned(self) -> bool:
-        return Path(self.path).is_dir() and looks_captioned(Path(self.path))
+        return is_folder(Path(self.path)) and looks_captioned(Path(self.path))
 
     def absolute(self) -> "Source":
         path = Path(self.path)
-        return replace(self, path=str(path.resolve())) if path.exists() else self
+        return replace(self, path=str(path.resolve())) if is_folder(path) else self
