@@ -30,6 +30,7 @@ from carrara.files import BadFile, is_folder, read_bytes, read_lines, shown
 from carrara.pixels import to_pixels, to_tensor, with_channels
 
 _NAMED = 3
+_SAID = set[tuple[Path, str]]()
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +51,7 @@ class Folder(Dataset):
         listing, maps, lines = look(self.path)
         if listing.closed:
             named = _some([f"'{shown(name)}'" for name in listing.closed])
-            _log.warning("left out %d folders that may not be looked into: %s", len(listing.closed), named)
+            _warn(self.path, f"left out {len(listing.closed)} folders that may not be looked into: {named}")
         self._rows = _readable(self.path, listing.pictures) if headers is None else rows_of(self.path, headers)
         files = [self._file(k) for k in range(len(self))]
         self._labels = [lines[file].labels if file in lines else () for file in files] if lines else []
@@ -158,8 +159,16 @@ def _readable(folder: Path, pictures: Sequence[str]) -> Rows:
         )
     if broken:
         named = _some([f"'{shown(header.path.name)}' ({header.problem})" for header in broken])
-        _log.warning("left out %d unreadable of %d pictures: %s", len(broken), len(pictures), named)
+        _warn(folder, f"left out {len(broken)} unreadable of {len(pictures)} pictures: {named}")
     return rows
+
+
+def _warn(folder: Path, text: str) -> None:
+    """Says something of a folder, once: whoever trains opens the folder more than once."""
+    said = folder.absolute(), text
+    if said not in _SAID:
+        _SAID.add(said)
+        _log.warning("%s", text)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -229,5 +238,5 @@ def _captions(folder: Path, files: Sequence[str], lines: Mapping[str, Line], tex
     told = [lines[file].texts if file in lines else None for file in files]
     captions = [tuple(beside(file)) if of is None else of for file, of in zip(files, told, strict=True)]
     if bad:
-        _log.warning("left out %d captions that cannot be read: %s", len(bad), _some([error.message for error in bad]))
+        _warn(folder, f"left out {len(bad)} captions that cannot be read: {_some([error.message for error in bad])}")
     return captions

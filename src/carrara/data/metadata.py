@@ -76,10 +76,10 @@ def read_metadata(folder: Path, listing: Listing) -> dict[str, Line]:
                 f"{_brief(row['file_name'])}"
             )
         if file not in pictures and not is_regular(folder / file):
-            raise UserError(f"{where}: there is no file '{shown(file)}' in the folder")
+            raise UserError(f"{where}: there is no file {_brief(file)} in the folder")
         if file in lines:
             raise UserError(
-                f"{where}: line {lines[file].number} tells of '{shown(file)}' too: keep one of them; "
+                f"{where}: line {lines[file].number} tells of {_brief(file)} too: keep one of them; "
                 'several captions are a list, "text": ["one", "another"]'
             )
         lines[file] = _line(row, number, where, pictures)

@@ -56,7 +56,8 @@ def parse_json(text: bytes | str) -> Any:
         Malformed: it is no JSON, or beyond the bounds.
     """
     try:
-        value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_infinite)
+        plain = text if isinstance(text, str) else text.decode("utf-8-sig")  # json.loads would take UTF-16 too
+        value = json.loads(plain, parse_int=_whole, parse_float=_finite, parse_constant=_infinite)
     except Malformed:
         raise
     except UnicodeDecodeError:

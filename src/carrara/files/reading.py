@@ -118,7 +118,7 @@ def unreadable(path: Path, error: Exception) -> BadFile:
 
 def shown(name: Path | str) -> str:
     """A name as it can stand in a sentence: what is no letter in it is written out, such as the end of a line."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(name))
+    return _UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", str(name))
 
 
 def _check(path: Path, found: os.stat_result, most: int | None) -> None:
