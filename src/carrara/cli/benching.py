@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from carrara.cli.terminal import console
+from carrara.cli.terminal import bold, console
 
 if TYPE_CHECKING:
     from carrara.measure.recipe_speed import RecipeSpeed
@@ -68,14 +68,14 @@ def bench(
     changed = [f"train.batch={_BATCH}", *overrides, *changes]
     speed = measure_recipe_speed(run, preset, changed, rounds=rounds, compiled=compiled)
     if as_json:
-        console.print(json.dumps(speed.values(), indent=2), markup=False)
+        console.print(json.dumps(speed.values(), indent=2))
     else:
         _show(speed)
 
 
 def _show(of: "RecipeSpeed") -> None:
     speed = of.speed
-    console.print(f"[bold]{of.subject}[/], {speed.parameters:,} parameters that learn")
+    console.print(bold(of.subject), f", {speed.parameters:,} parameters that learn")
     console.print(f"batches of {of.batch} in {str(speed.precision).removeprefix('torch.')}; {of.machine}")
     table = Table("", *HEADINGS, box=None, padding=(0, 1, 0, 0))
     for column in table.columns[1:]:

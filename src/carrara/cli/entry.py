@@ -17,7 +17,7 @@ HASTY = "--no-verify"
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command and exits: 0 if all went well, 2 for a mistake of the user's, 130 after Ctrl-C."""
-    console = Terminal(stderr=True, soft_wrap=True)
+    console = Terminal(stderr=True)
     keep_freed()
     try:
         given = sys.argv[1:] if arguments is None else arguments
@@ -30,17 +30,28 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(result if isinstance(result, int) else 0)
     except CycloptsError as error:
         lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
-        console.print(" ".join(lines), markup=False, highlight=False)
-        console.print("'carrara --help' and 'carrara COMMAND --help' say what there is.", markup=False, highlight=False)
+        console.print(" ".join(lines))
+        console.print("'carrara --help' and 'carrara COMMAND --help' say what there is.")
         sys.exit(2)
     except UserError as error:
-        console.print(error.message, style="red", markup=False, highlight=False)
+        console.print(error.message, style="red")
         sys.exit(2)
     except KeyboardInterrupt:
-        console.print("stopped", highlight=False)
+        console.print("stopped")
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+    except UnicodeEncodeError:
+        console.print("a name among these is no text in UTF-8: give it another name", style="red")
+        sys.exit(2)
+    except OSError as error:
+        from carrara.files.writing import REFUSALS, refusal  # nothing is read or written for --help
+
+        if error.errno not in REFUSALS:
+            raise
+        where = error.filename2 or error.filename or "what the command prints, or a file"
+        console.print(refusal(where, error, done="cannot be read or written"), style="red")
+        sys.exit(2)
 
 
 def _hasty() -> AbstractContextManager[None]:

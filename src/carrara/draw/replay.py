@@ -16,6 +16,7 @@ from carrara.draw.request import Request, read_request
 from carrara.draw.samples import PictureKind, collect
 from carrara.draw.verbs import VERBS, Verb
 from carrara.errors import UserError, option
+from carrara.files import check_place
 from carrara.medium import Picture, find_picture
 from carrara.store import OpenModel, Store
 
@@ -47,13 +48,16 @@ def replay(
         pictures: the folder of the pictures that an edit was made of.
 
     Raises:
+        NotWritten: nothing can be written there.
         UserError: it carries none, a picture is gone or another one, or the run is gone or has learned since.
     """
     about = pixels.read_recipe(image)
+    path = out or image.with_stem(f"{image.stem}-replay")
+    check_place(path.parent)
     opened = open_again(image, about, store, folder)
     make = _edited if about.get("picture") == "edit" else _sampled
     again = make(image, about, opened, pictures)
-    path = pixels.save_png(again, out or image.with_stem(f"{image.stem}-replay"), about)
+    path = pixels.save_png(again, path, about)
     with Image.open(image) as before:
         same = before.size == again.size and np.array_equal(np.asarray(before), np.asarray(again))
     return Replay(path=path, identical=same)

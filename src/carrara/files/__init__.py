@@ -18,10 +18,24 @@ from carrara.files.documents import (
 from carrara.files.pictures import PIXEL_LIMIT, Oversized, open_picture
 from carrara.files.reading import BadFile, is_regular, opened, read_bytes, read_text
 from carrara.files.tensors import open_array, open_tensors, read_pickled, read_tensors, write_tensors
-from carrara.files.writing import NotWritten, cache_folder, explained, make_folder, replacing, sweep
+from carrara.files.writing import (
+    Appended,
+    NotWritten,
+    cache_folder,
+    check_place,
+    check_room,
+    explained,
+    free_space,
+    in_words,
+    make_folder,
+    refusal,
+    replacing,
+    sweep,
+)
 
 __all__ = [
     "PIXEL_LIMIT",
+    "Appended",
     "BadFile",
     "Malformed",
     "NotWritten",
@@ -29,7 +43,11 @@ __all__ = [
     "Yaml",
     "as_kind",
     "cache_folder",
+    "check_place",
+    "check_room",
     "explained",
+    "free_space",
+    "in_words",
     "is_regular",
     "make_folder",
     "open_array",
@@ -46,6 +64,7 @@ __all__ = [
     "read_tensors",
     "read_text",
     "read_yaml",
+    "refusal",
     "replacing",
     "sweep",
     "write_tensors",

@@ -5,17 +5,52 @@ killed process has left can be told from what is being written.
 """
 
 import errno
+import hashlib
+import io
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import gettempdir
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast, final
 
 from carrara.errors import UserError
 
 _UNFINISHED = ".tmp"
+_SHOWN = 40
+"""Characters of a file's name that its hidden name has, and that a long name has in a message at either end."""
+REFUSALS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the space that you may use on this disk is used up",
+    errno.EROFS: "its disk can only be read",
+    errno.EACCES: "you have no leave to write there",
+    errno.EPERM: "you have no leave to write there",
+    errno.EIO: "the disk reports a fault",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOTDIR: "there is a file where a folder should be",
+    errno.EEXIST: "there is a file where a folder should be",
+    errno.EISDIR: "there is a folder where a file should be",
+    errno.ENOTEMPTY: "there is a folder of this name that is not empty",
+    errno.ENOENT: "its folder is not there any more",
+    errno.ELOOP: "its name is a link that leads to itself",
+    errno.EFBIG: "the disk holds no file so large",
+    errno.EMFILE: "this process has too many files open",
+    errno.ENFILE: "the machine has too many files open",
+    errno.EBUSY: "another program uses it",
+    errno.ESTALE: "its disk is not there any more",
+}
+"""What is wrong where the system refuses, by its number."""
+_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_ADVICE = {
+    errno.ENOSPC: "make room, and run the same command again",
+    errno.EDQUOT: "make room, and run the same command again",
+    errno.ENOENT: "run the same command to begin anew, or name another place",
+    errno.EIO: "look after the disk, or name another place",
+    errno.ENAMETOOLONG: "name a shorter one",
+    errno.EMFILE: "allow it more, as with 'ulimit -n', and run the same command again",
+    errno.ENFILE: "close some, and run the same command again",
+}
 
 
 class NotWritten(UserError, OSError):
@@ -38,49 +73,133 @@ def explained(path: Path, needed: int | None = None, advice: str = "") -> Genera
     except NotWritten:
         raise
     except OSError as error:
-        raise NotWritten(_refused(path, error, needed) + (f"; {advice}" if advice else "")) from error
+        raise NotWritten(refusal(path, error, needed, advice)) from error
 
 
 @contextmanager
-def replacing(path: Path, *, lasting: bool = False) -> Generator[BinaryIO]:
+def replacing(
+    path: Path, *, lasting: bool = False, within: Path | None = None, advice: str = ""
+) -> Generator[BinaryIO]:
     """A new file that takes its name only when the block has ended well: readers see the old one or all of the new.
 
     Args:
         lasting: waits until it is on the disk, as for what other files rely on.
+        within: see ``make_folder``, which makes the file's folder.
+        advice: for the sentence if the disk refuses.
 
     Raises:
         NotWritten: the disk is full, or refuses; the old file is as it was.
     """
-    unfinished = hidden(path)
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with unfinished.open("wb") as file:
-                yield file
-                file.flush()
-                if lasting:
-                    os.fsync(file.fileno())
-            unfinished.replace(path)
+    make_folder(path.parent, within, advice)
+    unfinished, written = hidden(path), None
+    try:
+        with unfinished.open("wb") as file:
+            written = _Counted(file)
+            yield cast(BinaryIO, written)
+            file.flush()
             if lasting:
-                sync(path.parent)
-        finally:
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
+                os.fsync(file.fileno())
+        unfinished.replace(path)
+        if lasting:
+            sync(path.parent)
+    except NotWritten:
+        raise
+    except OSError as error:
+        raise NotWritten(refusal(path, error, written.size if written else None, advice)) from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
-def make_folder(path: Path) -> None:
-    """Makes a folder, and those above it.
+@final
+class Appended:
+    """A file that is written at its end, at once; what could not be written whole is taken back.
+
+    Args:
+        path: the file; it is made in a folder that is there.
+        advice: for the sentence if the disk refuses.
 
     Raises:
-        NotWritten: the disk is full, or refuses, or a file has that name.
+        NotWritten: here and in ``write`` and ``sync``: the disk is full, or refuses, or the file was deleted.
+    """
+
+    def __init__(self, path: Path, advice: str = "") -> None:
+        self._path, self._advice = path, advice
+        with explained(path, advice=advice):
+            self._file = path.open("ab", buffering=0)
+
+    def write(self, content: bytes) -> None:
+        """Writes all of it, or nothing."""
+        with explained(self._path, len(content), self._advice):
+            size = os.fstat(self._file.fileno()).st_size
+            try:
+                left = memoryview(content)
+                while left:
+                    left = left[self._file.write(left) or 0 :]
+            except OSError:
+                with suppress(OSError):
+                    self._file.truncate(size)
+                raise
+        self.check_there()
+
+    def check_there(self) -> None:
+        """Refuses to go on with a file that has no name any more: whoever deletes it wants no more of it."""
+        with explained(self._path):
+            if os.name == "posix" and os.fstat(self._file.fileno()).st_nlink == 0:
+                raise FileNotFoundError(errno.ENOENT, "deleted")
+
+    def sync(self) -> None:
+        """Waits until it is on the disk."""
+        with explained(self._path, advice=self._advice):
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def make_folder(path: Path, within: Path | None = None, advice: str = "") -> None:
+    """Makes a folder, and those above it.
+
+    Args:
+        within: a folder that has to be there: nothing is made but below it, so that what was deleted does not come
+            back in part.
+        advice: for the sentence if the disk refuses.
+
+    Raises:
+        NotWritten: the disk is full, or refuses, a file has that name, or ``within`` is not there.
+    """
+    with explained(path, advice=advice):
+        if within is None:
+            path.mkdir(parents=True, exist_ok=True)
+            return
+        for folder in _from(within, path):
+            folder.mkdir(exist_ok=True)
+
+
+def check_place(path: Path) -> None:
+    """Refuses a place for files before the work, and makes nothing.
+
+    Args:
+        path: a folder, which need not be there.
+
+    Raises:
+        NotWritten: nothing can be written there.
     """
     with explained(path):
-        path.mkdir(parents=True, exist_ok=True)
+        there = _nearest(path)
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "no folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "no leave")
 
 
 def hidden(path: Path, role: str = "") -> Path:
     """The name of something unfinished beside ``path``."""
-    return path.with_name(f".{role}{path.name}.{os.getpid()}{_UNFINISHED}")
+    name = path.name
+    if len(name) > _SHOWN:  # with what stands beside it, the hidden name could be too long
+        name = f"{name[:_SHOWN]}-{hashlib.blake2b(os.fsencode(name), digest_size=4).hexdigest()}"
+    return path.with_name(f".{role}{name}.{os.getpid()}{_UNFINISHED}")
 
 
 def sweep(folder: Path) -> None:
@@ -170,18 +289,86 @@ def in_words(size: int) -> str:
     return f"{size} bytes"
 
 
+def refusal(
+    path: Path | str, error: OSError, needed: int | None = None, advice: str = "", done: str = "could not be written"
+) -> str:
+    """The sentence for what the system refuses.
+
+    Args:
+        path: what was to be written.
+        needed: how many bytes that has, if that is known.
+        advice: what else to say; left out where the folder is gone.
+        done: what did not happen.
+    """
+    number = error.errno or 0
+    why, then = REFUSALS.get(number, error.strerror or str(error)), _ADVICE.get(number, "name another place")
+    if number in _ROOM:
+        free, wanted = free_space(Path(path)), "" if not needed else f"{in_words(needed)} are needed, "
+        why += "" if free is None else f" ({wanted}{in_words(free)} are free)"
+    more = f"; {advice}" if advice and number != errno.ENOENT else ""
+    return f"'{_brief(path)}' {done}: {why}: {then}{more}"
+
+
+def _brief(path: Path | str) -> str:
+    """A name, as far as a sentence has room."""
+    name = str(path)
+    return name if len(name) <= 10 * _SHOWN else f"{name[:_SHOWN]}...{name[-_SHOWN:]}"
+
+
+def _nearest(path: Path) -> Path:
+    """The path itself, or what is there of the way to it."""
+    for folder in (path, *path.absolute().parents):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(folder)
+            return folder
+    return Path(path.absolute().anchor)
+
+
+def _from(within: Path, path: Path) -> Iterator[Path]:
+    """The folders below one, down to another, from above."""
+    folder = within
+    for part in path.relative_to(within).parts:
+        folder /= part
+        yield folder
+
+
 def _home() -> Path:
     """The user's, or for users without one the system's folder for temporary files."""
     try:
         return Path.home()
     except RuntimeError:
-        return Path(gettempdir())
+        with suppress(OSError):
+            return Path(gettempdir())
+    return Path(os.devnull)  # nothing can be written there, and nothing read
 
 
-def _refused(path: Path, error: OSError, needed: int | None) -> str:
-    reason = error.strerror or str(error)
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return f"'{path}' could not be written ({reason}): get leave to write there, or name another place"
-    free, wanted = free_space(path), "" if needed is None else f"{in_words(needed)} are needed, "
-    there = "" if free is None else f" ({wanted}{in_words(free)} are free)"
-    return f"'{path}' could not be written: the disk is full{there}; make room, and run the same command again"
+@final
+class _Counted(io.BufferedIOBase):
+    """A file that knows how long it was to become.
+
+    It has no descriptor, so that whoever writes into it does so here, and a refusal of the disk has its number.
+    """
+
+    def __init__(self, file: io.BufferedWriter) -> None:
+        self._file, self.size = file, 0
+
+    def write(self, buffer: Any, /) -> int:
+        count = memoryview(buffer).nbytes
+        self.size = max(self.size, self._file.tell() + count)
+        return self._file.write(buffer)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        if not self._file.closed:
+            self._file.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True

@@ -11,7 +11,6 @@ interruption costs no more than one. What is read stays on the disk: memory does
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -209,12 +208,5 @@ def _is_whole(path: Path, count: int) -> bool:
 def _save(path: Path, states: Tensor) -> None:
     if not bool(states.isfinite().all()):
         raise UserError(f"the teacher's samples are not finite numbers: look at them with '{command('sample')}'")
-    try:
-        with replacing(path) as file:
-            file.write(save({"states": states.contiguous()}))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise UserError(
-            f"'{path}' could not be saved ({error}): make room on the disk and run the same command to go on"
-        ) from error
+    with replacing(path, lasting=True, within=path.parents[2], advice="what was made before is kept") as file:
+        file.write(save({"states": states.contiguous()}))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from carrara.errors import UserError
+from carrara.files import make_folder
 from carrara.objective.base import Objective
 from carrara.seeds import Draws
 from carrara.train import checkpoint, distributed
@@ -68,6 +69,8 @@ class Training:
         self._batches, self._settings, self._seed = batches, settings, seed
         self._folder, self._checkpoints, self._extra = folder, checkpoints or CheckpointSettings(), extra
         self._stopped = False
+        if distributed.is_main():
+            make_folder(folder)  # now, and never again: a run that is deleted while it trains stays deleted
         newest, self.warnings = checkpoint.latest(folder / "checkpoints")
         if newest is not None:
             self.state.restore(newest)
