@@ -16,7 +16,7 @@ from carrara.draw.request import Request, read_request
 from carrara.draw.samples import PictureKind, collect
 from carrara.draw.verbs import VERBS, Verb
 from carrara.errors import UserError, option
-from carrara.files import check_place
+from carrara.files import check_file
 from carrara.medium import Picture, find_picture
 from carrara.store import OpenModel, Store
 
@@ -53,7 +53,7 @@ def replay(
     """
     about = pixels.read_recipe(image)
     path = out or image.with_stem(f"{image.stem}-replay")
-    check_place(path.parent)
+    check_file(path)
     opened = open_again(image, about, store, folder)
     make = _edited if about.get("picture") == "edit" else _sampled
     again = make(image, about, opened, pictures)

@@ -22,6 +22,7 @@ from carrara.files.writing import (
     Appended,
     NotWritten,
     cache_folder,
+    check_file,
     check_place,
     check_room,
     explained,
@@ -31,6 +32,7 @@ from carrara.files.writing import (
     refusal,
     replacing,
     sweep,
+    write_bytes,
 )
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Yaml",
     "as_kind",
     "cache_folder",
+    "check_file",
     "check_place",
     "check_room",
     "explained",
@@ -67,5 +70,6 @@ __all__ = [
     "refusal",
     "replacing",
     "sweep",
+    "write_bytes",
     "write_tensors",
 ]

@@ -43,8 +43,8 @@ REFUSALS = {
 """What is wrong where the system refuses, by its number."""
 _ROOM = (errno.ENOSPC, errno.EDQUOT)
 _ADVICE = {
-    errno.ENOSPC: "make room, and run the same command again",
-    errno.EDQUOT: "make room, and run the same command again",
+    errno.ENOSPC: "make room on the disk, and run the same command again",
+    errno.EDQUOT: "make room on the disk, and run the same command again",
     errno.ENOENT: "run the same command to begin anew, or name another place",
     errno.EIO: "look after the disk, or name another place",
     errno.ENAMETOOLONG: "name a shorter one",
@@ -54,7 +54,13 @@ _ADVICE = {
 
 
 class NotWritten(UserError, OSError):
-    """The disk is full, or refuses. What was there before is as it was."""
+    """The disk is full, or refuses. What was there before is as it was.
+
+    Attributes:
+        needed: how many bytes were to be written, if that is known.
+    """
+
+    needed: int | None = None
 
 
 @contextmanager
@@ -66,14 +72,17 @@ def explained(path: Path, needed: int | None = None, advice: str = "") -> Genera
         advice: what else to say: what is untouched, and how to go on.
 
     Raises:
-        NotWritten: in the place of any ``OSError`` of the block.
+        NotWritten: in the place of any ``OSError`` of the block; of several around each other the outermost speaks,
+            because its path is one that the user knows.
     """
     try:
         yield
-    except NotWritten:
-        raise
+    except NotWritten as error:
+        if not isinstance(cause := error.__cause__, OSError):
+            raise
+        raise _not_written(path, cause, error.needed, advice) from cause
     except OSError as error:
-        raise NotWritten(refusal(path, error, needed, advice)) from error
+        raise _not_written(path, error, needed, advice) from error
 
 
 @contextmanager
@@ -105,10 +114,19 @@ def replacing(
     except NotWritten:
         raise
     except OSError as error:
-        raise NotWritten(refusal(path, error, written.size if written else None, advice)) from error
+        raise _not_written(path, error, written.size if written else None, advice) from error
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file of a folder that has no name yet, so that it matters to nobody if it is half written.
+
+    Raises:
+        OSError: the disk is full, or refuses.
+    """
+    path.write_bytes(content)
 
 
 @final
@@ -192,6 +210,18 @@ def check_place(path: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, "no folder")
         if not os.access(there, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "no leave")
+
+
+def check_file(path: Path) -> None:
+    """The same for a file that is to be written.
+
+    Raises:
+        NotWritten: nothing can be written there, or it is a folder.
+    """
+    check_place(path.parent)
+    with explained(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder")
 
 
 def hidden(path: Path, role: str = "") -> Path:
@@ -307,6 +337,12 @@ def refusal(
         why += "" if free is None else f" ({wanted}{in_words(free)} are free)"
     more = f"; {advice}" if advice and number != errno.ENOENT else ""
     return f"'{_brief(path)}' {done}: {why}: {then}{more}"
+
+
+def _not_written(path: Path, error: OSError, needed: int | None, advice: str) -> NotWritten:
+    refused = NotWritten(refusal(path, error, needed, advice))
+    refused.needed = needed
+    return refused
 
 
 def _brief(path: Path | str) -> str:

@@ -72,23 +72,23 @@ def read_account(folder: Path, device: torch.device, measured: Path | None = Non
         about=model.about,
         parameters=sum(p.numel() for p in model.parameters()),
         measured=measured or folder / "evaluation",
-        metrics=read_measurements(measured or folder / "evaluation", model.digest()),
+        metrics=read_measurements(folder, model.digest(), measured),
         pictures=illustrate(opened),
     )
 
 
-def read_measurements(folder: Path, weights: str) -> dict[str, dict[str, str]]:
-    """What was measured, by the names of the files in a folder, as one writes numbers for a reader.
+def read_measurements(folder: Path, weights: str, measured: Path | None = None) -> dict[str, dict[str, str]]:
+    """What was measured, by the names of the files in ``evaluation/``, as one writes numbers for a reader.
 
     Args:
-        folder: a run's ``evaluation/``.
         weights: the model's digest; what was measured of other weights says so.
+        measured: a folder in the place of ``evaluation/``.
 
     Raises:
         UserError: a file is damaged.
     """
     measurements: dict[str, dict[str, str]] = {}
-    for file in sorted(folder.glob("*.json")):
+    for file in sorted((measured or folder / "evaluation").glob("*.json")):
         try:
             values = mapping_of(json.loads(file.read_bytes()))
         except ValueError:

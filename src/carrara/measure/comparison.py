@@ -10,7 +10,7 @@ import torch
 from carrara import pixels
 from carrara.errors import PLAIN, Spelling, UserError, command
 from carrara.evaluate import page
-from carrara.files import check_place
+from carrara.files import check_file
 from carrara.measure.account import Account, read_account, training_time
 from carrara.measure.curves import compared_charts, curve
 from carrara.measure.health import Finding, held_out_costs
@@ -37,7 +37,7 @@ def compare_runs(folders: Sequence[Path], device: torch.device, out: Path, spell
     """
     if len(set(folders)) < 2:
         raise UserError(f"a comparison needs two runs or more: {command('compare RUN RUN')}")
-    check_place(out.parent)
+    check_file(out)
     runs = {name: read_account(folder, device) for name, folder in zip(_names(folders), folders, strict=True)}
     tables = [_summaries(runs), _measurements(runs), _differences(runs)]
     tables = [table for table in tables if table.rows]

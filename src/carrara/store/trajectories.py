@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any, final
 
@@ -32,7 +33,7 @@ from carrara.model import DiffusionModel
 from carrara.objective.fewstep import GRID, TOLD, FewStepSettings
 from carrara.sample import DpmPp, SampleSettings, initial, noise_for
 from carrara.seeds import Draws, integer
-from carrara.store.latents import Cache, Encoding
+from carrara.store.latents import Cache, Encoding, bytes_missing
 from carrara.train import distributed
 from carrara.types import Batch
 
@@ -165,6 +166,11 @@ class TrajectoryCache(Cache):
                 _save(path, self._teacher.solve(self._begun(solutions)))
             yield Encoding(done=solutions.stop, total=total, what="solutions")
         distributed.wait()
+
+    @property
+    def missing(self) -> int:
+        states, sample = self._teacher.distilled.steps + 1, prod(self._teacher.model.latent_shape)
+        return bytes_missing(self._folder, 4 * states * sample * len(self._beginnings))
 
     def opened(self) -> Trajectories:
         return Trajectories(self._beginnings, self._files)

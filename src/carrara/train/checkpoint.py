@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from carrara.errors import UserError
-from carrara.files import BadFile, make_folder, read_as, read_tensors, replacing, sealed, write_tensors
+from carrara.files import BadFile, make_folder, read_as, read_tensors, sealed, write_bytes, write_tensors
 
 CHECKPOINT_FORMAT = 1
 """Of the folder's layout; a reader refuses a higher one."""
@@ -154,8 +154,7 @@ def _write(folder: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes]) -> 
         write_tensors(folder / f"{part}{TENSORS}", copies)
     state = {"format": CHECKPOINT_FORMAT, "step": checkpoint.step, **checkpoint.state}
     for name, content in {**extra, STATE: json.dumps(state, indent=1).encode()}.items():
-        with replacing(folder / name, within=folder) as file:
-            file.write(content)
+        write_bytes(folder / name, content)
 
 
 def steps(folder: Path) -> list[Path]:
