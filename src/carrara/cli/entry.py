@@ -1,7 +1,9 @@
 """Where the command begins and ends: mistakes become sentences, and exit codes."""
 
+import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import NoReturn
 
 from cyclopts import CycloptsError
@@ -49,7 +51,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
         if error.errno not in REFUSALS:
             raise
-        where = error.filename2 or error.filename or "what the command prints, or a file"
+        name = error.filename2 or error.filename
+        where = "what is printed, or a file" if name is None else Path(os.fsdecode(name))
         console.print(refusal(where, error, done="cannot be read or written"), style="red")
         sys.exit(2)
 

@@ -325,7 +325,7 @@ def refusal(
     """The sentence for what the system refuses.
 
     Args:
-        path: what was to be written.
+        path: what was to be written; or in words, where it has no name.
         needed: how many bytes that has, if that is known.
         advice: what else to say; left out where the folder is gone.
         done: what did not happen.
@@ -333,7 +333,7 @@ def refusal(
     number = error.errno or 0
     why, then = REFUSALS.get(number, error.strerror or str(error)), _ADVICE.get(number, "name another place")
     if number in _ROOM:
-        free, wanted = free_space(Path(path)), "" if not needed else f"{in_words(needed)} are needed, "
+        free, wanted = free_space(path) if isinstance(path, Path) else None, "" if not needed else f"{in_words(needed)} are needed, "
         why += "" if free is None else f" ({wanted}{in_words(free)} are free)"
     more = f"; {advice}" if advice and number != errno.ENOENT else ""
     return f"'{_brief(path)}' {done}: {why}: {then}{more}"
@@ -348,7 +348,7 @@ def _not_written(path: Path, error: OSError, needed: int | None, advice: str) ->
 def _brief(path: Path | str) -> str:
     """A name, as far as a sentence has room."""
     name = str(path)
-    return name if len(name) <= 10 * _SHOWN else f"{name[:_SHOWN]}...{name[-_SHOWN:]}"
+    return name if len(name) <= 5 * _SHOWN else f"{name[:_SHOWN]}...{name[-_SHOWN:]}"
 
 
 def _nearest(path: Path) -> Path:

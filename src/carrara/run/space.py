@@ -57,9 +57,8 @@ def needed(recipe: Recipe, folder: Path, objective: Objective, cache: Cache | No
     checkpoint = 2 * whole + MOMENTS * learned
     kept = (recipe.checkpoint.keep + 1) * checkpoint - folder_size(folder / "checkpoints")
     names = ["model", *["best"] * (recipe.preview.best is not None), *[EARLY] * (recipe.checkpoint.early is not None)]
-    models = (len(names) + 1) * whole - sum(
-        folder_size(folder / name) for name in names
-    )  # a new one is beside the old one
+    there = sum(folder_size(folder / name) for name in names)
+    models = (len(names) + 1) * whole - there  # a new one is beside the old one
     return Needed(checkpoints=max(checkpoint, kept), models=max(whole, models), cache=cache.missing if cache else 0)
 
 
