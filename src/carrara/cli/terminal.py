@@ -53,7 +53,7 @@ def bold(text: object) -> Text:
 
 def styled(text: object, style: str) -> Text:
     """Something in a colour, or another style of rich's."""
-    return Text(plain(str(text)), style)
+    return Text(plain(spelled(str(text), SHELL)), style)
 
 
 def plain(text: str) -> str:

@@ -20,6 +20,8 @@ from carrara.errors import UserError
 _UNFINISHED = ".tmp"
 _SHOWN = 40
 """Characters of a file's name that its hidden name has, and that a long name has in a message at either end."""
+_LONGEST = 255
+"""Bytes of a name, on all usual disks."""
 REFUSALS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the space that you may use on this disk is used up",
@@ -205,6 +207,8 @@ def check_place(path: Path) -> None:
         NotWritten: nothing can be written there.
     """
     with explained(path):
+        if any(len(os.fsencode(part)) > _LONGEST for part in path.parts):
+            raise OSError(errno.ENAMETOOLONG, "too long")
         there = _nearest(path)
         if not there.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "no folder")
@@ -333,7 +337,10 @@ def refusal(
     number = error.errno or 0
     why, then = REFUSALS.get(number, error.strerror or str(error)), _ADVICE.get(number, "name another place")
     if number in _ROOM:
-        free, wanted = free_space(path) if isinstance(path, Path) else None, "" if not needed else f"{in_words(needed)} are needed, "
+        free, wanted = (
+            free_space(path) if isinstance(path, Path) else None,
+            "" if not needed else f"{in_words(needed)} are needed, ",
+        )
         why += "" if free is None else f" ({wanted}{in_words(free)} are free)"
     more = f"; {advice}" if advice and number != errno.ENOENT else ""
     return f"'{_brief(path)}' {done}: {why}: {then}{more}"
