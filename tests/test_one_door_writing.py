@@ -60,8 +60,19 @@ def test_writing_goes_through_one_door(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["p.write_text('a')", "p.open('w')", "open(p, mode='ab')", "np.save(p, x)", "os.replace(a, b)", "a.rename(b)"]
-    + ["a.replace(b)", "shutil.rmtree(p)", "torch.save(x, p)", "save_file(x, p)", "tempfile.mkdtemp()"],
+    (
+        "p.write_text('a')",
+        "p.open('w')",
+        "open(p, mode='ab')",
+        "np.save(p, x)",
+        "os.replace(a, b)",
+        "a.rename(b)",
+        "a.replace(b)",
+        "shutil.rmtree(p)",
+        "torch.save(x, p)",
+        "save_file(x, p)",
+        "tempfile.mkdtemp()",
+    ),
 )
 def test_what_writes_is_found(line: str, tmp_path: Path) -> None:
     (tmp_path / "it.py").write_text(line)

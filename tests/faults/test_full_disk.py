@@ -135,11 +135,12 @@ def check_left(folder: Path, before: dict[str, bytes], training: bool = False) -
         check_whole(folder / name)
 
 
-def moments(run: Callable[[Disk], tuple[int, str]], every: bool) -> Iterator[tuple[int, int, str]]:
+def moments(run: Callable[[Disk], tuple[int, str]], every: bool, growth: int = 1) -> Iterator[tuple[int, int, str]]:
     """Runs something with a disk that is full from a moment on, until that is after its end.
 
     Args:
         every: tries all moments, and not fewer and fewer of them.
+        growth: how much wider each gap is then.
     """
     moment, step = 0, 1
     while True:
@@ -149,7 +150,7 @@ def moments(run: Callable[[Disk], tuple[int, str]], every: bool) -> Iterator[tup
             assert code == 0, said
             return
         yield moment, code, said
-        moment, step = moment + step, 1 if every else step + 1
+        moment, step = moment + step, 1 if every else step + growth
 
 
 def started(here: Path, carrara: Command, arguments: Sequence[str]) -> Callable[[Disk], tuple[int, str]]:
@@ -184,16 +185,16 @@ def test_a_full_disk_is_a_sentence_at_every_moment(name, every, here, carrara):
 
 @EVERY
 @pytest.mark.parametrize("name", TRAININGS)
-def test_a_training_on_a_full_disk_goes_on_as_if_it_had_not_been(name, every, here, carrara):
-    shutil.copytree(here, here.with_name("whole"))
+def test_a_training_on_a_full_disk_goes_on_as_if_it_had_not_been(name, every, here, carrara, tmp_path_factory):
+    undisturbed = Path(shutil.copytree(here, tmp_path_factory.mktemp("undisturbed") / "whole"))
     with pytest.MonkeyPatch.context() as there:
-        there.chdir(here.with_name("whole"))
+        there.chdir(undisturbed)
         assert carrara(*TRAININGS[name])[0] == 0
-    whole, before = learned(here.with_name("whole")), contents(here)
-    for moment, code, said in moments(started(here, carrara, TRAININGS[name]), every):
+    whole, before = learned(undisturbed), contents(here)
+    for moment, code, said in moments(started(here, carrara, TRAININGS[name]), every, 5):
         check_told(code, said)
         check_left(here, before, training=True)
-        if every or moment == 10:
+        if every or moment == 18:
             code, said = carrara(*TRAININGS[name])
             assert code == 0, said
             assert learned(here) == whole, moment

@@ -45,9 +45,11 @@ def test_folders_are_made_below_one_that_is_there_alone(tmp_path: Path) -> None:
         file.write(b"1")
     shutil.rmtree(tmp_path / "run")
     for within in ("run", "run/a"):
-        with pytest.raises(UserError, match="its folder is not there any more"):
-            with replacing(tmp_path / "run/a/b/file", within=tmp_path / within) as file:
-                file.write(b"1")
+        with (
+            pytest.raises(UserError, match="its folder is not there any more"),
+            replacing(tmp_path / "run/a/b/file", within=tmp_path / within) as file,
+        ):
+            file.write(b"1")
     assert not list(tmp_path.iterdir())
 
 
