@@ -14,14 +14,21 @@ from carrara.files import make_folder, replacing
 from carrara.run.session import Session
 from carrara.train import StepReport, launched
 
-SMALL = ("model.backbone.channels=8", "model.backbone.multipliers=[1]", "model.backbone.blocks=1", "train.batch=2")
+SMALL = (
+    "model.backbone.kind=unet",
+    "model.backbone.channels=8",
+    "model.backbone.multipliers=[1]",
+    "model.backbone.blocks=1",
+    "train.batch=2",
+)
 SMALL += ("model.backbone.attention_levels=[]", "preview.count=1", "sample.steps=1", "preview.held_out=0")
 POINTS = ("model.backbone.width=8", "model.backbone.depth=1", "preview.count=2", "sample.steps=2", "train.batch=4")
 POINTS += ("train.compile=false", "train.precision=float32", "train.steps=6", "checkpoint.every=2")
+POINTS += ("data.points=200", "preview.held_out=4")
 
 
 @pytest.mark.parametrize("every", [1, 100])
-@pytest.mark.parametrize("moment", [1, 2, 3, 5])
+@pytest.mark.parametrize("moment", [2, 5])
 def test_a_run_that_is_deleted_ends_with_a_sentence_and_stays_deleted(moment, every, tmp_path):
     folder = tmp_path / "runs/points"
     changes = [*POINTS, f"preview.every={every}"]
