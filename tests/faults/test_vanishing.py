@@ -67,7 +67,8 @@ def test_data_that_vanish_are_one_sentence(tmp_path: Path) -> None:
     for k in range(12):
         Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).save(data / f"{k}.png")
     changes = [*SMALL, "data.size=8", "train.steps=60", "train.precision=float32", "train.compile=false"]
-    with launched() as device, pytest.raises(UserError, match="photos"):
-        for event in Session(runs.plan(str(data), "pixel", folder, changes), device):
-            if isinstance(event, StepReport) and event.step == 2:
-                shutil.rmtree(data)
+    with launched() as device:
+        session = Session(runs.plan(str(data), "pixel", folder, changes), device)
+        shutil.rmtree(data)
+        with pytest.raises(UserError, match="photos"):
+            list(session)
