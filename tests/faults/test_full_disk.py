@@ -14,7 +14,7 @@ from PIL import Image
 from refusing import Disk, refusing
 from safetensors.numpy import load_file
 
-from carrara.files import writing
+from carrara.files.refusals import REFUSALS
 from small_models import saved
 
 RUNS = Path(__file__).parents[1] / "golden" / "runs"
@@ -184,7 +184,7 @@ def test_a_full_disk_is_a_sentence_at_every_moment(name, every, here, carrara):
 
 
 @EVERY
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize("name", ["train", "go on", pytest.param("distill", marks=pytest.mark.slow)])
 def test_a_training_on_a_full_disk_goes_on_as_if_it_had_not_been(name, every, here, carrara, tmp_path_factory):
     undisturbed = Path(shutil.copytree(here, tmp_path_factory.mktemp("undisturbed") / "whole"))
     with pytest.MonkeyPatch.context() as there:
@@ -332,12 +332,12 @@ def test_a_new_run_in_no_place_is_told_of(run, here, carrara):
     assert contents(here) == before
 
 
-@pytest.mark.parametrize("number", sorted(writing.REFUSALS))
+@pytest.mark.parametrize("number", sorted(REFUSALS))
 def test_whatever_the_system_says_is_one_sentence(number, here, carrara):
     disk = Disk(2, number)
     code, said = started(here, carrara, COMMANDS["sample"])(disk)
     check_told(code, said)
-    assert writing.REFUSALS[number] in said
+    assert REFUSALS[number] in said
 
 
 def test_a_mistake_of_the_system_elsewhere_is_one_sentence_too(here, carrara, monkeypatch):

@@ -70,5 +70,5 @@ def test_data_that_vanish_are_one_sentence(tmp_path: Path) -> None:
     with launched() as device:
         session = Session(runs.plan(str(data), "pixel", folder, changes), device)
         shutil.rmtree(data)
-        with pytest.raises(UserError, match="photos"):
+        with pytest.raises(UserError, match="none of the 10 examples can be used"):
             list(session)

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         console.print("a name among these is no text in UTF-8: give it another name", style="red")
         sys.exit(2)
     except OSError as error:
-        from carrara.files.writing import REFUSALS, refusal  # nothing is read or written for --help
+        from carrara.files.refusals import REFUSALS, refusal  # nothing is read or written for --help
 
         if error.errno not in REFUSALS:
             raise

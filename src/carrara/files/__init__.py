@@ -1,7 +1,8 @@
 """The one door to the disk: nothing else in the package opens a file, or reads JSON, YAML, pictures or tensors.
 
 ``reading`` opens regular files alone; ``documents``, ``tensors`` and ``pictures`` read what is in them within bounds;
-``writing`` puts whole files in the place of old ones; ``sealed`` does so with folders, and knows damaged ones.
+``writing`` puts whole files in the place of old ones, and ``refusals`` says why that cannot be; ``sealed`` writes whole
+folders, and knows damaged ones.
 """
 
 from carrara.files.documents import (
@@ -17,6 +18,7 @@ from carrara.files.documents import (
 )
 from carrara.files.pictures import PIXEL_LIMIT, Oversized, open_picture
 from carrara.files.reading import BadFile, is_regular, opened, read_bytes, read_text
+from carrara.files.refusals import free_space, in_words, refusal
 from carrara.files.tensors import open_array, open_tensors, read_pickled, read_tensors, write_tensors
 from carrara.files.writing import (
     Appended,
@@ -26,10 +28,7 @@ from carrara.files.writing import (
     check_place,
     check_room,
     explained,
-    free_space,
-    in_words,
     make_folder,
-    refusal,
     replacing,
     sweep,
     write_bytes,
