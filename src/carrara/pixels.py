@@ -9,6 +9,7 @@ At the edges a picture is an array (H, W, C) of uint8, uint16, or floating-point
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -189,20 +190,26 @@ def _brief(text: str) -> str:
 def fresh(path: Path) -> Path:
     """The path itself if nothing is there, else ``name-2.png``, ``name-3.png``, ..."""
     candidate, number = path, 1
-    while candidate.exists() or candidate.is_symlink():
+    while os.path.lexists(candidate):
         number += 1
         candidate = path.with_stem(f"{path.stem}-{number}")
     return candidate
 
 
 def save_png(
-    image: Image.Image, path: Path, recipe: Mapping[str, Any] | None = None, *, overwrite: bool = False
+    image: Image.Image,
+    path: Path,
+    recipe: Mapping[str, Any] | None = None,
+    *,
+    overwrite: bool = False,
+    within: Path | None = None,
 ) -> Path:
     """Saves a picture that knows how it was made, completely or not at all.
 
     Args:
         recipe: JSON values, stored inside the file.
         overwrite: replaces an earlier picture of this name; else a free name is taken.
+        within: see ``files.make_folder``.
 
     Returns:
         Where it was saved.
@@ -211,7 +218,7 @@ def save_png(
     chunks = PngImagePlugin.PngInfo()
     if recipe is not None:
         chunks.add_itxt(_CHUNK, json.dumps(dict(recipe), ensure_ascii=False))
-    with replacing(path) as file:
+    with replacing(path, within=within) as file:
         image.save(file, format="PNG", pnginfo=chunks)
     return path
 

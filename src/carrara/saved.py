@@ -16,7 +16,17 @@ from torch import Tensor, nn
 import carrara
 from carrara.data import CaptionTable
 from carrara.errors import UserError
-from carrara.files import BadFile, explained, is_regular, read_bytes, read_tensors, sealed, write_tensors
+from carrara.files import (
+    BadFile,
+    explained,
+    is_regular,
+    make_folder,
+    read_bytes,
+    read_tensors,
+    sealed,
+    write_bytes,
+    write_tensors,
+)
 
 CONFIG = "config.json"
 FORMAT = 1
@@ -100,7 +110,7 @@ class Saved(nn.Module, ABC):
             UserError: the disk is full, or refuses.
         """
         with explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             sealed.seal(folder, self.write(folder, matrices=matrices, **about))
 
     def write(self, folder: Path, *, matrices: torch.dtype = torch.float32, **about: Any) -> list[str]:
@@ -111,7 +121,7 @@ class Saved(nn.Module, ABC):
                 lowered = {k: v.to(matrices) if v.ndim > 1 and v.is_floating_point() else v for k, v in tensors.items()}
                 files.append(f"{name}.safetensors")
                 write_tensors(folder / files[-1], lowered)
-        (folder / CONFIG).write_bytes(config_json(self.config, {**self.about, **about}))
+        write_bytes(folder / CONFIG, config_json(self.config, {**self.about, **about}))
         return [*files, CONFIG]
 
 

@@ -112,7 +112,10 @@ def test_it_says_what_it_is(tmp_path: Path) -> None:
         Reference(Squares(), data(0), TRANSFORM, tmp_path)
 
 
-def test_a_disk_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+def test_where_the_disk_refuses_they_are_held_in_memory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match="could not be saved"):
-        Reference(Squares(), data(), TRANSFORM, tmp_path / "file").vectors()
+    features = Squares()
+    held = Reference(features, data(), TRANSFORM, tmp_path / "file")
+    kept = Reference(Squares(), data(), TRANSFORM, tmp_path / "kept").vectors()
+    assert torch.equal(held.vectors(), kept) and torch.equal(held.vectors(), kept)
+    assert (tmp_path / "file").read_text() == "in the way"

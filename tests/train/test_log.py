@@ -1,5 +1,7 @@
+import errno
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,10 @@ def lines(path) -> list[dict]:
 
 
 def test_each_line_can_be_read_at_once(tmp_path):
-    log = Log(tmp_path / "run/log.jsonl", 0)
+    log = Log(tmp_path / "log.jsonl", 0)
     for step in (1, 2):
         log.write({"step": step, "loss": 0.1 * step})
-        assert lines(tmp_path / "run/log.jsonl")[-1] == {"step": step, "loss": 0.1 * step}
+        assert lines(tmp_path / "log.jsonl")[-1] == {"step": step, "loss": 0.1 * step}
     log.sync(), log.close()
 
 
@@ -49,6 +51,47 @@ def test_a_number_that_is_not_finite_is_null_so_that_every_reader_can_read_it(tm
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
 def test_a_full_disk_is_one_sentence():
     log = Log(Path("/dev/full"), 0)
-    with pytest.raises(UserError, match=r"/dev/full could not be written .*No space left.*same command"):
+    with pytest.raises(
+        UserError,
+        match=r"'/dev/full' could not be written: the disk is full \(25 bytes are needed, .* free\): .*same command",
+    ):
         log.write({"step": 1, "loss": 0.5})
+    log.close()
+
+
+def test_a_log_is_made_in_a_folder_that_is_there_alone(tmp_path):
+    with pytest.raises(UserError, match="its folder is not there any more"):
+        Log(tmp_path / "run/log.jsonl", 0)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files that are open cannot be deleted")
+def test_a_log_that_was_deleted_does_not_go_on(tmp_path):
+    log = Log(tmp_path / "log.jsonl", 0)
+    (tmp_path / "log.jsonl").unlink()
+    with pytest.raises(UserError, match="its folder is not there any more"):
+        log.write({"step": 1, "loss": 0.5})
+    log.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_line_that_could_not_be_written_whole_is_taken_back(tmp_path, monkeypatch):
+    log = Log(tmp_path / "log.jsonl", 0)
+    log.write({"step": 1, "loss": 0.5})
+    file, calls = log._file._file, []
+
+    class Full:
+        def write(self, content):
+            calls.append(1)
+            if len(calls) == 1:
+                return file.write(content[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def __getattr__(self, name):
+            return getattr(file, name)
+
+    log._file._file = Full()
+    with pytest.raises(UserError, match="the disk is full"):
+        log.write({"step": 2, "loss": 0.25})
+    assert lines(tmp_path / "log.jsonl") == [{"step": 1, "loss": 0.5}]
     log.close()

@@ -130,6 +130,7 @@ def evaluate(
     features: str = "efficientnet-lite0",
     exact: bool = False,
     report: bool = False,
+    out: Path | None = None,
 ) -> None:
     """Measures a run on its held-out data; numbers and pictures go to the run's evaluation/.
 
@@ -158,13 +159,15 @@ def evaluate(
         The variational bound with all of its terms, each in the numbers and in a picture; else 64 of them are drawn.
     report
         Write one page about the run, with all that was measured so far, to its evaluation/report.html.
+    out
+        A folder in the place of evaluation/, for a run that can only be read.
     """
     from carrara.cli import commands, looking
 
     if metrics is not None or not report:
-        commands.print_measures(run, metrics, samples, features, exact)
+        commands.print_measures(run, metrics, samples, features, exact, out)
     if report:
-        looking.report_on(run)
+        looking.report_on(run, out)
 
 
 @app.command

@@ -67,7 +67,7 @@ def bench(
     changed = [f"train.batch={_BATCH}", *overrides, *changes]
     speed = measure_recipe_speed(run, preset, changed, rounds=rounds, compiled=compiled)
     if as_json:
-        console.print(json.dumps(speed.values(), indent=2), markup=False)
+        console.print(json.dumps(speed.values(), indent=2))
     else:
         _show(speed, console)
 
@@ -75,8 +75,10 @@ def bench(
 def _show(of: "RecipeSpeed", console: "Terminal") -> None:
     from rich.table import Table
 
+    from carrara.cli.terminal import bold
+
     speed = of.speed
-    console.print(f"[bold]{of.subject}[/], {speed.parameters:,} parameters that learn")
+    console.print(bold(of.subject), f", {speed.parameters:,} parameters that learn")
     console.print(f"batches of {of.batch} in {str(speed.precision).removeprefix('torch.')}; {of.machine}")
     table = Table("", *HEADINGS, box=None, padding=(0, 1, 0, 0))
     for column in table.columns[1:]:

@@ -3,16 +3,16 @@
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from shlex import quote
 
 import torch
-from rich.markup import escape
 
 from carrara import draw, recipe
 from carrara import run as runs
 from carrara.cli.progress import TrainingProgress, counted
 from carrara.cli.sample import SampleOutput
 from carrara.cli.sample import draw as draw_samples
-from carrara.cli.terminal import console
+from carrara.cli.terminal import bold, console, styled
 from carrara.device import default_device
 from carrara.draw import Ask
 from carrara.errors import UserError
@@ -31,7 +31,7 @@ DEMO_PROMPTS = ("red heart", "dog face", "rocket", "sun behind cloud")
 
 def run_demo(folder: Path, overrides: Sequence[str]) -> None:
     """Trains digits, samples them, and says how to go on with own pictures."""
-    console.print("[bold]Carrara[/]: from pictures to a diffusion model that you own.\n")
+    console.print(bold("Carrara"), ": from pictures to a diffusion model that you own.\n")
     _draw_emoji()
     console.print("Now a model of handwritten digits, from nothing.\n")
     plan = runs.plan("digits", "digits", folder, ["train.minutes=2", *overrides])
@@ -43,7 +43,7 @@ def run_demo(folder: Path, overrides: Sequence[str]) -> None:
     console.print("  carrara train photos/              picks size and network, and says why")
     console.print("  carrara sample runs/photos -n 16")
     console.print(
-        f"\nLook at [bold]{out / 'grid.png'}[/] (each row a digit) and [bold]{out / 'strip.png'}[/] (from noise)."
+        "\nLook at ", bold(out / "grid.png"), " (each row a digit) and ", bold(out / "strip.png"), " (from noise)."
     )
 
 
@@ -55,9 +55,9 @@ def _draw_emoji() -> None:
     try:
         out = draw_samples(EMOJI, Ask(prompts=DEMO_PROMPTS, count=6))
     except UserError as error:
-        console.print(f"{error.message}\n", style="yellow", markup=False)
+        console.print(f"{error.message}\n", style="yellow")
         return
-    console.print(f"Look at [bold]{out / 'grid.png'}[/]: {', '.join(DEMO_PROMPTS)}.\n")
+    console.print("Look at ", bold(out / "grid.png"), f": {', '.join(DEMO_PROMPTS)}.\n")
 
 
 def train_or_rehearse(
@@ -66,13 +66,13 @@ def train_or_rehearse(
     """Trains, or only says what it would do."""
     plan = runs.plan(source, preset, folder, overrides)
     for reason in plan.reasons:
-        console.print(f"[dim]chosen for you[/]  {reason}")
+        console.print(styled("chosen for you", "dim"), f"  {reason}")
     if dry_run:
         for stage in plan.stages:
             console.print(runs.rehearse(stage).text())
     elif _train(plan):
         for step in kind_of(plan.recipe).next(plan.folder):
-            console.print(f"{step.purpose} with:  [bold]{step.command}[/]")
+            console.print(f"{step.purpose} with:  ", bold(step.command))
 
 
 def train_student(
@@ -87,13 +87,13 @@ def train_student(
     if steps is not None:
         plan = runs.plan_few_step(folder, steps, run, overrides)
         if _train(plan):
-            console.print(f"Sample it with:  [bold]carrara sample {plan.folder}[/]")
+            console.print("Sample it with:  ", bold(f"carrara sample {quote(str(plan.folder))}"))
         return
     if run is not None:
         raise UserError("a decoder is kept in the run that it belongs to: leave --run out")
     plan = runs.plan_distillation(folder, overrides)
     if _train(plan):
-        console.print(f"Previews of [bold]{folder}[/], and of what is trained on it, are drawn by it from now on.")
+        console.print("Previews of ", bold(folder), ", and of what is trained on it, are drawn by it from now on.")
 
 
 def _train(plan: Plan) -> bool:
@@ -113,7 +113,7 @@ def _stage(plan: Plan, device: torch.device, check: Callable[[], None]) -> bool:
     if session.finished and plan.whole is not None:
         return True  # the stage was trained before
     for warning in session.warnings:
-        console.print(warning, style="yellow", markup=False)
+        console.print(warning, style="yellow")
     _announce(plan, session)
     report: StepReport | None = None
     with TrainingProgress(console, session.training.clock) as progress:
@@ -123,13 +123,13 @@ def _stage(plan: Plan, device: torch.device, check: Callable[[], None]) -> bool:
                     report = event
                     progress.step(event)
                 case Note():
-                    progress.note(escape(event.text))
+                    progress.note(event.text)
                 case Encoding():
                     progress.encoding(event)
                 case HeldOut():
                     progress.note(f"step {event.step}: held-out {event.text()}")
                 case Diagnosis():
-                    progress.note(f"[yellow]step {event.step}: {event.text}[/]")
+                    progress.note(f"step {event.step}: {event.text}", "yellow")
                 case Preview():
                     progress.note(f"step {event.step}: samples in {event.path}")
                 case ModelSaved():
@@ -149,12 +149,15 @@ def _announce(plan: Plan, session: Session) -> None:
     verb = f"going on from step {step}" if step else "training"
     held_out = f", {len(session.held_out_data)} held out" if len(session.held_out_data) else ""
     console.print(
-        f"[bold]{plan.folder}[/]: {verb} on {len(session.training_data)} examples{held_out}; "
-        f"{parameters / 1e6:.2f} M parameters on {session.model.device}. Ctrl-C saves and stops."
+        bold(plan.folder),
+        f": {verb} on {len(session.training_data)} examples{held_out}; "
+        f"{parameters / 1e6:.2f} M parameters on {session.model.device}. Ctrl-C saves and stops.",
     )
 
 
-def print_measures(folder: Path, metrics: str | None, samples: int, features: str, exact: bool) -> None:
+def print_measures(
+    folder: Path, metrics: str | None, samples: int, features: str, exact: bool, out: Path | None = None
+) -> None:
     """Measures a run."""
     from carrara.measure import MeasureSettings, measure_run
 
@@ -162,10 +165,11 @@ def print_measures(folder: Path, metrics: str | None, samples: int, features: st
         return counted(done, total, what)
 
     settings = MeasureSettings(samples=samples, features=features, exact=exact, watch=watch)
-    for result, paths in measure_run(folder, metrics, default_device(), settings):
+    for result, paths in measure_run(folder, metrics, default_device(), settings, out):
         for line in result.lines:
-            console.print(line, markup=False)
-        console.print(f"Written to [bold]{' and '.join(map(str, paths))}[/]")
+            console.print(line)
+        if paths:
+            console.print("Written to ", bold(" and ".join(map(str, paths))))
 
 
 def make_again(image: Path, folder: Path | None, out: Path | None, pictures: Path) -> None:
@@ -173,7 +177,7 @@ def make_again(image: Path, folder: Path | None, out: Path | None, pictures: Pat
     again = draw.replay(image, Store(), folder, out, pictures)
     differs = "it differs: another machine, another torch, or other held-out pictures (where none are named) made it"
     verdict = "every pixel is the same" if again.identical else differs
-    console.print(f"[bold]{again.path}[/]: {verdict}")
+    console.print(bold(again.path), f": {verdict}")
 
 
 def list_presets() -> None:
@@ -181,5 +185,5 @@ def list_presets() -> None:
     found = recipe.presets()
     width = max(map(len, found))
     for name, purpose in found.items():
-        console.print(f"[bold]{name:<{width}}[/]  {purpose}")
-    console.print("\nUse one with:  carrara train DATA --preset NAME", markup=False)
+        console.print(bold(f"{name:<{width}}"), f"  {purpose}")
+    console.print("\nUse one with:  carrara train DATA --preset NAME")

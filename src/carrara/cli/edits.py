@@ -9,10 +9,11 @@ from cyclopts import App
 from carrara import pixels
 from carrara.cli.options import RUN, Output, made_of, value, with_options
 from carrara.cli.progress import watched
-from carrara.cli.terminal import SHELL, console
+from carrara.cli.terminal import SHELL, bold, console
 from carrara.docs import summary
 from carrara.draw import VERBS, Ask, Verb, result_of
 from carrara.errors import UserError, spelled, unknown
+from carrara.files import check_place
 from carrara.store import OpenModel, Store, working_folder
 
 edits = App(
@@ -24,11 +25,12 @@ edits = App(
 
 def edit(opened: OpenModel, verb: Verb, ask: Ask, output: Output) -> None:
     """Makes new pictures, into a folder."""
-    results = result_of(watched(verb.run(opened, verb.request(opened, ask))))
     out = output.out or pixels.fresh(working_folder(opened.folder) / "samples" / verb.name)
+    check_place(out)
+    results = result_of(watched(verb.run(opened, verb.request(opened, ask))))
     paths = results.save(opened, out)
     count = len(results.images)
-    console.print(f"{count} {'picture' if count == 1 else 'pictures'} in [bold]{out}[/]: {paths[0].name}")
+    console.print(f"{count} {'picture' if count == 1 else 'pictures'} in ", bold(out), f": {paths[0].name}")
 
 
 def verb_first(arguments: list[str]) -> list[str]:

@@ -1,7 +1,9 @@
 """Where the command begins and ends: mistakes become sentences, and exit codes."""
 
+import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import NoReturn
 
 from cyclopts import CycloptsError
@@ -43,13 +45,25 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+    except UnicodeEncodeError:
+        _say("a name among these is no text in UTF-8: give it another name", style="red")
+        sys.exit(2)
+    except OSError as error:
+        from carrara.files.refusals import REFUSALS, refusal  # nothing is read or written for --help
+
+        if error.errno not in REFUSALS:
+            raise
+        name = error.filename2 or error.filename
+        where = "what is printed, or a file" if name is None else Path(os.fsdecode(name))
+        _say(refusal(where, error, done="cannot be read or written"), style="red")
+        sys.exit(2)
 
 
 def _say(text: str, style: str | None = None) -> None:
     """Prints to the standard error."""
     from carrara.cli.terminal import Terminal  # imports what prints in colours
 
-    Terminal(stderr=True, soft_wrap=True).print(text, style=style, markup=False, highlight=False)
+    Terminal(stderr=True).print(text, style=style)
 
 
 def _hasty() -> AbstractContextManager[None]:

@@ -7,11 +7,10 @@ from typing import Any, cast
 import torch
 from PIL import Image
 from rich.table import Table
-from rich.text import Text
 
 from carrara import pixels, store
 from carrara.autoencoder import FirstStage
-from carrara.cli.terminal import SHELL, console
+from carrara.cli.terminal import SHELL, bold, console, plain, styled
 from carrara.device import default_device
 from carrara.evaluate import page
 from carrara.kinds import mapping_of
@@ -38,7 +37,7 @@ def run(folder: Path) -> None:
     opened = store.Store(torch.device("cpu")).open(folder)
     model = opened.model
     config, about = model.config, model.about
-    console.print(f"[bold]{folder}[/]")
+    console.print(bold(folder))
     _row(
         "data", f"{about.get('data', 'unknown')}, {about.get('examples', '?')} examples, {about.get('fingerprint', '')}"
     )
@@ -54,14 +53,13 @@ def run(folder: Path) -> None:
     _history(folder)
     _checkpoints(folder)
     for finding in health.examine(opened):
-        console.print(f"  [{COLOURS[finding.level]}]{finding.level:<13}[/]", end="")
-        console.print(finding.text, markup=False)
+        console.print("  ", styled(f"{finding.level:<13}", COLOURS[finding.level]), finding.text)
 
 
 def picture(path: Path) -> None:
     """Says how a picture was made."""
     about = pixels.read_recipe(path)
-    console.print(f"[bold]{path}[/]")
+    console.print(bold(path))
     for name, text in _facts(about):
         _row(name, text)
 
@@ -132,11 +130,11 @@ def _checkpoints(folder: Path) -> None:
     newest, warnings = checkpoint.latest(folder / "checkpoints")
     _row("goes on from", str(newest) if newest else "no checkpoint")
     for warning in warnings:
-        console.print(warning, style="yellow", markup=False)
+        console.print(warning, style="yellow")
 
 
 def _row(name: str, text: str) -> None:
-    console.print(f"  {name:<13}{text}", markup=False)
+    console.print(f"  {name:<13}{text}")
 
 
 def data(source: str) -> None:
@@ -144,7 +142,7 @@ def data(source: str) -> None:
     from carrara.data import inspect_folder
 
     for line in inspect_folder(Path(source)).lines():
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def describe_schedule(
@@ -155,7 +153,7 @@ def describe_schedule(
     if steps is not None and chosen.own_steps is not None:
         chosen = schedules.find_schedule(name, [*overrides, f"steps={steps}"])
     picture, times = schedules.example_picture(image), schedules.noising_times(chosen, steps)
-    console.print(f"[bold]{name}[/]  {schedules.describe(chosen)}")
+    console.print(bold(name), f"  {schedules.describe(chosen)}")
     _table(chosen)
     if isinstance(chosen, DiscreteSchedule):
         _ends(chosen)
@@ -163,7 +161,7 @@ def describe_schedule(
         console.print("It is a function of t: where it ends does not depend on the number of steps.")
     console.print(schedules.verdict(chosen))
     for path in _drawn(chosen, name, schedules.noising_strip(picture, chosen, times), out):
-        console.print(f"Drawn in [bold]{path}[/]")
+        console.print("Drawn in ", bold(path))
 
 
 def _table(chosen: Schedule) -> None:
@@ -202,9 +200,11 @@ def _drawn(chosen: Schedule, name: str, strip: Image.Image, out: Path | None) ->
         yield pixels.save_png(image, folder / file, overwrite=out is None)
 
 
-def report_on(folder: Path) -> None:
+def report_on(folder: Path, out: Path | None = None) -> None:
     """Writes a page about a run."""
-    console.print(f"Report in [bold]{report.write_report(folder, default_device(), SHELL)}[/]: open it in a browser")
+    console.print(
+        "Report in ", bold(report.write_report(folder, default_device(), SHELL, out)), ": open it in a browser"
+    )
 
 
 def write_comparison(folders: Sequence[Path], out: Path) -> None:
@@ -212,13 +212,13 @@ def write_comparison(folders: Sequence[Path], out: Path) -> None:
     compared = comparison.compare_runs(folders, default_device(), out, SHELL)
     for table in compared.tables:
         _show(table)
-    console.print(f"Side by side, with pictures and curves, in [bold]{compared.path}[/]: open it in a browser")
+    console.print("Side by side, with pictures and curves, in ", bold(compared.path), ": open it in a browser")
 
 
 def _show(shown: page.Table) -> None:
-    table = Table(title=shown.caption, title_justify="left")
+    table = Table(title=plain(shown.caption), title_justify="left")
     for heading in shown.head:
-        table.add_column(heading, overflow="fold")
+        table.add_column(plain(heading), overflow="fold")
     for row in shown.rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*map(plain, row))
     console.print(table)

@@ -34,9 +34,9 @@ class TrainingProgress:
         self._begun, self._started, self._line = clock, monotonic(), monotonic()
         self._loss: float | None = None
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
-            TextColumn("{task.percentage:>3.0f}%  {task.fields[text]}"),
+            TextColumn("{task.percentage:>3.0f}%  {task.fields[text]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             disable=not console.is_terminal,
@@ -69,9 +69,9 @@ class TrainingProgress:
             self._line = monotonic()
             self._console.print(f"{part:4.0%}  {event.what}: {event.done} of {event.total}")
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, style: str = "") -> None:
         """Prints a line above the bar."""
-        self._bar.console.print(text)
+        self._bar.console.print(text, style=style)
 
     def _speed(self, report: StepReport) -> str:
         speed = (report.images - self._begun.images) / max(1e-9, monotonic() - self._started)
@@ -94,7 +94,7 @@ def watched(steps: Generator[At | Remark, None, _T] | Iterator[At | Remark]) -> 
             except StopIteration as end:
                 return end.value
             if isinstance(at, Remark):
-                console.print(at.text, style="yellow", markup=False)
+                console.print(at.text, style="yellow")
                 continue
             done = at.first + len(at.step.x) * (at.step.index + 1) / at.step.total
             bar.update(task, completed=done, total=at.count)
@@ -103,7 +103,12 @@ def watched(steps: Generator[At | Remark, None, _T] | Iterator[At | Remark]) -> 
 
 def counted(done: Iterable[int], total: int, what: str) -> Iterator[int]:
     """Passes on how many of ``total`` are done, and shows it."""
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task, line = bar.add_task(what, total=total), monotonic()
         for at in done:

@@ -11,8 +11,9 @@ from cyclopts import Parameter
 from carrara import pixels
 from carrara.cli.options import RUN, Output, made_of, value, with_options
 from carrara.cli.progress import watched
-from carrara.cli.terminal import console
+from carrara.cli.terminal import bold, console
 from carrara.draw import Ask, collect, draw_variation, read_variation, record, request, result_of, sample
+from carrara.files import check_place
 from carrara.store import Store, working_folder
 
 WISHES = Argument(
@@ -53,14 +54,15 @@ def draw(folder: Path, ask: Ask, output: SampleOutput | None = None) -> Path:
             f"guided by {asked.settings.guidance:g} away from what the model was early in its training: --guidance 1 "
             "switches it off, and is faster"
         )
-    samples = collect(opened, asked, watched(sample(opened, asked)))
     out = output.out or pixels.fresh(working_folder(folder) / "samples" / "sample")
+    check_place(out)
+    samples = collect(opened, asked, watched(sample(opened, asked)))
     about = record(opened, asked)
     paths = samples.save(out, about, strip=output.strip)
     if variation is not None:
         picture = result_of(watched(draw_variation(opened, asked, ask.changes, variation)))
         paths.insert(0, pixels.save_png(picture, out / "sheet.png", {"vary": output.vary, "of": about}))
-    console.print(f"{len(asked.seeds)} samples in [bold]{out}[/]: begin with {paths[0].name}")
+    console.print(f"{len(asked.seeds)} samples in ", bold(out), f": begin with {paths[0].name}")
     return out
 
 

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from carrara.data.base import ClassMap, Dataset, Row, Texts, View
-from carrara.errors import UserError
-from carrara.files import BadFile, open_tensors, replacing, shapes
+from carrara.files import BadFile, NotWritten, open_tensors, replacing, shapes
 
 COLUMN = "text"
 TEXTS_A_FILE = 2048
@@ -42,19 +41,24 @@ class CaptionTable:
         self._read, self._folder = read, folder
         self._known: dict[str, Callable[[], NDArray[Any]]] = {}
 
-    def complete(self, dataset: Dataset, rank: int = 0, world: int = 1) -> Iterator[tuple[int, int]]:
+    def complete(
+        self, dataset: Dataset, rank: int = 0, world: int = 1, *, keep: bool = True
+    ) -> Iterator[tuple[int, int]]:
         """Reads this rank's share of a data set's captions, in files of ``TEXTS_A_FILE``; yields how many of how many.
 
         Without a folder, every rank reads them all.
 
+        Args:
+            keep: whether they must be kept in the folder; else they are held in memory where the disk refuses.
+
         Raises:
-            UserError: the disk is full.
+            NotWritten: the disk is full, or refuses.
         """
         texts = sorted({text for k in range(len(dataset)) for text in dataset.captions(k)} - self._known.keys())
         shards = [texts[first : first + TEXTS_A_FILE] for first in range(0, len(texts), TEXTS_A_FILE)]
         mine = shards[rank::world] if self._folder else shards
         for number, shard in enumerate(mine, start=1):
-            self._learn(shard)
+            self._learn(shard, keep)
             yield min(number * TEXTS_A_FILE, len(texts)), len(texts)
 
     def __call__(self, texts: Iterable[str]) -> Texts:
@@ -64,14 +68,14 @@ class CaptionTable:
         self._known |= {t: _held(row) for t, row in zip(unknown, self._read(unknown) if unknown else [], strict=True)}
         return Texts(tuple(self._known[text]() for text in wanted))
 
-    def _learn(self, texts: Sequence[str]) -> None:
+    def _learn(self, texts: Sequence[str], keep: bool) -> None:
         """Reads some texts, or opens what was read of them before."""
-        if self._folder is None:
-            self._known |= {text: _held(row) for text, row in zip(texts, self._read(texts), strict=True)}
-            return
-        path = self._folder / f"{_digest(texts)}.safetensors"
-        if not _is_whole(path, len(texts)):
-            _save(path, self._read(texts))
+        path = self._folder and self._folder / f"{_digest(texts)}.safetensors"
+        if path is None or not _is_whole(path, len(texts)):
+            rows = self._read(texts)
+            if path is None or not _save(path, rows, keep):
+                self._known |= {text: _held(row) for text, row in zip(texts, rows, strict=True)}
+                return
         self._known |= dict(zip(texts, _opened(path), strict=True))
 
 
@@ -94,15 +98,17 @@ def _is_whole(path: Path, count: int) -> bool:
     return bool((lengths >= 0).all() and lengths.sum() == found["tokens"][0])
 
 
-def _save(path: Path, rows: Sequence[NDArray[Any]]) -> None:
+def _save(path: Path, rows: Sequence[NDArray[Any]], keep: bool) -> bool:
+    """Writes a file, in a run that is there; whether it was written, which it must be to ``keep`` it."""
     lengths = np.array([len(row) for row in rows], np.int64)
     try:
-        with replacing(path) as file:
+        with replacing(path, within=path.parents[2], advice="what was read before is kept") as file:
             file.write(save({"tokens": np.concatenate(rows), "lengths": lengths}))
-    except OSError as error:
-        raise UserError(
-            f"'{path}' could not be saved ({error}): make room on the disk and run the same command to go on"
-        ) from error
+    except NotWritten:
+        if keep:
+            raise
+        return False
+    return True
 
 
 def _opened(path: Path) -> Iterator[Callable[[], NDArray[Any]]]:

@@ -14,9 +14,9 @@ deletes anything.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -324,19 +324,9 @@ def _save(path: Path, latents: Mapping[str, Tensor], metadata: dict[str, str]) -
         file.write(save(stored, metadata))
 
 
-@contextmanager
-def _lasting(path: Path) -> Generator[BinaryIO]:
-    """A new file that takes its name when all of it is on the disk."""
-    try:
-        with replacing(path) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise UserError(
-            f"'{path}' could not be saved ({error}): what was encoded before is kept; make room on the disk and run "
-            "the same command to go on"
-        ) from error
+def _lasting(path: Path) -> AbstractContextManager[BinaryIO]:
+    """A file of a cache, in a run that is there: its name is taken when all of it is on the disk."""
+    return replacing(path, lasting=True, within=path.parents[2], advice="what was encoded before is kept")
 
 
 def _manifest(folder: Path, key: str) -> Manifest | None:

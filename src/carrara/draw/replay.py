@@ -25,7 +25,7 @@ from carrara.draw.request import Request
 from carrara.draw.samples import collect
 from carrara.draw.verbs import VERBS, Verb
 from carrara.errors import UserError, option
-from carrara.files import Malformed, as_kind, is_regular
+from carrara.files import Malformed, as_kind, check_file, is_regular
 from carrara.medium import Picture, Size, find_picture
 from carrara.medium.base import STRIP_SAMPLES
 from carrara.pixels import read_picture
@@ -62,14 +62,17 @@ def replay(
         pictures: the folder of the pictures that an edit was made of.
 
     Raises:
+        NotWritten: nothing can be written there.
         UserError: it carries none, a picture is gone or another one, or the run is gone or has learned since.
     """
     about = pixels.read_recipe(image)
     record, before = read_record(image, about), read_picture(image)
+    path = out or image.with_stem(f"{image.stem}-replay")
+    check_file(path)
     opened = open_again(image, record, store, folder)
     make = _edited if record.picture == "edit" else _sampled
     again = make(image, record, opened, pictures, (before.height, before.width))
-    path = pixels.save_png(again, out or image.with_stem(f"{image.stem}-replay"), about)
+    path = pixels.save_png(again, path, about)
     same = before.size == again.size and np.array_equal(np.asarray(before), np.asarray(again))
     return Replay(path=path, identical=same)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from carrara.data import Dataset, Transform, batch_of, fingerprint
 from carrara.errors import UserError
 from carrara.evaluate.features import Features, extract
-from carrara.files import BadFile, read_tensors, replacing, shapes
+from carrara.files import BadFile, NotWritten, read_tensors, replacing, shapes
 
 REFERENCE_FORMAT = 1
 """Of the files and of what is computed; a part of the key."""
@@ -37,8 +37,9 @@ class Reference:
         features: on its device.
         dataset: of pictures.
         transform: as in training; nothing is cropped or mirrored at random here.
-        folder: where they are kept, for the next time.
+        folder: where they are kept, for the next time; where the disk refuses, they are held in memory.
         split: what part of the data this is, for the record: ``train`` or ``held out``.
+        within: see ``files.make_folder``.
 
     Attributes:
         key: what the folder is named by: 16 hexadecimal digits.
@@ -49,7 +50,14 @@ class Reference:
     """
 
     def __init__(
-        self, features: Features, dataset: Dataset, transform: Transform, folder: Path, *, split: str = "all"
+        self,
+        features: Features,
+        dataset: Dataset,
+        transform: Transform,
+        folder: Path,
+        *,
+        split: str = "all",
+        within: Path | None = None,
     ) -> None:
         if not len(dataset):
             raise UserError("there are no pictures to compare with: hold some of the data out, with data.held_out")
@@ -64,23 +72,25 @@ class Reference:
         )
         self.key = hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
         self.name = f"{features.name}; {len(dataset)} pictures of {dataset.info.name} ({split})"
-        self._folder = folder / self.key
+        self._folder, self._within = folder / self.key, within
+        self._held: dict[int, Tensor] = {}
 
     def complete(self) -> Iterator[tuple[int, int]]:
-        """Computes what is not there yet; yields how many pictures of how many are done. Memory holds one file's.
+        """Computes what is not there yet; yields how many pictures of how many are done. Memory holds one file's,
+        or all where the disk refuses.
 
         Raises:
-            UserError: the disk is full, or no picture can be read.
+            UserError: no picture can be read.
         """
         for number, examples in enumerate(self._shards()):
             done = examples[0]
-            if not _is_whole(path := self._path(number), len(examples)):
+            if number not in self._held and not _is_whole(self._path(number), len(examples)):
                 parts: list[Tensor] = []
                 for vectors in extract(self._features, self._pictures(examples)):
                     parts.append(vectors.float())
                     done += len(vectors)
                     yield done, len(self._dataset)
-                _save(path, torch.cat(parts))
+                self._keep(number, torch.cat(parts))
             yield examples[-1] + 1, len(self._dataset)
 
     def batches(self) -> Iterator[Float[Tensor, "_ D"]]:
@@ -92,7 +102,10 @@ class Reference:
         for _ in self.complete():
             pass
         for number, _ in enumerate(self._shards()):
-            yield read_tensors(self._path(number))["features"]
+            if number in self._held:
+                yield self._held[number]
+            else:
+                yield read_tensors(self._path(number))["features"]
 
     def vectors(self) -> Float[Tensor, "N D"]:
         """All of them."""
@@ -106,6 +119,14 @@ class Reference:
         for first in range(0, len(examples), _TOGETHER):
             yield batch_of(self._dataset, self._transform, examples[first : first + _TOGETHER]).x
 
+    def _keep(self, number: int, vectors: Tensor) -> None:
+        """In a file, or where that cannot be written, in memory: then it is only slow the next time."""
+        try:
+            with replacing(self._path(number), within=self._within) as file:
+                file.write(save({"features": vectors}))
+        except NotWritten:
+            self._held[number] = vectors
+
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:05}.safetensors"
 
@@ -115,13 +136,3 @@ def _is_whole(path: Path, count: int) -> bool:
         return shapes(path).get("features", (0,))[:1] == (count,)
     except BadFile:
         return False
-
-
-def _save(path: Path, vectors: Tensor) -> None:
-    try:
-        with replacing(path) as file:
-            file.write(save({"features": vectors}))
-    except OSError as error:
-        raise UserError(
-            f"'{path}' could not be saved ({error}): make room on the disk and run the same command to go on"
-        ) from error

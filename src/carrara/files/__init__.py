@@ -1,7 +1,8 @@
 """The one door to the disk: nothing else in the package opens a file, or reads JSON, YAML, pictures or tensors.
 
 ``reading`` opens regular files alone; ``documents``, ``tensors`` and ``pictures`` read what is in them within bounds;
-``writing`` puts whole files in the place of old ones; ``sealed`` does so with folders, and knows damaged ones.
+``writing`` puts whole files in the place of old ones, and ``refusals`` says why that cannot be; ``sealed`` writes whole
+folders, and knows damaged ones.
 """
 
 from carrara.files.documents import (
@@ -28,6 +29,7 @@ from carrara.files.reading import (
     shown,
     unreadable,
 )
+from carrara.files.refusals import free_space, in_words, refusal
 from carrara.files.tensors import (
     array_header,
     array_in,
@@ -38,12 +40,25 @@ from carrara.files.tensors import (
     shapes,
     write_tensors,
 )
-from carrara.files.writing import NotWritten, cache_folder, explained, make_folder, replacing, sweep
+from carrara.files.writing import (
+    Appended,
+    NotWritten,
+    cache_folder,
+    check_file,
+    check_place,
+    check_room,
+    explained,
+    make_folder,
+    replacing,
+    sweep,
+    write_bytes,
+)
 
 __all__ = [
     "LINE",
     "PICTURE",
     "PIXEL_LIMIT",
+    "Appended",
     "BadFile",
     "Malformed",
     "NotWritten",
@@ -54,8 +69,13 @@ __all__ = [
     "array_in",
     "as_kind",
     "cache_folder",
+    "check_file",
+    "check_place",
+    "check_room",
     "check_size",
     "explained",
+    "free_space",
+    "in_words",
     "is_folder",
     "is_regular",
     "make_folder",
@@ -74,10 +94,12 @@ __all__ = [
     "read_tensors",
     "read_text",
     "read_yaml",
+    "refusal",
     "replacing",
     "shapes",
     "shown",
     "sweep",
     "unreadable",
+    "write_bytes",
     "write_tensors",
 ]

@@ -5,21 +5,34 @@ killed process has left can be told from what is being written.
 """
 
 import errno
+import hashlib
+import io
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import gettempdir
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast, final
 
 from carrara.errors import UserError
+from carrara.files.refusals import free_space, in_words, refusal
 
 _UNFINISHED = ".tmp"
+_SHOWN = 40
+"""Characters of a file's name that its hidden name has."""
+_LONGEST = 255
+"""Bytes of a name, on all usual disks."""
 
 
 class NotWritten(UserError, OSError):
-    """The disk is full, or refuses. What was there before is as it was."""
+    """The disk is full, or refuses. What was there before is as it was.
+
+    Attributes:
+        needed: how many bytes were to be written, if that is known.
+    """
+
+    needed: int | None = None
 
 
 @contextmanager
@@ -31,56 +44,166 @@ def explained(path: Path, needed: int | None = None, advice: str = "") -> Genera
         advice: what else to say: what is untouched, and how to go on.
 
     Raises:
-        NotWritten: in the place of any ``OSError`` of the block.
+        NotWritten: in the place of any ``OSError`` of the block; of several around each other the outermost speaks,
+            because its path is one that the user knows.
     """
     try:
         yield
-    except NotWritten:
-        raise
+    except NotWritten as error:
+        if not isinstance(cause := error.__cause__, OSError):
+            raise
+        raise _not_written(path, cause, error.needed, advice) from cause
     except OSError as error:
-        raise NotWritten(_refused(path, error, needed) + (f"; {advice}" if advice else "")) from error
+        raise _not_written(path, error, needed, advice) from error
 
 
 @contextmanager
-def replacing(path: Path, *, lasting: bool = False) -> Generator[BinaryIO]:
+def replacing(
+    path: Path, *, lasting: bool = False, within: Path | None = None, advice: str = ""
+) -> Generator[BinaryIO]:
     """A new file that takes its name only when the block has ended well: readers see the old one or all of the new.
 
     Args:
         lasting: waits until it is on the disk, as for what other files rely on.
+        within: see ``make_folder``, which makes the file's folder.
+        advice: for the sentence if the disk refuses.
 
     Raises:
         NotWritten: the disk is full, or refuses; the old file is as it was.
     """
-    unfinished = hidden(path)
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with unfinished.open("wb") as file:
-                yield file
-                file.flush()
-                if lasting:
-                    os.fsync(file.fileno())
-            unfinished.replace(path)
+    make_folder(path.parent, within, advice)
+    unfinished, written = hidden(path), None
+    try:
+        with unfinished.open("wb") as file:
+            written = _Counted(file)
+            yield cast(BinaryIO, written)
+            file.flush()
             if lasting:
-                sync(path.parent)
-        finally:
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
+                os.fsync(file.fileno())
+        unfinished.replace(path)
+        if lasting:
+            sync(path.parent)
+    except NotWritten:
+        raise
+    except OSError as error:
+        raise _not_written(path, error, written.size if written else None, advice) from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
-def make_folder(path: Path) -> None:
-    """Makes a folder, and those above it.
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file of a folder that has no name yet, so that it matters to nobody if it is half written.
 
     Raises:
-        NotWritten: the disk is full, or refuses, or a file has that name.
+        OSError: the disk is full, or refuses.
+    """
+    path.write_bytes(content)
+
+
+@final
+class Appended:
+    """A file that is written at its end, at once; what could not be written whole is taken back.
+
+    Args:
+        path: the file; it is made in a folder that is there.
+        advice: for the sentence if the disk refuses.
+
+    Raises:
+        NotWritten: here and in ``write`` and ``sync``: the disk is full, or refuses, or the file was deleted.
+    """
+
+    def __init__(self, path: Path, advice: str = "") -> None:
+        self._path, self._advice = path, advice
+        with explained(path, advice=advice):
+            self._file = path.open("ab", buffering=0)
+
+    def write(self, content: bytes) -> None:
+        """Writes all of it, or nothing."""
+        with explained(self._path, len(content), self._advice):
+            size = os.fstat(self._file.fileno()).st_size
+            try:
+                left = memoryview(content)
+                while left:
+                    left = left[self._file.write(left) or 0 :]
+            except OSError:
+                with suppress(OSError):
+                    self._file.truncate(size)
+                raise
+        self.check_there()
+
+    def check_there(self) -> None:
+        """Refuses to go on with a file that has no name any more: whoever deletes it wants no more of it."""
+        with explained(self._path):
+            if os.name == "posix" and os.fstat(self._file.fileno()).st_nlink == 0:
+                raise FileNotFoundError(errno.ENOENT, "deleted")
+
+    def sync(self) -> None:
+        """Waits until it is on the disk."""
+        with explained(self._path, advice=self._advice):
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def make_folder(path: Path, within: Path | None = None, advice: str = "") -> None:
+    """Makes a folder, and those above it.
+
+    Args:
+        within: a folder that has to be there: nothing is made but below it, so that what was deleted does not come
+            back in part.
+        advice: for the sentence if the disk refuses.
+
+    Raises:
+        NotWritten: the disk is full, or refuses, a file has that name, or ``within`` is not there.
+    """
+    with explained(path, advice=advice):
+        if within is None:
+            path.mkdir(parents=True, exist_ok=True)
+            return
+        for folder in _from(within, path):
+            folder.mkdir(exist_ok=True)
+
+
+def check_place(path: Path) -> None:
+    """Refuses a place for files before the work, and makes nothing.
+
+    Args:
+        path: a folder, which need not be there.
+
+    Raises:
+        NotWritten: nothing can be written there.
     """
     with explained(path):
-        path.mkdir(parents=True, exist_ok=True)
+        if any(len(os.fsencode(part)) > _LONGEST for part in path.parts):
+            raise OSError(errno.ENAMETOOLONG, "too long")
+        there = _nearest(path)
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "no folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "no leave")
+
+
+def check_file(path: Path) -> None:
+    """The same for a file that is to be written.
+
+    Raises:
+        NotWritten: nothing can be written there, or it is a folder.
+    """
+    check_place(path.parent)
+    with explained(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder")
 
 
 def hidden(path: Path, role: str = "") -> Path:
     """The name of something unfinished beside ``path``."""
-    return path.with_name(f".{role}{path.name}.{os.getpid()}{_UNFINISHED}")
+    name = path.name
+    if len(name) > _SHOWN:  # with what stands beside it, the hidden name could be too long
+        name = f"{name[:_SHOWN]}-{hashlib.blake2b(os.fsencode(name), digest_size=4).hexdigest()}"
+    return path.with_name(f".{role}{name}.{os.getpid()}{_UNFINISHED}")
 
 
 def sweep(folder: Path) -> None:
@@ -144,13 +267,6 @@ def cache_folder() -> Path:
     return Path(os.environ.get("CARRARA_CACHE") or Path(user, "carrara"))
 
 
-def free_space(path: Path) -> int | None:
-    """The bytes that are free where ``path`` is or would be; None if that cannot be known."""
-    with suppress(OSError):
-        return shutil.disk_usage(next(p for p in (path, *path.absolute().parents) if p.exists())).free
-    return None
-
-
 def check_room(path: Path, needed: int, what: str, advice: str) -> None:
     """Refuses to begin what the disk has no room for.
 
@@ -162,12 +278,27 @@ def check_room(path: Path, needed: int, what: str, advice: str) -> None:
         raise NotWritten(f"{what} needs about {in_words(needed)} in '{path}', and {in_words(free)} are free: {advice}")
 
 
-def in_words(size: int) -> str:
-    """A number of bytes as one reads it."""
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size} bytes"
+def _not_written(path: Path, error: OSError, needed: int | None, advice: str) -> NotWritten:
+    refused = NotWritten(refusal(path, error, needed, advice))
+    refused.needed = needed
+    return refused
+
+
+def _nearest(path: Path) -> Path:
+    """The path itself, or what is there of the way to it."""
+    for folder in (path, *path.absolute().parents):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(folder)
+            return folder
+    return Path(path.absolute().anchor)
+
+
+def _from(within: Path, path: Path) -> Iterator[Path]:
+    """The folders below one, down to another, from above."""
+    folder = within
+    for part in path.relative_to(within).parts:
+        folder /= part
+        yield folder
 
 
 def _home() -> Path:
@@ -175,13 +306,38 @@ def _home() -> Path:
     try:
         return Path.home()
     except RuntimeError:
-        return Path(gettempdir())
+        with suppress(OSError):
+            return Path(gettempdir())
+    return Path(os.devnull)  # nothing can be written there, and nothing read
 
 
-def _refused(path: Path, error: OSError, needed: int | None) -> str:
-    reason = error.strerror or str(error)
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return f"'{path}' could not be written ({reason}): get leave to write there, or name another place"
-    free, wanted = free_space(path), "" if needed is None else f"{in_words(needed)} are needed, "
-    there = "" if free is None else f" ({wanted}{in_words(free)} are free)"
-    return f"'{path}' could not be written: the disk is full{there}; make room, and run the same command again"
+@final
+class _Counted(io.BufferedIOBase):
+    """A file that knows how long it was to become.
+
+    It has no descriptor, so that whoever writes into it does so here, and a refusal of the disk has its number.
+    """
+
+    def __init__(self, file: io.BufferedWriter) -> None:
+        self._file, self.size = file, 0
+
+    def write(self, buffer: Any, /) -> int:
+        count = memoryview(buffer).nbytes
+        self.size = max(self.size, self._file.tell() + count)
+        return self._file.write(buffer)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        if not self._file.closed:
+            self._file.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True

@@ -42,6 +42,7 @@ class Account:
 
     Attributes:
         about: what the model knows about its training.
+        measured: where measurements are.
         metrics: of each measurement, its numbers by name.
         pictures: what the model makes.
     """
@@ -53,12 +54,16 @@ class Account:
     findings: Sequence[Finding]
     about: Mapping[str, Any]
     parameters: int
+    measured: Path
     metrics: Mapping[str, Mapping[str, str]]
     pictures: Sequence[page.Figure]
 
 
-def read_account(folder: Path, device: torch.device) -> Account:
+def read_account(folder: Path, device: torch.device, measured: Path | None = None) -> Account:
     """Reads a run, and draws what is missing.
+
+    Args:
+        measured: where measurements are; None is its ``evaluation/``.
 
     Raises:
         UserError: it is no run's folder, or the run is damaged.
@@ -75,22 +80,24 @@ def read_account(folder: Path, device: torch.device) -> Account:
         findings=examine(opened),
         about=model.about,
         parameters=sum(p.numel() for p in model.parameters()),
-        metrics=read_measurements(folder, model.digest()),
+        measured=measured or folder / "evaluation",
+        metrics=read_measurements(folder, model.digest(), measured),
         pictures=illustrate(opened),
     )
 
 
-def read_measurements(folder: Path, weights: str) -> dict[str, dict[str, str]]:
+def read_measurements(folder: Path, weights: str, measured: Path | None = None) -> dict[str, dict[str, str]]:
     """What was measured, by the names of the files in ``evaluation/``, as one writes numbers for a reader.
 
     Args:
         weights: the model's digest; what was measured of other weights says so.
+        measured: a folder in the place of ``evaluation/``.
 
     Raises:
         UserError: a file is damaged.
     """
     measurements: dict[str, dict[str, str]] = {}
-    for file in sorted((folder / "evaluation").glob("*.json")):
+    for file in sorted((measured or folder / "evaluation").glob("*.json")):
         try:
             values = as_kind(read_json(file), dict[str, Any])
             of = as_kind(values.get("measured", {}), Measured)

@@ -10,6 +10,7 @@ import torch
 from carrara import pixels
 from carrara.errors import PLAIN, Spelling, UserError, command
 from carrara.evaluate import page
+from carrara.files import check_file
 from carrara.measure.account import Account, read_account, training_time
 from carrara.measure.curves import compared_charts, curve
 from carrara.measure.health import Finding, held_out_costs
@@ -31,10 +32,12 @@ def compare_runs(folders: Sequence[Path], device: torch.device, out: Path, spell
         spelling: of options and commands that the page names.
 
     Raises:
+        NotWritten: nothing can be written there.
         UserError: fewer than two runs, or one that cannot be read.
     """
     if len(set(folders)) < 2:
         raise UserError(f"a comparison needs two runs or more: {command('compare RUN RUN')}")
+    check_file(out)
     runs = {name: read_account(folder, device) for name, folder in zip(_names(folders), folders, strict=True)}
     tables = [_summaries(runs), _measurements(runs), _differences(runs)]
     tables = [table for table in tables if table.rows]

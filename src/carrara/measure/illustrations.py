@@ -5,7 +5,11 @@ that the pictures of a page show what its figures measure.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+from PIL import Image
 
 from carrara import pixels
 from carrara.draw import Ask, Request, collect, record, request
@@ -14,6 +18,7 @@ from carrara.draw.request import read_request
 from carrara.draw.samples import PictureKind
 from carrara.errors import UserError
 from carrara.evaluate import page
+from carrara.files import NotWritten
 from carrara.pixels import read_picture
 from carrara.store import OpenModel
 
@@ -31,19 +36,27 @@ def illustrate(opened: OpenModel) -> list[page.Figure]:
         return _previews(folder)
     kinds: list[PictureKind] = ["grid", "strip"] if model.diffuses else ["grid"]
     wanted = request(opened, Ask(count=DRAWN))
-    paths = {kind: _newest(opened, kind, wanted) for kind in kinds}
-    if None in paths.values():
-        paths |= _draw(opened, [kind for kind in kinds if paths[kind] is None], wanted)
+    shown = {kind: _newest(opened, kind, wanted) for kind in kinds}
+    missing: list[PictureKind] = [kind for kind in kinds if shown[kind] is None]
+    shown |= _draw(opened, missing, wanted) if missing else {}
     alts = {"grid": "Samples of the model", "strip": "Samples on their way from noise, left, to data, right"}
     captions = {"grid": "Samples", "strip": "From noise to data"}
     return [
-        page.Figure(image=read_picture(path), alt=alts[kind], caption=f"{captions[kind]}: {path.relative_to(folder)}")
-        for kind, path in paths.items()
-        if path is not None
+        page.Figure(image=found.image, alt=alts[kind], caption=f"{captions[kind]}{found.where}")
+        for kind, found in shown.items()
+        if found is not None
     ]
 
 
-def _newest(opened: OpenModel, kind: PictureKind, wanted: Request) -> Path | None:
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    """A picture, and where it lies, as it follows after what it is."""
+
+    image: Image.Image
+    where: str = ""
+
+
+def _newest(opened: OpenModel, kind: PictureKind, wanted: Request) -> _Shown | None:
     """The newest picture of a kind that the model drew in the same manner with the weights that it has now."""
     names = ("**/grid*.png", "step-*.png") if kind == "grid" else ("**/strip*.png",)
     paths = [path for name in names for path in (opened.folder / "samples").glob(name)]
@@ -53,7 +66,7 @@ def _newest(opened: OpenModel, kind: PictureKind, wanted: Request) -> Path | Non
             about = pixels.read_recipe(path)
             same = about.get("weights") == digest and about.get("picture") == kind
             if same and _manner(read_request(about["request"])) == _manner(wanted):
-                return path
+                return _Shown(image=read_picture(path), where=f": {path.relative_to(opened.folder)}")
         except (UserError, KeyError, TypeError, ValueError):
             continue
     return None
@@ -65,14 +78,17 @@ def _manner(wanted: Request) -> tuple[object, ...]:
     return wanted.settings, wanted.size, wanted.fast, wanted.negative, wanted.guide, weak
 
 
-def _draw(opened: OpenModel, kinds: Sequence[PictureKind], wanted: Request) -> dict[PictureKind, Path | None]:
-    samples, where = collect(opened, wanted), opened.folder / "samples" / "report"
-    return {
-        kind: pixels.save_png(
-            samples.picture(kind), where / f"{kind}.png", record(opened, wanted, kind), overwrite=True
-        )
-        for kind in kinds
-    }
+def _draw(opened: OpenModel, kinds: Sequence[PictureKind], wanted: Request) -> dict[PictureKind, _Shown | None]:
+    """Draws, and keeps it for the next time where that can be written."""
+    samples, found = collect(opened, wanted), dict[PictureKind, _Shown | None]()
+    for kind in kinds:
+        image, path = samples.picture(kind), opened.folder / "samples" / "report" / f"{kind}.png"
+        about, where = record(opened, wanted, kind), ""
+        with suppress(NotWritten):
+            pixels.save_png(image, path, about, overwrite=True, within=opened.folder)
+            where = f": {path.relative_to(opened.folder)}"
+        found[kind] = _Shown(image=image, where=where)
+    return found
 
 
 def _previews(folder: Path) -> list[page.Figure]:

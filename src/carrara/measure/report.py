@@ -8,7 +8,7 @@ import torch
 import carrara
 from carrara.errors import PLAIN, Spelling, UserError, command, spelled
 from carrara.evaluate import page
-from carrara.files import replacing
+from carrara.files import check_place, replacing
 from carrara.measure.account import Account, read_account, training_time
 from carrara.measure.curves import training_charts
 from carrara.measure.health import Finding
@@ -20,13 +20,19 @@ from carrara.recipe.loading import DEFAULT, dump, load, presets
 from carrara.recipe.schema import Recipe
 
 
-def write_report(folder: Path, device: torch.device, spelling: Spelling = PLAIN) -> Path:
+def write_report(folder: Path, device: torch.device, spelling: Spelling = PLAIN, out: Path | None = None) -> Path:
     """Writes the page about a run to its ``evaluation/report.html``, in the place of an earlier one.
 
     Args:
         spelling: of options and commands that the page names.
+        out: a folder in the place of ``evaluation/``.
+
+    Raises:
+        NotWritten: nothing can be written there; before anything is drawn, if that can be known.
     """
-    run = read_account(folder, device)
+    if out is not None or folder.is_dir():
+        check_place(out or folder / "evaluation")
+    run = read_account(folder, device, out)
     about = run.about
     lead = (
         f"{about.get('data', run.recipe.data.source)}, {about.get('examples', '?')} examples; "
@@ -44,7 +50,7 @@ def write_report(folder: Path, device: torch.device, spelling: Spelling = PLAIN)
         page.Section("Sources", [page.Text(line) for line in _sources(run.recipe)]),
     ]
     text = page.page(folder.resolve().name, lead, sections)
-    return write_page(folder / "evaluation" / "report.html", text, spelling)
+    return write_page(run.measured / "report.html", text, spelling, folder if out is None else None)
 
 
 def changes_of_preset(recipe: Recipe) -> list[tuple[str, str, str]]:
@@ -71,7 +77,7 @@ def _measurements(run: Account) -> list[page.Block]:
                 rows=[(name.replace("_", " "), text) for name, text in numbers.items()],
             )
         )
-        path = run.folder / "evaluation" / f"{name}.png"
+        path = run.measured / f"{name}.png"
         if path.is_file():
             shows = METRICS[name].shows if name in METRICS else f"what was measured as {name}"
             blocks.append(page.Figure(image=read_picture(path), alt=f"Pictures: {shows}", caption=shows.capitalize()))
@@ -103,8 +109,8 @@ def _base(recipe: Recipe) -> str:
     return recipe.preset if recipe.preset in presets() else DEFAULT
 
 
-def write_page(path: Path, text: str, spelling: Spelling) -> Path:
-    """Writes a page, in the place of an earlier one."""
-    with replacing(path) as file:
-        file.write(spelled(text, spelling).encode())
+def write_page(path: Path, text: str, spelling: Spelling, within: Path | None = None) -> Path:
+    """Writes a page, in the place of an earlier one; ``within``: see ``files.make_folder``."""
+    with replacing(path, within=within) as file:
+        file.write(spelled(text, spelling).encode("utf-8", "replace"))
     return path

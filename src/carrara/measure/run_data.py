@@ -86,7 +86,7 @@ class RunData:
         data = self.splits[split]
         chosen = spread(len(data) if most is None else most, len(data))
         if self._table is not None:
-            done = (read for read, _ in self._table.complete(Subset(data, chosen)))
+            done = (read for read, _ in self._table.complete(Subset(data, chosen), keep=False))
             for _ in self._watch(done, len(chosen), "reading captions"):
                 pass
         for first in self._watch(range(0, len(chosen), EXAMPLES_AT_ONCE), len(chosen), what):

@@ -70,7 +70,7 @@ class Subject:
         data, features = self.data, self.features
         assert data.transform is not None
         kept = data.run / "evaluation" / "reference"
-        reference = Reference(features, data.splits[split], data.transform, kept, split=split)
+        reference = Reference(features, data.splits[split], data.transform, kept, split=split, within=data.run)
         done = (done for done, _ in reference.complete())
         for _ in self.settings.watch(done, len(data.splits[split]), f"features of the {split} data"):
             pass

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from carrara import pixels, plots
+from carrara.files import replacing
 from carrara.shapes import spatial_of
 
 STRIP_SAMPLES = 6
@@ -127,5 +128,6 @@ def _middle(volumes: Tensor) -> Tensor:
 def save_numbers(values: Tensor, path: Path) -> Path:
     """Writes what no picture holds as ``.npy``; a free name is taken."""
     path = pixels.fresh(path.with_suffix(".npy"))
-    np.save(path, values.numpy())
+    with replacing(path) as file:
+        np.save(file, values.numpy())
     return path

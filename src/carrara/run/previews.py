@@ -40,7 +40,7 @@ class Previews:
         if shown is None:
             return None
         path = self._folder / "samples" / f"step-{step:06d}.png"
-        return pixels.save_png(shown.picture, path, shown.about, overwrite=True)
+        return pixels.save_png(shown.picture, path, shown.about, overwrite=True, within=self._folder)
 
     def measure(self, objective: Objective, cache: Cache | None) -> Mapping[str, float]:
         """The objective's measures of held-out examples; and ``kid``, if the best model is found by it."""

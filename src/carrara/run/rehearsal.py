@@ -9,6 +9,7 @@ from carrara.model import AnySaved
 from carrara.recipe import build
 from carrara.recipe.kinds import kind_of
 from carrara.run.plan import Plan
+from carrara.run.space import described
 from carrara.shapes import by
 from carrara.store.latents import captioned
 from carrara.train import TrainState, train
@@ -31,6 +32,7 @@ class Rehearsal:
         step_seconds: one step's.
         steps: of the whole run.
         memory: bytes at the peak; 0 if unknown.
+        disk: what will be written, and what is free, in words.
     """
 
     parameters: dict[str, int]
@@ -43,6 +45,7 @@ class Rehearsal:
     step_seconds: float
     steps: int
     memory: int
+    disk: str
 
     def text(self) -> str:
         """The same in words."""
@@ -57,7 +60,7 @@ class Rehearsal:
         ]
         if self.memory:
             lines.append(f"memory      {self.memory / 2**30:.2f} GiB at the peak")
-        return "\n".join(lines)
+        return "\n".join([*lines, f"disk        {self.disk}"])
 
 
 def rehearse(plan: Plan) -> Rehearsal:
@@ -93,6 +96,7 @@ def rehearse(plan: Plan) -> Rehearsal:
         step_seconds=seconds,
         steps=recipe.train.steps or max(1, round((minutes or 0) * 60 / seconds)),
         memory=peak_memory(device),
+        disk=described(recipe, plan.folder, state.objective, kind.cache(plan.folder, model, training, None)),
     )
 
 

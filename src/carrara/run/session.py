@@ -34,6 +34,7 @@ from carrara.run.compilation import Note, compiled_if_faster
 from carrara.run.models import Models
 from carrara.run.plan import Plan
 from carrara.run.previews import Previews
+from carrara.run.space import check_space
 from carrara.saved import config_json
 from carrara.store.best import is_better, kept, waited
 from carrara.store.latents import Encoding, captioned
@@ -220,7 +221,8 @@ class Session:
             yield from self._give_up(self.training.clock.step)
 
     def _prepare(self) -> Iterator[Event]:
-        """What is made once, before training: captions are read, and the cache is filled."""
+        """What is made once, before training: captions are read, and the cache is filled; if there is room."""
+        check_space(self.recipe, self.folder, self.objective, self._cache)
         if self._captions is not None:
             shared = distributed.rank(), distributed.world()
             for done, total in self._captions.complete(self.training_data, *shared):

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Literal, final
 
@@ -40,6 +41,11 @@ class Cache(ABC):
             UserError: it cannot be written.
         """
 
+    @property
+    @abstractmethod
+    def missing(self) -> int:
+        """Bytes that are not there yet, about, and rather too many."""
+
     @abstractmethod
     def opened(self) -> Dataset:
         """The complete cache, as a data set."""
@@ -47,6 +53,16 @@ class Cache(ABC):
     @abstractmethod
     def encoded(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The same of held-out batches, which are not in the cache."""
+
+
+def bytes_missing(folder: Path, wanted: int) -> int:
+    """What a folder will grow by to have so many bytes."""
+    return max(0, wanted - folder_size(folder))
+
+
+def folder_size(folder: Path) -> int:
+    """The bytes of the files in a folder; 0 if there is none."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def captioned(data: Dataset, table: CaptionTable | None) -> Dataset:
@@ -81,6 +97,12 @@ class LatentCache(Cache):
         if distributed.is_main():
             seal(self._folder, key, self._data)
         distributed.wait()
+
+    @property
+    def missing(self) -> int:
+        """Raw latents are at most twice as many numbers as latents, of two bytes mostly; mirrored ones are others."""
+        views = 2 if self._transform.flip else 1
+        return bytes_missing(self._folder, 2 * 2 * views * len(self._data) * prod(self._model.latent_shape))
 
     def opened(self) -> CachedLatents:
         return CachedLatents(self._folder, self._key(), self._data)

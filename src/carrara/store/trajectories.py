@@ -11,10 +11,10 @@ interruption costs no more than one. What is read stays on the disk: memory does
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any, final
 
@@ -32,7 +32,7 @@ from carrara.model import DiffusionModel
 from carrara.objective.fewstep import GRID, TOLD, FewStepSettings
 from carrara.sample import DpmPp, SampleSettings, initial, noise_for
 from carrara.seeds import Draws, integer
-from carrara.store.latents import Cache, Encoding
+from carrara.store.latents import Cache, Encoding, bytes_missing
 from carrara.train import distributed
 from carrara.types import Batch
 
@@ -166,6 +166,11 @@ class TrajectoryCache(Cache):
             yield Encoding(done=solutions.stop, total=total, what="solutions")
         distributed.wait()
 
+    @property
+    def missing(self) -> int:
+        states, sample = self._teacher.distilled.steps + 1, prod(self._teacher.model.latent_shape)
+        return bytes_missing(self._folder, 4 * states * sample * len(self._beginnings))
+
     def opened(self) -> Trajectories:
         return Trajectories(self._beginnings, self._files)
 
@@ -208,12 +213,5 @@ def _is_whole(path: Path, count: int) -> bool:
 def _save(path: Path, states: Tensor) -> None:
     if not bool(states.isfinite().all()):
         raise UserError(f"the teacher's samples are not finite numbers: look at them with '{command('sample')}'")
-    try:
-        with replacing(path) as file:
-            file.write(save({"states": states.contiguous()}))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise UserError(
-            f"'{path}' could not be saved ({error}): make room on the disk and run the same command to go on"
-        ) from error
+    with replacing(path, lasting=True, within=path.parents[2], advice="what was made before is kept") as file:
+        file.write(save({"states": states.contiguous()}))

@@ -16,7 +16,17 @@ from pydantic import Field
 from torch import Tensor
 
 from carrara.errors import UserError
-from carrara.files import BadFile, Malformed, as_kind, explained, read_as, read_tensors, sealed, write_tensors
+from carrara.files import (
+    BadFile,
+    Malformed,
+    as_kind,
+    make_folder,
+    read_as,
+    read_tensors,
+    sealed,
+    write_bytes,
+    write_tensors,
+)
 
 CHECKPOINT_FORMAT = 1
 """Of the folder's layout; a reader refuses a higher one."""
@@ -153,8 +163,7 @@ def _mismatch(mine: Tensor | None, theirs: Tensor | None) -> str | None:
 
 def _save_new(final: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes]) -> None:
     advice = f"the checkpoints before {final.name} are untouched"
-    with explained(final.parent, advice=advice):
-        final.parent.mkdir(exist_ok=True)
+    make_folder(final.parent, final.parent.parent, advice)
     sealed.write_folder(final, lambda folder: _write(folder, checkpoint, extra), advice)
 
 
@@ -164,7 +173,7 @@ def _write(folder: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes]) -> 
         write_tensors(folder / f"{part}{TENSORS}", copies)
     state = {"format": CHECKPOINT_FORMAT, "step": checkpoint.step, **checkpoint.state}
     for name, content in {**extra, STATE: json.dumps(state, indent=1).encode()}.items():
-        (folder / name).write_bytes(content)
+        write_bytes(folder / name, content)
 
 
 def steps(folder: Path) -> list[Path]:

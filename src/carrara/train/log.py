@@ -2,15 +2,13 @@
 
 import json
 import math
-import os
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from carrara.errors import UserError
-from carrara.files import Malformed, is_regular, parse_json, read_bytes, read_lines
+from carrara.files import Appended, Malformed, is_regular, parse_json, read_bytes, read_lines, replacing
 
+ADVICE = "the checkpoints are untouched, and the same command goes on from the last one"
 MOST_STEPS = 1 << 53
 """No training has more."""
 LARGEST = 1 << 30
@@ -25,38 +23,33 @@ class Log:
     """A file of lines, open for appending.
 
     Args:
-        path: the file; it and its folder are made.
+        path: the file; it is made, in a folder that is there.
         step: the step that training goes on from. Lines after it, of a run that was killed since its last checkpoint,
             and lines that are not whole are dropped, atomically.
 
     Raises:
-        UserError: here and in ``write`` and ``sync``: the disk is full, or refuses.
+        UserError: here and in ``write`` and ``sync``: the disk is full or refuses, or the log was deleted.
     """
 
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
-        with _explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _keep_until(path, step)
-            self._file = path.open("ab", buffering=0)
+        _keep_until(path, step)
+        self._file = Appended(path, ADVICE)
 
     def rewind(self, step: int) -> None:
         """Drops the lines after ``step``, atomically: training goes on from there."""
         self._file.close()
-        with _explained(self._path):
-            _keep_until(self._path, step)
-            self._file = self._path.open("ab", buffering=0)
+        _keep_until(self._path, step)
+        self._file = Appended(self._path, ADVICE)
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Appends one line."""
         finite = {name: value if _is_finite(value) else None for name, value in line.items()}
-        with _explained(self._path):
-            self._file.write(json.dumps(finite, allow_nan=False).encode() + b"\n")
+        self._file.write(json.dumps(finite, allow_nan=False).encode() + b"\n")
 
     def sync(self) -> None:
         """Waits until the lines are on the disk: before the checkpoint that they lead to."""
-        with _explained(self._path):
-            os.fsync(self._file.fileno())
+        self._file.sync()
 
     def close(self) -> None:
         """Closes the file."""
@@ -88,17 +81,6 @@ def read_training(path: Path) -> list[LogLine]:
     return [{"loss": None, **line} for line in read_log(path, ("images", "seconds"))]
 
 
-@contextmanager
-def _explained(path: Path) -> Generator[None, None, None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{path} could not be written ({error}): the checkpoints are untouched; make room on the disk, or get "
-            "leave to write there, and run the same command to go on from the last one"
-        ) from error
-
-
 def _keep_until(path: Path, step: int) -> None:
     if not is_regular(path):
         return
@@ -107,12 +89,8 @@ def _keep_until(path: Path, step: int) -> None:
     kept = "".join(json.dumps(line) + "\n" for line in lines if line["step"] <= step).encode()
     if kept == old:
         return
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
+    with replacing(path, lasting=True, advice=ADVICE) as file:
         file.write(kept)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _parse(text: bytes) -> LogLine | None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from carrara.errors import UserError
-from carrara.files import sealed
+from carrara.files import make_folder, sealed
 from carrara.objective.base import Objective
 from carrara.seeds import Draws
 from carrara.train import checkpoint, distributed, incidents
@@ -79,6 +79,8 @@ class Training:
         self._names, self._blamed, self._history = names or incidents.nameless, "", list[str]()
         self._rows = 0
         self._stopped = False
+        if distributed.is_main():
+            make_folder(folder)  # now, and never again: a run that is deleted while it trains stays deleted
         newest, self.warnings = checkpoint.latest(folder / "checkpoints")
         self._beginning = self.state.beginning()
         if newest is not None:
