@@ -8,18 +8,6 @@ import pytest
 
 from test_layers import PACKAGE
 
-TEMPORARY = {
-    "data/files.py",
-    "data/folder.py",
-    "data/checks.py",
-    "data/index.py",
-    "data/emoji.py",
-    "data/loader.py",
-    "data/sources/digits.py",
-}
-"""Read by themselves still."""
-ALLOWED = {"data/emoji.py": {"Image.open"}}
-"""Of bytes that the package made itself, and no file."""
 METHODS = {"read_text", "read_bytes"}
 CALLS = {
     "json.load",
@@ -84,11 +72,8 @@ def _reads(call: ast.Call) -> bool:
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_the_door_reads_the_disk(path: Path) -> None:
-    name = str(path.relative_to(PACKAGE))
-    if name in TEMPORARY:
-        return
     found = {f"line {line}: {what}" for line, what in faults(ast.parse(path.read_text(encoding="utf-8")))}
-    assert not {one for one in found if one.partition(": ")[2] not in ALLOWED.get(name, ())}
+    assert not found
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_no_file_is_no_map(odd: Callable[[str], Path]) -> None:
 def test_no_file_is_no_metadata(odd: Callable[[str], Path]) -> None:
     folder = odd("metadata.jsonl")
     assert not looks_captioned(folder)
-    with pytest.raises(UserError, match=r"metadata\.jsonl' (is|cannot)"):
+    with pytest.raises(UserError, match=r"metadata\.jsonl' (is|cannot|leads)"):
         Folder(folder)
 
 

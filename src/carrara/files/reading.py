@@ -24,6 +24,7 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+_MADE_UP = ("proc", "sys")
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -125,8 +126,8 @@ def _check(path: Path, found: os.stat_result, most: int | None) -> None:
     kind = stat.S_IFMT(found.st_mode)
     if kind != stat.S_IFREG:
         raise BadFile(path, f"is {_KINDS.get(kind, 'something else')}, and no file")
-    if found.st_dev in _made_up():
-        raise BadFile(path, "is made up by the system, and no file")
+    if found.st_dev in _made_up() and path.absolute().parts[1] not in _MADE_UP:
+        raise BadFile(path, "leads to what the system makes up, and to no file")
     if most is not None and found.st_size > most:
         raise _too_large(path, found.st_size, most)
 
@@ -142,7 +143,7 @@ def _mode(path: Path) -> int:
 @cache
 def _made_up() -> frozenset[int]:
     """The numbers of the file systems whose files are the system's answers, some of which wait for something."""
-    found = {path.stat().st_dev for path in (Path("/proc"), Path("/sys")) if is_folder(path)}
+    found = {path.stat().st_dev for name in _MADE_UP if is_folder(path := Path("/", name))}
     return frozenset(found - {Path("/").stat().st_dev})
 
 

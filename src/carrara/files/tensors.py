@@ -26,6 +26,7 @@ ARRAY = 1 << 32
 """The largest array, in bytes."""
 ARRAY_HEADER = 1 << 16
 """The largest header of an array, in bytes."""
+_COUNTED = 10**30
 
 
 def open_tensors(path: Path, framework: str = "pt") -> Any:
@@ -168,7 +169,8 @@ def array_header(file: BufferedReader, name: Path, most: int = ARRAY) -> "tuple[
     for axis in shape:
         count *= axis
     if count > most:
-        raise TooLarge(name, f"declares more than the {most} bytes of numbers that are read")
+        declared = count if count < _COUNTED else "far more"
+        raise TooLarge(name, f"declares {declared} bytes of numbers, and {most} can be read")
     if count > (size := os.fstat(file.fileno()).st_size):
         raise BadFile(name, f"is not whole: it declares {count} bytes of numbers, and has {size}")
     return shape, kind
