@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 _BEGIN, _EQUALS, _END, _PROGRAM = "\ue000\ue001\ue002\ue003"
+_WORD = 200  # letters of a name that a message repeats
 _OPTION = re.compile(f"{_BEGIN}(?P<name>[^{_EQUALS}{_END}]*)(?:{_EQUALS}(?P<value>[^{_END}]*))?{_END}")
 
 
@@ -84,5 +85,5 @@ def close_match(word: str, options: Iterable[str]) -> str:
 
 def unknown(kind: str, word: str, options: Iterable[str]) -> UserError:
     """The error for a name that is none of the accepted ones, with the list and the close match."""
-    accepted = list(options)
+    accepted, word = list(options), word if len(word) <= _WORD else f"{word[:_WORD]}..."
     return UserError(f"unknown {kind} '{word}': it is one of {', '.join(accepted)}.{close_match(word, accepted)}")

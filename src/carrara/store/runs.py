@@ -177,14 +177,15 @@ def step_of(folder: Path) -> int | None:
 
 
 def _checkpoint_step(folder: Path) -> int:
-    """N of ``step-N``."""
-    return int(folder.name.rpartition("-")[2])
+    """N of ``step-N``; 0 of a checkpoint that has been given another name."""
+    number = folder.name.removeprefix("step-")
+    return int(number) if number.isdecimal() else 0
 
 
 def _from_checkpoint(path: Path) -> AnySaved:
     """The averages, over the tensors that are not averaged: those of a frozen first stage."""
     config, about = read_config(path)
-    model = build_saved(path, config, {**about, "step": _checkpoint_step(path)})
+    model = build_saved(path, config, {**about, "step": _checkpoint_step(path) or about.get("step", 0)})
     for name, part in model.named_children():
         if is_regular(file := path / f"{name}.safetensors"):
             read_part(file, part)
