@@ -1,7 +1,7 @@
 """The best model on held-out data, and patience."""
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +11,11 @@ from carrara.model import read_config
 from carrara.run.plan import plan
 from carrara.run.previews import Previews
 from carrara.run.session import Diagnosis, HeldOut, ModelSaved, Session
-from carrara.store.best import is_better, kept, score, waited
+from carrara.store.best import is_better, kept, leader, score, waited
 from carrara.store.runs import open_model
 from carrara.store.shipping import working_folder
 from carrara.train import StepReport
+from small_models import saved
 
 SMALL = (
     "data.size=8",
@@ -36,9 +37,15 @@ def session(run: Path, *changes: str, preset: str = "digits") -> Session:
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
-    """What is measured on held-out data, one after the other."""
-    values: Iterator[float] = iter(losses)
-    monkeypatch.setattr(Previews, "measure", lambda *_: {"loss@t=0.5": next(values)})
+    """What is measured on held-out data at each step."""
+    look, now = Session._look, [0]
+
+    def looked(session: Session, step: int, *rest: Any) -> Any:
+        now[0] = step
+        return look(session, step, *rest)
+
+    monkeypatch.setattr(Session, "_look", looked)
+    monkeypatch.setattr(Previews, "measure", lambda *_: {"loss@t=0.5": losses[now[0] - 1]})
 
 
 def step_of(folder: Path) -> int:
@@ -48,12 +55,12 @@ def step_of(folder: Path) -> int:
 def test_what_is_better(tmp_path) -> None:
     lines = [{"step": 1, "loss@t=0.1": 2.0, "loss@t=0.9": 4.0, "kid": 1.0}, {"step": 2, "loss@t=0.1": 1.0, "kid": 2.0}]
     assert [score(line, "loss") for line in lines] == [-3, -1] and [score(line, "kid") for line in lines] == [-1, -2]
-    assert is_better(lines, 1, "loss") and not is_better(lines, 1, "kid") and is_better(lines, None, "kid")
-    assert is_better([{"step": 1, "loss@t=0.1": 2.0}, lines[1]], 1, "kid"), "another measure begins anew"
-    assert not is_better([lines[0], {**lines[0], "step": 2}], 1, "loss")
-    assert [waited(lines, step, "loss") for step in (1, 2, None)] == [1, 0, 0] and waited([], 3, "loss") == 0
-    assert waited(lines, 3, "kid") == 1 and waited(lines, 3, "loss") == 0, "step 3 is to come again"
-    assert is_better(lines, 3, "loss") and not is_better(lines, 3, "kid") and is_better(lines, 2, "kid")
+    first, second = lines
+    assert is_better(second, [first], 1, "loss") and not is_better(second, [first], 1, "kid")
+    assert is_better(second, [first], None, "kid") and is_better(second, [], None, "kid")
+    assert is_better(second, [{"step": 1, "loss@t=0.1": 2.0}], 1, "kid"), "another measure begins anew"
+    assert not is_better(first, [first], 1, "loss") and not is_better({}, [], None, "loss")
+    assert (waited(lines, 1), waited(lines, 2), waited(lines, None), waited([], 3)) == (1, 0, 0, 0)
     assert score({"step": 1, "psnr": 30.0, "perceptual": 2.0}, "loss") == 30
     assert score({"step": 1, "elbo": -90.0, "kl_1": 2.0}, "loss") == -90
     assert score({"step": 1, "bound": 3.0}, "loss") == -3
@@ -61,12 +68,25 @@ def test_what_is_better(tmp_path) -> None:
     assert kept(tmp_path) is None
 
 
-def test_a_measure_that_is_asked_for_later_begins_anew(tmp_path, monkeypatch) -> None:
-    scripted(monkeypatch, [1.0, 2.0, 4.0, 3.0, 2.5])  # step 2 is measured twice, before it goes on
+def test_the_lines_say_which_step_leads_and_the_folder_does_so_where_they_do_not(tmp_path) -> None:
+    lines = [{"step": 1, "loss@t=0.5": 2.0}, {"step": 2, "loss@t=0.5": 3.0}]
+    assert leader([], tmp_path) is None and leader(lines, tmp_path) is None
+    model = open_model(saved("pixels", tmp_path / "best"))
+    model.save(tmp_path / "best", step=1)
+    assert leader(lines, tmp_path) == 1
+    model.save(tmp_path / "best", step=4)
+    assert leader(lines, tmp_path) is None, "the step of best/ is yet to be made again"
+    assert leader([*lines, {"step": 3, "best": 2}], tmp_path) == 2
+    (tmp_path / "best" / "config.json").write_text("{")
+    assert kept(tmp_path) is None and leader(lines, tmp_path) is None
+
+
+def test_a_measure_that_is_asked_for_later_begins_with_the_model_that_is_there(tmp_path, monkeypatch) -> None:
+    scripted(monkeypatch, [1.0, 2.0, 3.0, 2.5])
     list(session(tmp_path / "run", "train.steps=2"))
     assert kept(tmp_path / "run") is None
     list(session(tmp_path / "run", "train.steps=4", "preview.best=loss", "preview.patience=2"))
-    assert kept(tmp_path / "run") == 4
+    assert kept(tmp_path / "run") == 2
 
 
 def test_samples_of_the_best_are_not_in_the_folder_that_is_replaced(tmp_path) -> None:
@@ -75,7 +95,7 @@ def test_samples_of_the_best_are_not_in_the_folder_that_is_replaced(tmp_path) ->
 
 
 def test_the_best_is_kept_and_patience_ends_the_training(tmp_path, monkeypatch) -> None:
-    scripted(monkeypatch, [3.0, 2.0, 2.5, 2.2, 1.0])
+    scripted(monkeypatch, [3.0, 2.0, 2.5, 2.2])
     asked = "train.steps=9", "preview.best=loss"
     running = session(tmp_path / "run", *asked, "preview.patience=2")
     events = list(running)

@@ -18,6 +18,7 @@ from carrara.measure import comparison, health, report, schedules
 from carrara.model import Model, ModelConfig
 from carrara.noise import DiscreteSchedule, Schedule
 from carrara.shapes import by
+from carrara.store.best import LEADS
 from carrara.train import checkpoint, read_log, read_training
 
 LONGEST = 200
@@ -121,7 +122,9 @@ def _history(folder: Path) -> None:
         )
         _row("loss", f"{first:.4f} in the first tenth, {last:.4f} in the last; {lines[-1]['seconds'] / 60:.1f} minutes")
     if measured := read_log(folder / "held_out.jsonl"):
-        values = {name.removeprefix("loss@"): value for name, value in measured[-1].items() if name != "step"}
+        values = {
+            name.removeprefix("loss@"): value for name, value in measured[-1].items() if name not in ("step", LEADS)
+        }
         shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items() if value is not None)
         _row("held out", f"after step {measured[-1]['step']}: {shown}")
 

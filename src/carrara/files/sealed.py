@@ -20,7 +20,7 @@ from pathlib import Path
 
 from carrara.files.documents import read_as
 from carrara.files.reading import BadFile, opened
-from carrara.files.writing import cache_folder, delete, explained, hidden, replacing, sweep, sync
+from carrara.files.writing import REPLACED, cache_folder, delete, explained, hidden, replacing, sweep, sync
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -79,7 +79,7 @@ def write_folder(final: Path, fill: Callable[[Path], None], advice: str = "") ->
     Raises:
         NotWritten: the disk is full, or refuses; what was there before is as it was.
     """
-    new, old = hidden(final), hidden(final, "old-")
+    new, old = hidden(final), hidden(final, REPLACED)
     with explained(final, advice=advice):
         try:
             sweep(final.parent)
@@ -102,7 +102,7 @@ def write_folder(final: Path, fill: Callable[[Path], None], advice: str = "") ->
 def take_away(folder: Path) -> None:
     """Takes a folder away in one moment, then its files; what cannot be deleted stays."""
     with suppress(OSError):
-        folder.rename(doomed := hidden(folder, "old-"))
+        folder.rename(doomed := hidden(folder, "gone~"))
         delete(doomed)
 
 

@@ -23,6 +23,8 @@ _SHOWN = 40
 """Characters of a file's name that its hidden name has."""
 _LONGEST = 255
 """Bytes of a name, on all usual disks."""
+REPLACED = "replaced~"
+"""The role of a folder that another one is taking the place of."""
 
 
 class NotWritten(UserError, OSError):
@@ -207,25 +209,37 @@ def hidden(path: Path, role: str = "") -> Path:
 
 
 def sweep(folder: Path) -> None:
-    """Deletes what processes that are no more have left unfinished in a folder; what cannot be deleted stays."""
-    for path in folder.glob(f".*{_UNFINISHED}"):
-        process = path.name.split(".")[-2]
-        if not process.isdecimal() or int(process) == os.getpid() or not is_alive(int(process)):
+    """Deletes what processes that are no more have left unfinished in a folder; what cannot be deleted stays.
+
+    A folder that was about to be replaced, and was not, gets its name back.
+    """
+    for path in [path for path in folder.glob(f".*{_UNFINISHED}") if is_left_over(path)]:
+        _, replaced, name = path.name.rsplit(".", 2)[0].partition(f".{REPLACED}")
+        if replaced and len(name) <= _SHOWN and path.is_dir() and not os.path.lexists(path.with_name(name)):
+            with suppress(OSError):
+                path.rename(path.with_name(name))
+        else:
             delete(path)
 
 
 def sweep_all(folder: Path) -> None:
-    """The same in a folder and in all below it."""
+    """The same in a folder and in all below it; links are not followed."""
     for where, folders, _ in os.walk(folder):
         sweep(Path(where))
         folders[:] = [name for name in folders if not name.startswith(".")]
 
 
+def is_left_over(path: Path) -> bool:
+    """Whether something is unfinished, and nobody is left to finish it."""
+    process = path.name.removesuffix(_UNFINISHED).rpartition(".")[2]
+    if not path.name.startswith(".") or not path.name.endswith(_UNFINISHED) or not process.isdecimal():
+        return False
+    return int(process) == os.getpid() or not is_alive(int(process))
+
+
 def is_bare(folder: Path) -> bool:
     """Whether nothing is in a folder, or only what a process has left that was killed before it wrote anything."""
-    if not folder.exists():
-        return True
-    return all(path.name == ".lock" or path.name.endswith(_UNFINISHED) for path in folder.iterdir())
+    return not folder.exists() or all(path.name == ".lock" or is_left_over(path) for path in folder.iterdir())
 
 
 def delete(path: Path) -> None:

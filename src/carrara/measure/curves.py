@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from carrara.measure.account import Account
 from carrara.measure.health import by_level, held_out_costs
 from carrara.plots import Chart, Line
+from carrara.store.best import LEADS
 from carrara.train.log import LogLine as LogLine
 
 POINTS = 200
@@ -26,7 +27,7 @@ def training_charts(run: Account) -> list[Chart]:
         over = [Line(name=f"step {steps[k]}", x=list(levels), y=[v[k] for v in levels.values()]) for k in ends]
         charts.append(_chart("Held-out loss over the noise levels", over, "t", "loss"))
     for name in run.held_out[0] if run.held_out else {}:
-        if name != "step" and not name.startswith("loss@"):
+        if name not in ("step", LEADS) and not name.startswith("loss@"):
             lines = [Line(name="held out", x=steps, y=[_number(line.get(name)) for line in run.held_out])]
             lines += [curve("training", run.log, name, "step")] * (name in (run.log or [{}])[-1])
             charts.append(_chart(f"{name}", lines, "step", name))

@@ -23,7 +23,7 @@ from carrara.recipe.loading import load
 from carrara.recipe.schema import Recipe
 from carrara.seeds import Draws
 from carrara.store import OpenModel
-from carrara.store.best import BETTER, kept, waited
+from carrara.store.best import BETTER, leader, waited
 from carrara.train import TrainSettings, read_log, read_training
 from carrara.train.log import LogLine
 
@@ -67,7 +67,7 @@ class Evidence:
         held_out: the lines of held_out.jsonl.
         guidable: whether the model has a condition, and can be guided by it.
         latent_std: of what diffuses, per channel, over held-out pictures; None where there is no autoencoder.
-        kept: the step of ``best/``, if there is one.
+        kept: the step of the best model, if that was asked for.
     """
 
     recipe: Recipe
@@ -83,13 +83,14 @@ def examine(opened: OpenModel) -> list[Finding]:
     folder = opened.folder
     if not (folder / "recipe.yaml").is_file():
         return []
+    held_out = read_log(folder / "held_out.jsonl")
     evidence = Evidence(
         recipe=load(folder / "recipe.yaml"),
         log=read_training(folder / "log.jsonl"),
-        held_out=read_log(folder / "held_out.jsonl"),
+        held_out=held_out,
         guidable=opened.model.guidable,
         latent_std=latent_std(opened),
-        kept=kept(folder),
+        kept=leader(held_out, folder),
     )
     return findings(evidence)
 
@@ -123,7 +124,7 @@ def completion(evidence: Evidence) -> list[Finding]:
     if done == 1:
         return [Finding(level="good", text=f"The training is complete: {evidence.log[-1]['step']} steps.")]
     preview = evidence.recipe.preview
-    if preview.best is not None and 0 < preview.patience <= waited(evidence.held_out, evidence.kept, preview.best):
+    if preview.best is not None and 0 < preview.patience <= waited(evidence.held_out, evidence.kept):
         sampling = command("sample RUN/best")
         text = f"Patience ended the training at {done:.0%}: '{sampling}' has the best model, of step {evidence.kept}."
         return [Finding(level="good", text=text)]

@@ -102,7 +102,7 @@ class Plan:
         """Writes ``recipe.yaml``: from here on the folder is this run's. A stage writes its whole plan's first."""
         if self.whole is not None:
             self.whole.write()
-        with replacing(self.folder / "recipe.yaml") as file:
+        with replacing(self.folder / "recipe.yaml", lasting=True) as file:
             file.write(dump(self.recipe).encode())
 
 

@@ -36,7 +36,7 @@ from carrara.run.plan import Plan
 from carrara.run.previews import Previews
 from carrara.run.space import check_space
 from carrara.saved import config_json
-from carrara.store.best import is_better, kept, waited
+from carrara.store.best import LEADS, is_better, kept, leader, waited
 from carrara.store.latents import Encoding, captioned
 from carrara.store.runs import is_sound, step_of
 from carrara.train import Incident, Log, LogLine, StepReport, Stopped, Training, distributed, read_log
@@ -160,9 +160,12 @@ class Session:
     def _in_vain(self) -> bool:
         """Whether so many previews as patience allows have brought no better model."""
         preview = self.recipe.preview
-        return preview.best is not None and 0 < preview.patience <= waited(
-            self._measured, kept(self.folder), preview.best
-        )
+        return preview.best is not None and 0 < preview.patience <= waited(self._measured, self._leader)
+
+    @property
+    def _leader(self) -> int | None:
+        """The step of the best model until now."""
+        return leader(self._measured, self.folder)
 
     @property
     def _measured(self) -> list[LogLine]:
@@ -187,26 +190,46 @@ class Session:
         return every > 0 and step > 0 and (step % every == 0 or self._progress == 1)
 
     def __iter__(self) -> Iterator[Event]:
-        trained = False
-        if not self.finished:
-            yield from self._prepare()
+        if not distributed.anywhere(not self.finished, self.model.device):  # nobody writes before all have looked
+            return
+        yield from self._prepare()
         if self.recipe.train.compile == "auto" and not self.ended:
             with closing(self._batches(self.training.clock.step)) as batches:
                 yield from compiled_if_faster(self.objective, next(batches), self.recipe)
         with self._log() as log:
-            if not self.finished:
-                yield from self._beside(log)  # a process that was killed after saving has not come to it
+            yield from self._make_up(log)
             for report in self.training if not self.ended else ():
                 if isinstance(report, Incident):
                     yield from self._told(report, log)
                     continue
-                trained = True
                 yield report
                 if log is not None and self._due:
                     yield from self._diagnose(report)
                 yield from self._beside(log)
-        if trained or not self._saved:
-            yield from self._finish()
+        yield from self._finish()
+
+    def _make_up(self, log: Log | None) -> Iterator[Event]:
+        """What is due at the step from which training goes on: a process that was killed after saving has not come to
+        it."""
+        yield from self._beside(log)
+        if log is not None:
+            self.training.prune()
+            yield from self._missed()
+
+    def _missed(self, coming: bool = True) -> Iterator[Event]:
+        """Says that the best weights are gone, if they are.
+
+        Args:
+            coming: whether what was made after this step will be made again, as it was.
+        """
+        best, step = self._leader, self.training.clock.step
+        if self.recipe.preview.best is None or best is None:
+            return
+        found = kept(self.folder) if is_sound(self._models.best) else None
+        if found != best and (found is None or found <= step or self.ended or not coming):
+            held = "is not there, or damaged" if found is None else f"is of step {found}"
+            text = f"the best model on held-out data was that of step {best}, and '{self._models.best}' {held}"
+            yield Diagnosis(step=step, text=f"{text}: the next better one is kept there")
 
     def _beside(self, log: Log | None) -> Iterator[Event]:
         """What is due at this step beside training. It is a function of the weights: done again, it gives the same."""
@@ -241,12 +264,11 @@ class Session:
 
     @contextmanager
     def _log(self) -> Generator[Log | None]:
-        """What is measured on held-out data is written by one process of many. What is due now is measured again."""
+        """What is measured on held-out data is written by one process of many."""
         if not distributed.is_main():
             yield None
             return
-        step = self.training.clock.step
-        with closing(Log(self.folder / "held_out.jsonl", step - (self._due and not self.finished))) as log:
+        with closing(Log(self.folder / "held_out.jsonl", self.training.clock.step)) as log:
             yield log
 
     def _batches(self, start_step: int) -> Generator[Batch]:
@@ -257,12 +279,13 @@ class Session:
         data = captioned(self.training_data if self._cache is None else self._cache.opened(), self._captions)
         return build.loader(self.recipe, data, distributed.rank(), distributed.world())
 
-    @staticmethod
-    def _told(incident: Incident, log: Log | None) -> Iterator[Event]:
+    def _told(self, incident: Incident, log: Log | None) -> Iterator[Event]:
         """What went wrong is said; if the run went back for it, so do its measurements."""
         if log is not None and incident.back is not None:
             log.rewind(incident.back)
         yield Diagnosis(step=incident.step, text=incident.text)
+        if log is not None and incident.back is not None:
+            yield from self._missed(coming=False)
 
     def _diagnose(self, report: StepReport) -> Iterator[Event]:
         """What goes wrong is said once."""
@@ -287,11 +310,14 @@ class Session:
         if self.recipe.preview.held_out and len(self.held_out_data):
             with self.training.asked.at_once():
                 values = self._previews.measure(self.objective, self._cache)
-            log.write({"step": step, **values})
+            log.rewind(step - 1)  # what was measured of this step before, in another process
+            by, best = self.recipe.preview.best, self._leader
+            better = by is not None and is_better(values, self._measured, best, by)
+            leads = {} if by is None else {LEADS: step if better else best}
+            log.write({"step": step, **leads, **values})
             log.sync()
             yield HeldOut(step=step, values=values)
-            by = self.recipe.preview.best
-            if by is not None and is_better(self._measured, kept(self.folder), by):
+            if better:
                 self._models.keep_best(self.training.clock)
                 yield ModelSaved(step=step, path=self._models.best)
         with self.training.asked.at_once():
@@ -317,9 +343,7 @@ class Session:
     def _give_up(self, step: int) -> Iterator[Event]:
         """Ends the training before its time, all processes together."""
         self.training.stop()
-        by = self.recipe.preview.best
-        if distributed.is_main() and by is not None:
-            found = f"'{self._models.best}' has that of step {kept(self.folder)}"
-            count = waited(self._measured, kept(self.folder), by)
-            passed = f"{count} previews brought no better model on held-out data"
+        if distributed.is_main():
+            found = f"'{self._models.best}' has that of step {self._leader}"
+            passed = f"{waited(self._measured, self._leader)} previews brought no better model on held-out data"
             yield Diagnosis(step=step, text=f"{passed}: the training ends here (preview.patience); {found}")

@@ -1,19 +1,24 @@
 """Which of a run's models is the best so far, by what was measured on held-out data at its previews.
 
-``best/`` itself says of which step it is. Since then no line of held_out.jsonl was better, so a new one has only that
-line to beat: nothing else need be remembered, and another measure begins anew.
+Each line of held_out.jsonl says as ``best`` which step led when it was written, itself included. So the lines alone
+decide: a new one has only the leading one to beat, and another measure begins anew. What ``best/`` holds decides
+nothing: after a kill it may be of a step that is yet to be made again.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import mean
 from typing import Any, Literal
 
-from carrara.store.runs import is_sound, step_of
+from carrara.errors import UserError
+from carrara.store.runs import step_of
 
 By = Literal["loss", "kid"]
 Lines = Sequence[Mapping[str, Any]]
 """Of held_out.jsonl, in order: the objective's measures, and ``kid`` where that was asked for."""
+LEADS = "best"
+"""What a line says of the step that leads."""
 BETTER = {"elbo": 1, "psnr": 1, "perceptual": -1, "bound": -1}
 """The one number of a model that has one, by preference: 1 where higher is better, -1 where lower is."""
 
@@ -34,39 +39,33 @@ def score(line: Mapping[str, Any], by: By) -> float:
 
 
 def kept(folder: Path) -> int | None:
-    """The step of a run's ``best/``; None if there is none, or if it is damaged."""
-    return step_of(folder / "best") if is_sound(folder / "best") else None
+    """The step of a run's ``best/``; None if there is none, or it cannot be read."""
+    with suppress(UserError):
+        return step_of(folder / "best")
+    return None
 
 
-def is_better(lines: Lines, step: int | None, by: By) -> bool:
-    """Whether the last line is better than what stood before it, or nothing did.
+def leader(lines: Lines, folder: Path) -> int | None:
+    """The step of the best line of a run; None if none leads, because nobody has asked for the best yet.
 
-    Args:
-        step: that of ``best/``.
+    Lines of an earlier version do not say it: there, that of ``best/`` leads.
     """
-    if step == lines[-1]["step"]:
-        return True  # it was, when this step was done before
-    standing = winner(lines[:-1], step, by)
-    before = next((line for line in lines[:-1] if line["step"] == standing), None)
-    return before is None or score(lines[-1], by) > score(before, by)
+    if lines and LEADS in lines[-1]:
+        return lines[-1][LEADS]
+    step = kept(folder)
+    return step if any(line["step"] == step for line in lines) else None
 
 
-def winner(lines: Lines, step: int | None, by: By) -> int | None:
-    """The step of the best model up to the last line; None if there is none.
-
-    Args:
-        step: that of ``best/``. If a training was killed, that may be a step that is to come again: then the lines
-            alone say which one stood before it.
-    """
-    if step is None or not lines or step <= lines[-1]["step"]:
-        return step
-    return max(lines, key=lambda line: score(line, by))["step"]
+def is_better(line: Mapping[str, Any], lines: Lines, step: int | None, by: By) -> bool:
+    """Whether a new line is better than the leading step's among the ``lines`` before it; any number is, if none
+    leads."""
+    leading = (score(before, by) for before in lines if before["step"] == step)
+    return score(line, by) > next(leading, float("-inf"))
 
 
-def waited(lines: Lines, step: int | None, by: By) -> int:
-    """How many previews have passed since the best one."""
-    best = winner(lines, step, by)
-    return sum(line["step"] > best for line in lines) if best is not None else 0
+def waited(lines: Lines, step: int | None) -> int:
+    """How many previews have passed since the leading step."""
+    return sum(line["step"] > step for line in lines) if step is not None else 0
 
 
 def _signed(value: float | None, sign: int) -> float:

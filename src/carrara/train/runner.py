@@ -115,8 +115,6 @@ class Training:
             UserError: the training diverges whatever is done, nothing was learned, the memory is too small, or a
                 checkpoint cannot be written.
         """
-        if distributed.is_main() and self._prunes:  # what a killed process has not come to
-            checkpoint.prune(self._folder / "checkpoints", self.clock.step, self._checkpoints.keep)
         with self.asked.listening():
             while (found := (yield from self._until_divergence())) is not None:
                 yield self._go_back(found)
@@ -168,6 +166,11 @@ class Training:
                     if not due:
                         self._save(report, log)
                     return
+
+    def prune(self) -> None:
+        """Deletes the checkpoints that are not to be kept any more, if a process was killed before it had done so."""
+        if self._prunes:
+            checkpoint.prune(self._folder / "checkpoints", self.clock.step, self._checkpoints.keep)
 
     @property
     def _stops(self) -> bool:
