@@ -74,7 +74,7 @@ def text(root: Path, run: Path) -> Plan:
 
 def student(root: Path, run: Path) -> Plan:
     few = ("objective.trajectories=66", "objective.solver=2", "train.steps=4", "checkpoint.keep=1")
-    own = [change for change in SHORT if not change.startswith("data.")]
+    own = [change for change in SHORT if not change.startswith(("data.", "sample."))]
     return plan_few_step(root / "teacher", 2, run, [*own, *OFTEN, *few])
 
 
@@ -134,9 +134,8 @@ def contents(run: Path) -> dict[str, str]:
 def _content(path: Path, run: Path) -> str:
     if path.suffix == ".png":
         with Image.open(path) as picture:
-            return hashlib.sha256(picture.tobytes()).hexdigest() + picture.info.get("carrara", "").replace(
-                str(run), "RUN"
-            )
+            record = picture.info.get("carrara", "").replace(str(run), "RUN")
+            return hashlib.sha256(picture.tobytes()).hexdigest() + record
     if path.name == "log.jsonl":
         lines = [{**json.loads(line), "seconds": 0} for line in path.read_text().splitlines()]
         return json.dumps(lines)
@@ -192,9 +191,11 @@ class Kind:
         names = json.loads((self.root / "places.json").read_text())
         found = {}
         for number, name in enumerate(names):
-            if wrong := self.ended(copies / str(number) / "run"):
+            shutil.rmtree(source, ignore_errors=True)
+            if (copies / str(number) / "run").exists():
+                (copies / str(number) / "run").rename(source)
+            if wrong := self.ended(source):
                 found[f"{number}: {name}"] = wrong
-            shutil.rmtree(copies / str(number))
         return {"places": len(names), "different": found}
 
     def some(self, count: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import builtins
 import io
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -33,13 +34,17 @@ class Places:
         builtins.open = io.open = self._opening(io.open, lambda mode: isinstance(mode, str) and set(mode) & set("wax+"))
         Log.write = self._half(Log.write)
 
+    def _aside(self, work: Callable[..., object], *args: object) -> None:
+        """Does what is no place itself."""
+        self._visiting = True
+        work(*args)
+        self._visiting = False
+
     def _here(self, name: str, what: object) -> None:
         if self._visiting:
             return
-        self._visiting = True
-        self.names.append(f"{name} {what}")
-        self._visit(len(self.names) - 1)
-        self._visiting = False
+        self.names.append(f"{name} {Path(what).name if isinstance(what, str | Path) else str(what)[:40]}")
+        self._aside(self._visit, len(self.names) - 1)
 
     def _before(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -65,15 +70,9 @@ class Places:
         def run(log: Any, line: Any) -> None:
             self._here("write", line)
             write(log, line)
-            size = os.stat(log._path).st_size
-            with_line = log._path.read_bytes()
-            if not self._visiting:
-                self._visiting = True
-                log._path.write_bytes(with_line[: size - 7])
-                self._visiting = False
-                self._here("half", line)
-                self._visiting = True
-                log._path.write_bytes(with_line)
-                self._visiting = False
+            whole = log._path.read_bytes()
+            self._aside(log._path.write_bytes, whole[:-7])
+            self._here("half", line)
+            self._aside(log._path.write_bytes, whole)
 
         return run
