@@ -2,7 +2,7 @@
 
 One process imports torch and forks, so that a child starts in milliseconds. It prints what was found, as JSON:
 
-    killed_runs.py KIND each          is killed at every place, as far as the folder can tell: see ``copies_of``
+    killed_runs.py KIND each          is killed at every place, as far as the folder can tell: see ``Kind.each``
     killed_runs.py KIND some COUNT    is killed at so many of them, by SIGKILL
     killed_runs.py KIND random COUNT  is killed so often, each time after a while
 """
@@ -153,6 +153,14 @@ def differences(run: Path, whole: dict[str, str]) -> list[str]:
     return sorted(name for name in mine.keys() | whole.keys() if mine.get(name) != whole.get(name))
 
 
+def state(folder: Path) -> str:
+    """A fingerprint of all names and files in a folder."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        found.update(str(path).encode() + b"\0" + (path.read_bytes() if path.is_file() else b""))
+    return found.hexdigest()
+
+
 class Kind:
     """The runs of one kind, in a folder."""
 
@@ -161,12 +169,26 @@ class Kind:
         prepare(root, kind)
         self.run(root / "first" / "run")  # here, so that children find everything imported
         started = time.monotonic()
-        end(child(lambda: self.run(root / "whole" / "run")))
+        self.places = self._observed(root / "whole" / "run", lambda _: None)
         self.seconds = time.monotonic() - started
         self.whole = contents(root / "whole" / "run")
+        assert differences(root / "first" / "run", self.whole) == []
 
     def run(self, folder: Path) -> None:
         carry_out(self._plan(self.root, folder))
+
+    def _observed(self, folder: Path, visit: Callable[[int], None]) -> list[str]:
+        """A run, with a visit at each place; returns their names."""
+        file = self.root / "places.json"
+
+        def run() -> None:
+            places = Places(visit)
+            self.run(folder)
+            names = list(places.names)
+            file.write_text(json.dumps(names))
+
+        end(child(run))
+        return json.loads(file.read_text())
 
     def ended(self, folder: Path) -> list[str]:
         """Lets a run that was killed come to its end, and compares it."""
@@ -174,43 +196,34 @@ class Kind:
         return differences(folder, self.whole)
 
     def each(self) -> dict[str, Any]:
-        """A copy of the folder is made at each place, and goes on: what a process leaves there if it is killed."""
-        source, copies = self.root / "source" / "run", self.root / "copies"
+        """A copy of the folder is made at each place, and goes on: what a process leaves there if it is killed. Places
+        between which nothing changes in the folder share one."""
+        source, copies, found = self.root / "source" / "run", self.root / "copies", dict[str, list[str]]()
+        last = ""
 
         def copy(number: int) -> None:
+            nonlocal last
+            before, last = last, state(source)
+            if number and before == last:
+                return
             (copies / str(number)).mkdir(parents=True)
             if source.exists():
                 shutil.copytree(source, copies / str(number) / "run")
 
-        def observed() -> None:
-            places = Places(copy)
-            self.run(source)
-            (self.root / "places.json").write_text(json.dumps(places.names))
-
-        end(child(observed))
-        names = json.loads((self.root / "places.json").read_text())
-        found = {}
-        for number, name in enumerate(names):
+        names = self._observed(source, copy)
+        numbers = sorted(int(path.name) for path in copies.iterdir())
+        for number in numbers:
             shutil.rmtree(source, ignore_errors=True)
             if (copies / str(number) / "run").exists():
                 (copies / str(number) / "run").rename(source)
             if wrong := self.ended(source):
-                found[f"{number}: {name}"] = wrong
-        return {"places": len(names), "different": found}
+                found[f"{number}: {names[number]}"] = wrong
+        return {"places": len(names), "copies": len(numbers), "different": found}
 
     def some(self, count: int) -> dict[str, Any]:
         """SIGKILL at places that lie evenly over the run."""
 
-        def counted() -> None:
-            places = Places(lambda _: None)
-            self.run(self.root / "counted" / "run")
-            (self.root / "places.json").write_text(json.dumps(places.names))
-
-        end(child(counted))
-        names = json.loads((self.root / "places.json").read_text())
-        wrong = differences(self.root / "counted" / "run", self.whole)
-        assert wrong == [], wrong
-        found = {}
+        found, names = {}, self.places
         for number in sorted({len(names) * k // count for k in range(count)}):
             folder = self.root / str(number) / "run"
 
@@ -221,7 +234,7 @@ class Kind:
             assert end(child(lambda folder=folder, die=die: (Places(die), self.run(folder))[1])), number
             if wrong := self.ended(folder):
                 found[f"{number}: {names[number]}"] = wrong
-        return {"places": len(names), "different": found}
+        return {"places": len(names), "kills": count, "different": found}
 
     def random(self, count: int) -> dict[str, Any]:
         """SIGKILL after a while, five times in each run."""

@@ -107,7 +107,7 @@ def test_the_best_is_kept_and_patience_ends_the_training(tmp_path, monkeypatch) 
 
 
 def test_a_training_that_patience_ended_is_finished_until_it_is_given_more(tmp_path, monkeypatch) -> None:
-    scripted(monkeypatch, [3.0, 2.0, 2.5, 2.2, 2.2, 2.3, 2.1, 1.9])  # step 4 is measured twice
+    scripted(monkeypatch, [3.0, 2.0, 2.5, 2.2, 2.3, 2.1, 1.9])
     asked = "train.steps=7", "preview.best=loss"
     list(session(tmp_path / "run", *asked, "preview.patience=2"))
     again = session(tmp_path / "run", *asked, "preview.patience=2")

@@ -47,7 +47,7 @@ class Manifest:
     """
 
     files: Mapping[str, Entry]
-    format: int = FORMAT
+    format: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,8 @@ def seal(folder: Path, names: Iterable[str] | None = None) -> None:
     for name in found:
         sync(folder / name)
     sizes = {name: (folder / name).stat().st_size for name in found}
-    manifest = Manifest(files={name: Entry(bytes=sizes[name], sha256=sha256(folder / name)) for name in found})
+    files = {name: Entry(bytes=sizes[name], sha256=sha256(folder / name)) for name in found}
+    manifest = Manifest(files=files, format=FORMAT)
     with replacing(folder / MANIFEST, lasting=True) as file:
         file.write(json.dumps(asdict(manifest), indent=1).encode())
 
@@ -131,6 +132,8 @@ def read_manifest(folder: Path) -> Manifest:
         BadFile: the manifest is missing, cannot be read, or was written by a newer version.
     """
     manifest = read_as(folder / MANIFEST, Manifest)
+    if manifest.format < 1:
+        raise BadFile(folder / MANIFEST, "is of no format that there is")
     if manifest.format > FORMAT:
         raise BadFile(folder / MANIFEST, "was written by a newer version of carrara", "update carrara")
     if any(Path(name).name != name for name in manifest.files):

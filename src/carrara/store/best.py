@@ -51,7 +51,7 @@ def leader(lines: Lines, folder: Path) -> int | None:
     Lines of an earlier version do not say it: there, that of ``best/`` leads.
     """
     if lines and LEADS in lines[-1]:
-        return lines[-1][LEADS]
+        return None if (leads := lines[-1][LEADS]) is None else int(leads)
     step = kept(folder)
     return step if any(line["step"] == step for line in lines) else None
 
