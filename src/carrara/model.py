@@ -388,9 +388,7 @@ def read_config(folder: Path) -> tuple[AnyModelConfig, dict[str, Any]]:
     if not is_regular(path):
         raise UserError(f"'{folder}' holds no model: there is no config.json in it")
     try:
-        document = read_as(path, Document)
-        if document.format > FORMAT:
-            raise UserError(f"'{path}' was written by Carrara {document.carrara[:40]}: update Carrara to read it")
+        document = read_as(path, Document, known=FORMAT)
         as_kind(document.about, About)
         config = as_kind({"kind": "diffusion", **document.model}, Annotated[AnyModelConfig, BY_KIND])
     except (BadFile, Malformed) as error:

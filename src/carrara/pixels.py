@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageEr
 from torch import Tensor
 
 from carrara.errors import UserError
-from carrara.files import Malformed, open_picture, parse_json, replacing
+from carrara.files import Malformed, check_format, open_picture, parse_json, replacing
 
 Pixels = NDArray[Any]
 """A picture at the edges: (H, W, C), uint8, uint16, or floating-point in [0, 1]."""
@@ -227,7 +227,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     """Reads the recipe that ``save_png`` stored.
 
     Raises:
-        UserError: the file cannot be read, is not a PNG, or has no recipe.
+        UserError: the file cannot be read, is not a PNG, or has no recipe, or a newer version's.
     """
     try:
         with open_picture(path, ["PNG"]) as image:
@@ -243,6 +243,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise UserError(f"'{path}' cannot be read: {' '.join(str(error).split())[:100]}") from None
     if text is None:
         raise UserError(f"'{path}' carries no recipe: it was not made by Carrara, or another program saved it again")
+    check_format(found, path)
     if not isinstance(found, dict):
         raise UserError(f"the recipe in '{path}' is damaged: it is no mapping of keys to values")
     return cast(dict[str, Any], found)

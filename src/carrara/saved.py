@@ -61,8 +61,8 @@ class Document:
         about: what is known about it.
     """
 
-    format: Count
     model: Mapping[str, Any]
+    format: Count = 1
     carrara: str = "of another version"
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
 

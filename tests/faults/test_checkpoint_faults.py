@@ -127,7 +127,7 @@ def test_a_state_that_is_none_is_refused(run, state):
 def test_a_newer_format_is_refused(run):
     (run / "checkpoints/step-4/state.json").write_text('{"format": 2, "step": 4}')
     rewrite_manifest(run / "checkpoints/step-4")
-    with pytest.raises(UserError, match="newer version of carrara"):
+    with pytest.raises(UserError, match="newer Carrara, in format 2"):
         training(run)
 
 

@@ -14,15 +14,16 @@ import torch
 from corpus import KEPT, OPENED, RUNS, Call, Output
 from inputs import prepare
 from reading import Made, look, same
+from sealed import SEALED
 
 from carrara.cli import main
 
 BY_NAME = {run.name: run for run in RUNS}
 FOLDERS = Path(__file__).with_name("runs")
 """Where the folders of runs lie that the recorded commit made."""
-COPIED = ("recipe.yaml", "log.jsonl", "held_out.jsonl", "model", "early", "drawn")
+COPIED = ("recipe.yaml", "log.jsonl", "held_out.jsonl", "model", "early", "best", "tiny-decoder", "drawn")
 """What of a run is kept there, and of some the checkpoints."""
-MOST = 150_000
+MOST = 200_000
 """Bytes that a run may have there."""
 
 
@@ -88,25 +89,31 @@ def _kept(name: str) -> Path:
     return folder
 
 
-def keep() -> None:
+def keep(only: Sequence[str] = ()) -> None:
     """Makes the folders of runs that are kept, in the place of what was there; for the commit that is recorded alone.
 
     A source of data is named there as one finds it in the folder that one is in.
+
+    Args:
+        only: parts of names; those that have none of them are left as they are.
     """
     inputs()
-    for asked in KEPT:
-        _called(asked.calls, {})
+    for asked in (*KEPT, *SEALED):
         folder, target = Path(asked.folder), FOLDERS / asked.name.removeprefix("kept-")
+        if only and not any(part in asked.name for part in only):
+            continue
+        _called(asked.calls, {})
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         goes_on = any("goes-on" in output.name for output in OPENED if output.run == asked.name)
+        left = shutil.ignore_patterns("checkpoints", "samples", "latents", ".*")
         for name in (*COPIED, *(["checkpoints"] if goes_on else [])):
             if (folder / name).is_dir():
-                shutil.copytree(folder / name, target / name)
+                shutil.copytree(folder / name, target / name, ignore=left)
             elif (folder / name).exists():
                 shutil.copy(folder / name, target / name)
-        recipe = target / "recipe.yaml"
-        recipe.write_text(recipe.read_text(encoding="utf-8").replace(f"{Path.cwd()}/", ""), encoding="utf-8")
+        for recipe in target.rglob("recipe.yaml"):
+            recipe.write_text(recipe.read_text(encoding="utf-8").replace(f"{Path.cwd()}/", ""), encoding="utf-8")
         size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
         assert size < MOST, f"{target} has {size} bytes"
 

@@ -5,6 +5,8 @@
     python tests/golden/record.py --out FILE                   # writes it to FILE and FILE's .npz beside it
     python tests/golden/record.py --only latent --only 'edit'  # only what has one of these in its name
 
+    python tests/golden/record.py --add                        # records what is not recorded yet
+
 One line is printed for each run and output, with the seconds of processor time. The exit code is 1 if one
 differs.
 
@@ -31,6 +33,7 @@ from comparing import RECORDED, Corpus, environment, summary
 from corpus import OUTPUTS, RUNS
 from making import keep, of_output, of_run
 from reading import Made
+from sealed import OPENED_SEALED
 
 
 def main() -> int:
@@ -40,6 +43,7 @@ def main() -> int:
     parser.add_argument("--compare", type=Path, help="compares with this one")
     parser.add_argument("--only", action="append", default=[], help="only what has this in its name")
     parser.add_argument("--keep", action="store_true", help="makes the folders in runs/ instead")
+    parser.add_argument("--add", action="store_true", help="records what was never recorded, and leaves the rest")
     parser.add_argument("--folder", type=Path, help="works there, and leaves it")
     asked = parser.parse_args()
     out, old = (path.resolve() if path else None for path in (asked.out, asked.compare))
@@ -51,7 +55,10 @@ def main() -> int:
         made = Corpus(header={"commit": _commit(), "environment": environment()})
         os.chdir(where)
         if asked.keep:
-            keep()
+            keep(asked.only)
+            return 0
+        if asked.add:
+            _add()
             return 0
         differing = _all(made, Corpus.load(old) if old else None, asked.only)
         os.chdir("/")
@@ -77,11 +84,22 @@ def _all(made: Corpus, old: Corpus | None, only: list[str]) -> int:
     return differing
 
 
+def _add() -> None:
+    """Records what was never recorded, on a machine that makes the bits of what was."""
+    recorded = Corpus.load()
+    assert recorded.exact(), "another machine, or other versions: their bits would stand beside the recorded ones"
+    for name, make in _wanted([]):
+        if name not in recorded.entries:
+            recorded.add(name, make())
+            print(name, flush=True)
+    recorded.save(RECORDED)
+
+
 def _wanted(only: list[str]) -> Iterator[tuple[str, Callable[[], Made]]]:
     for run in RUNS:
         if not only or any(part in f"run/{run.name}" for part in only):
             yield f"run/{run.name}", lambda run=run: of_run(run.name)
-    for output in OUTPUTS:
+    for output in (*OUTPUTS, *OPENED_SEALED):
         if not only or any(part in f"out/{output.name}" for part in only):
             yield f"out/{output.name}", lambda output=output: of_output(output)
 

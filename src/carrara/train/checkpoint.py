@@ -40,7 +40,7 @@ Parts = Mapping[str, Mapping[str, Tensor]]
 class Moment:
     """What every ``state.json`` says: its format, and how many steps were done."""
 
-    format: Annotated[int, Field(ge=0, le=1 << 31)]
+    format: Annotated[int, Field(ge=0, le=1 << 31)] = 1
     step: Annotated[int, Field(ge=0, le=1 << 53)]
 
 
@@ -113,10 +113,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise UserError(f"the checkpoint {path} is damaged: {why}; use another one of its folder")
     names = [name for name in sealed.read_manifest(path).files if name.endswith(TENSORS)]
     try:
-        state = read_as(path / STATE, dict[str, Any])
+        state = read_as(path / STATE, dict[str, Any], known=CHECKPOINT_FORMAT)
         moment = as_kind(state, Moment)
-        if moment.format > CHECKPOINT_FORMAT:
-            raise UserError(f"the checkpoint {path} was written by a newer version of carrara: update carrara")
         parts = {name.removesuffix(TENSORS): read_tensors(path / name) for name in names}
     except (BadFile, Malformed) as error:
         why = f"{STATE} {error}" if isinstance(error, Malformed) else error.message
