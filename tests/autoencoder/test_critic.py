@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from carrara.autoencoder import CriticConfig
-from carrara.autoencoder.critic import gradient_penalty, hinge
+from carrara.autoencoder.critic import Critic, gradient_penalty, hinge
 from carrara.seeds import Draws, torch_generator
 
 
@@ -47,5 +47,20 @@ def test_it_learns_before_it_counts_and_its_weight_rises() -> None:
 
 
 def test_too_small_for_so_many_layers() -> None:
-    with pytest.raises(ValueError, match="needs pictures of 16 pixels or more, not 8x8: take fewer layers"):
-        CriticConfig(channels=8, layers=3).build((3, 8, 8))
+    with pytest.raises(ValueError, match=r"3 layers .* needs pictures of 24 pixels or more, not 16x16: take 2 layers"):
+        CriticConfig(channels=8, layers=3).build((3, 16, 16))
+    with pytest.raises(ValueError, match="not 5x9: take larger ones, or no critic"):
+        CriticConfig(channels=8, layers=1).build((3, 5, 9))
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("spatial", [1, 2, 3])
+def test_what_it_takes_is_what_it_can_look_at(layers: int, spatial: int) -> None:
+    config = CriticConfig(channels=4, layers=layers)
+    shape = (1, *[config.smallest] * spatial)
+    assert config.build(shape)(torch.zeros(1, *shape)).numel() == 1
+    smaller = (1, *[config.smallest - 1] * spatial)
+    with pytest.raises(ValueError, match="needs pictures"):
+        config.build(smaller)
+    with pytest.raises(RuntimeError):  # the bound is no larger than it has to be
+        Critic(config, 1, spatial=spatial)(torch.zeros(1, *smaller))

@@ -7,7 +7,7 @@ It gives each patch of a picture a number, high for real ones. With the hinge lo
 and the autoencoder descends -C(x-hat). The last term of (1), R1 (Mescheder et al., 2018), keeps the critic smooth.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import final
 
@@ -53,17 +53,23 @@ class CriticConfig:
         risen = (step - self.start - self.lead + 1) / max(1, self.lead)
         return self.weight * min(1.0, max(0.0, risen))
 
+    @property
+    def smallest(self) -> int:
+        """Pixels along an edge, of which its last two layers, 4 wide and with a border of 1, still see 3 places."""
+        return 3 * 2**self.layers
+
     def build(self, shape: tuple[int, ...]) -> "Critic":
         """Makes the critic for pictures of ``shape``.
 
         Raises:
             ValueError: they have no places, or are too small for so many layers.
         """
-        spatial = checked_spatial(shape, "a critic")
-        if min(shape[1:]) < 2 ** (self.layers + 1):
+        spatial, edge = checked_spatial(shape, "a critic"), min(shape[1:])
+        if edge < self.smallest:
+            fewer = next((n for n in range(self.layers - 1, 0, -1) if edge >= replace(self, layers=n).smallest), 0)
             raise ValueError(
-                f"a critic of {self.layers} layers needs pictures of {2 ** (self.layers + 1)} pixels or more, "
-                f"not {by(shape[1:])}: take fewer layers"
+                f"a critic of {self.layers} layers (critic.layers) needs pictures of {self.smallest} pixels or more, "
+                f"not {by(shape[1:])}: take {f'{fewer} layers at most' if fewer else 'larger ones, or no critic'}"
             )
         return Critic(self, shape[0], spatial=spatial)
 

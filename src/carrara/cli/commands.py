@@ -102,6 +102,7 @@ def _train(plan: Plan) -> bool:
     Raises:
         SystemExit: a signal did, after saving; with 128 and its number.
     """
+    plan.check()
     with launched() as device, plan.held(device) as check:
         console.quiet = not is_main()
         return all(_stage(stage, device, check) for stage in plan.stages)

@@ -116,6 +116,13 @@ class DataSettings:
         return own
 
     @property
+    def smallest(self) -> tuple[int, ...]:
+        """The ``shape`` of a sample that is as small along each edge as those of any bucket; errors as of it."""
+        sizes = () if self.buckets == "auto" else self.buckets
+        edges = [min(edges) for edges in zip(*sizes, strict=True)] or self.shape[1:]
+        return self.shape[:1] + tuple(map(min, self.shape[1:], edges))
+
+    @property
     def facts(self) -> tuple[Fact, ...]:
         """What is quoted beside a likelihood."""
         return self.source.facts if self.source else ()

@@ -114,7 +114,8 @@ def _sentence(problem: Mapping[str, Any], layer: Layer) -> str:
         case "value_error":
             return f"{place}: {key}: {context['error']}."
         case "dataclass_type":
-            return f"{place}: {key} is a section: name a key in it, such as {key}.{accepted(path, {})[0]}=..."
+            below = (accepted(path, layer.values) or ["KEY"])[0]
+            return f"{place}: {key} is a section: name a key in it, such as {key}.{below}=..."
         case "missing" | "missing_argument" if isinstance(problem["loc"][-1], int):
             return f"{place}: {key} has too few values."
         case "missing" | "missing_argument":

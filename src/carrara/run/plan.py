@@ -74,6 +74,16 @@ class Plan:
         )
         return replace(self, recipe=own, folder=self.folder / AUTOENCODER, whole=self), self
 
+    def check(self) -> None:
+        """Builds what a new run trains in all of its stages, before anything is written or trained.
+
+        Raises:
+            UserError: something cannot be built, or not be trained.
+        """
+        for stage in self.stages if not self.resumes else ():
+            kind = kind_of(stage.recipe)
+            kind.objective(kind.model())
+
     @contextmanager
     def held(self, device: torch.device) -> Generator[Callable[[], None]]:
         """Holds the run's folder while the block runs, so that no other training writes into it.

@@ -37,11 +37,11 @@ class StageKind(Kind[S, Autoencoder], Generic[S, F]):
         adopt_first_stage(model, self.recipe, folder)
 
     def objective(self, model: Autoencoder, *, encoded: bool = False) -> Objective:
-        return self.stage_objective(self.stage_of(model), model.shape)
+        return self.stage_objective(self.stage_of(model), self.recipe.data.smallest)
 
     @abstractmethod
     def stage_objective(self, stage: F, shape: tuple[int, ...]) -> Objective:
-        """What training minimises, for a stage of pictures of ``shape``."""
+        """What training minimises, for a stage of pictures of ``shape`` or larger."""
 
     def stage_of(self, model: Autoencoder) -> F:
         """Its first stage.
