@@ -94,10 +94,12 @@ def _ran(guard: Guard, arguments: list[str]) -> tuple[dict[str, str], dict[str, 
     sys.stderr.flush()
     for number, old in kept.items():
         os.dup2(old, number)
+        os.close(old)
     said = {}
     for number, file in files.items():
         file.seek(0)
         said[{1: "stdout", 2: "stderr"}[number]] = file.read().decode("utf-8", "replace")
+        file.close()
     return said, {"code": code, "seconds": seconds, "bytes": memory("VmHWM") - before}
 
 
