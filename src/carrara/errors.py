@@ -15,6 +15,10 @@ _WORD = 200  # letters of a name that a message repeats
 _OPTION = re.compile(f"{_BEGIN}(?P<name>[^{_EQUALS}{_END}]*)(?:{_EQUALS}(?P<value>[^{_END}]*))?{_END}")
 
 
+LONGEST = 1000
+"""Characters of a line of a message."""
+
+
 def option(name: str, value: object = None) -> str:
     """Marks an option in a message.
 
@@ -66,8 +70,9 @@ class UserError(ValueError):
 
     @property
     def message(self) -> str:
-        """With marks, to be spelled, or to be a part of another message."""
-        return super().__str__()
+        """With marks, to be spelled, or to be a part of another message. Of a long line the middle is left out: it is
+        somebody's text."""
+        return "\n".join(map(_without_middle, super().__str__().split("\n")))
 
     def spelled(self, spelling: Spelling) -> str:
         """As a front end writes it."""
@@ -75,6 +80,10 @@ class UserError(ValueError):
 
     def __str__(self) -> str:
         return self.spelled(PLAIN)
+
+
+def _without_middle(line: str) -> str:
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
 
 
 def close_match(word: str, options: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ One process imports torch and makes what is good, and then forks; it reads the n
 
 import json
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -29,7 +30,9 @@ import carrara
 from carrara.cli import main
 
 SECONDS = 10
-"""After which a command is ended."""
+"""Of work, after which a command is stopped; and killed after some more, if it does not listen."""
+WAITED = 90
+"""Seconds after which a command is killed that waits for something."""
 CORPUS = (strangers_data, strangers_models, strangers_pictures, strangers_records, strangers_runs)
 ROOTS = (Path(sys.prefix), Path(sys.base_prefix), Path(carrara.__file__).parent, Path(os.__file__).parent)
 
@@ -48,7 +51,8 @@ def judged(root: Path, name: str, number: int) -> list[dict[str, Any]]:
         os._exit(0)
     _, status = os.waitpid(process, 0)
     if status:
-        return [{"command": name, "end": "refused", "code": f"the child ended with status {status}"}]
+        ended = f"the child was killed by signal {os.WTERMSIG(status)}, or failed"
+        return [{"command": name, "end": "refused", "code": ended}]
     return json.loads(answer.read_text())
 
 
@@ -77,10 +81,12 @@ def _ran(guard: Guard, arguments: list[str]) -> tuple[dict[str, str], dict[str, 
     for number, file in files.items():
         os.dup2(file.fileno(), number)
     forget_peak()
-    before, started = memory("VmRSS"), time.monotonic()
+    before, started = memory("VmRSS"), time.process_time()
     code: Any = None
-    signal.signal(signal.SIGALRM, _too_late)
-    signal.alarm(SECONDS)
+    signal.signal(signal.SIGPROF, _too_late)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(WAITED)
+    resource.setrlimit(resource.RLIMIT_CPU, (round(started) + 2 * SECONDS, resource.RLIM_INFINITY))
     try:
         with guard.armed():
             main(arguments)
@@ -88,8 +94,9 @@ def _ran(guard: Guard, arguments: list[str]) -> tuple[dict[str, str], dict[str, 
         code = ended.code
     except BaseException as error:
         code = f"{type(error).__name__}: {error}"[:500]
+    signal.setitimer(signal.ITIMER_PROF, 0)
     signal.alarm(0)
-    seconds = time.monotonic() - started
+    seconds = time.process_time() - started
     sys.stdout.flush()
     sys.stderr.flush()
     for number, old in kept.items():

@@ -47,7 +47,7 @@ def _(place: Place) -> Iterator[Command]:
     photos = place.copy("photos")
     (photos / "red" / "0.txt").write_text(TERMINAL * 100)
     (photos / "red" / "1.txt").write_bytes(b"\xff\xfe\0\0\x80" * 100)
-    (photos / "red" / "2.txt").write_text("(a:nan) ((((" * 5000)
+    (photos / "red" / "2.txt").write_text("(a:nan) ((((" * 50)
     yield harmless("inspect", "data", "photos")
     yield harmless(*learned())
 
@@ -111,7 +111,7 @@ def _(place: Place) -> Iterator[Command]:
 
 @stranger("metadata with text that is no text")
 def _(place: Place) -> Iterator[Command]:
-    described(place, '{"file_name": "red/0.png", "text": "\\ud800"}\n', b"\xff\xfe".decode("latin-1"))
+    described(place, '{"file_name": "red/0.png", "text": "\\ud800"}\n')
     yield refused("inspect", "data", "photos")
 
 

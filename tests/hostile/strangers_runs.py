@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from strangers import SCRIPT, Command, Place, fifo, harmless, hole, link, picture, refused, rewrite, stranger, tensors
+from tiny import TINY
 
 from carrara.files import sealed
 
@@ -39,6 +40,19 @@ def opened(place: Place, path: Path) -> Iterator[Command]:
     sealed.seal(path.parent)
     yield refused("inspect", "run")
     yield refused("sample", "run", "-n", 1, "--out", "out")
+
+
+@stranger("nothing at all: training, sampling, editing and measuring")
+def _(place: Place) -> Iterator[Command]:
+    place.run()
+    small = (*TINY, "train.minutes=null", "train.steps=2", "data.held_out=0.3")
+    yield harmless("train", "photos", "--preset", "pixel", "--run", "own", *small)
+    yield harmless("sample", "own", "red", "-n", 1, "--out", "out")
+    yield harmless("edit", "own", "img2img", "photos/red/0.png", "-n", 1, "--out", "edited")
+    yield harmless("evaluate", "own", "--metrics", "nll", "--report")
+    yield harmless("evaluate", "own", "--metrics", "kid,memorisation", "--samples", 4)
+    yield harmless("replay", "out/0000.png")
+    yield harmless("compare", "own", "run", "--out", "comparison.html")
 
 
 @stranger("a network of 10^12 numbers")
