@@ -81,9 +81,8 @@ class Guard:
 
     def _lies(self, path: str | bytes | os.PathLike[str], folders: Sequence[str], *, parent: bool = False) -> bool:
         """Whether a file lies in one of the folders, when links are followed; of a ``parent``'s entry, not its own."""
-        text = os.fsdecode(path)
-        real = os.path.join(os.path.realpath(os.path.dirname(text)), os.path.basename(text)) if parent else text
-        real = real if parent else os.path.realpath(text)
+        name = Path(os.fsdecode(path))
+        real = f"{os.path.realpath(name.parent)}/{name.name}" if parent else os.path.realpath(name)
         own = f"/proc/{os.getpid()}"
         return any(real == folder or real.startswith(f"{folder}/") for folder in (*folders, own))
 

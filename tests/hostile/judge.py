@@ -14,10 +14,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import making
 import strangers_data
+import strangers_logs
 import strangers_models
 import strangers_pictures
 import strangers_records
@@ -27,13 +28,18 @@ from guard import Guard, Watch, bound_memory, forget_peak, memory
 from strangers import CASES, Place
 
 import carrara
+import carrara.cli.commands
+import carrara.cli.edits
+import carrara.cli.looking
+import carrara.cli.sample
 from carrara.cli import main
+from carrara.recipe.loading import load
 
 SECONDS = 10
 """Of work, after which a command is stopped; and killed after some more, if it does not listen."""
 WAITED = 90
 """Seconds after which a command is killed that waits for something."""
-CORPUS = (strangers_data, strangers_models, strangers_pictures, strangers_records, strangers_runs)
+CORPUS = (strangers_data, strangers_logs, strangers_models, strangers_pictures, strangers_records, strangers_runs)
 ROOTS = (Path(sys.prefix), Path(sys.base_prefix), Path(carrara.__file__).parent, Path(os.__file__).parent)
 
 
@@ -76,7 +82,7 @@ def _commands(root: Path, place: Place, name: str) -> list[dict[str, Any]]:
 
 def _ran(guard: Guard, arguments: list[str]) -> tuple[dict[str, str], dict[str, Any]]:
     """Runs a command in this process; what it said, and how it ended."""
-    files = {1: tempfile.TemporaryFile(), 2: tempfile.TemporaryFile()}
+    files = {number: tempfile.TemporaryFile() for number in (1, 2)}  # noqa: SIM115 (closed below)
     kept = {number: os.dup(number) for number in files}
     for number, file in files.items():
         os.dup2(file.fileno(), number)
@@ -123,6 +129,7 @@ if __name__ == "__main__":
             (root / name).mkdir()
         os.environ |= {"CARRARA_CACHE": str(root / "cache"), "TMPDIR": str(root / "tmp"), "HOME": str(root / "cache")}
         tempfile.tempdir = str(root / "tmp")
+        load("pixel")  # what is imported and read now need not be in each child
         making.make(root / "material")
         print(json.dumps({"ready": list(CASES)}), flush=True)
         for number, line in enumerate(sys.stdin):

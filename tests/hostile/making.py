@@ -112,4 +112,3 @@ def clip(folder: Path) -> None:
     config = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=8)
     torch.manual_seed(0)
     CLIPModel(config).save_pretrained(folder)
-

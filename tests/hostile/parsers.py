@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 from hypothesis import strategies as st
-from mutating import BOUNDS, TEXTS, plain, spoilt, text_of, texts
+from mutating import BOUNDS, TEXTS, plain, spoilt, text_of
 from PIL import Image, PngImagePlugin
 
 from carrara import pixels
@@ -23,13 +23,15 @@ from carrara.draw.ask import Ask
 from carrara.draw.records import check_edit, check_extent, check_place, read_record, requested
 from carrara.draw.replay import _understood, read_verb
 from carrara.draw.wishes import parts_of
-from carrara.files import as_kind, open_array, read_as, read_tensors, sealed, shapes
+from carrara.errors import UserError
+from carrara.files import Malformed, as_kind, open_array, read_as, read_tensors, sealed, shapes
 from carrara.files.lock import holder_of
 from carrara.measure.account import read_measurements
 from carrara.medium import read_size
 from carrara.model import build_saved, read_config
 from carrara.recipe.layers import from_arguments, over
 from carrara.recipe.loading import _preset, load, parse, presets
+from carrara.toolkit import ask_of
 from carrara.train import read_log, read_training
 from carrara.train.checkpoint import Moment
 from carrara.train.state import Clock
@@ -46,7 +48,9 @@ RECIPES = [yaml.safe_load(path.read_text()) for path in sorted(GOLDEN.glob("*/re
 PRESETS = [yaml.safe_load(yaml.safe_dump(dict(_preset(name).values))) for name in presets()]
 MANIFEST = json.loads((RUN / "checkpoints" / "step-6" / "manifest.json").read_text())
 STATE = json.loads((RUN / "checkpoints" / "step-6" / "state.json").read_text())
-LINES = [json.loads(line) for file in ("log", "held_out") for line in (RUN / f"{file}.jsonl").read_text().splitlines()[:2]]
+LINES = [
+    json.loads(line) for file in ("log", "held_out") for line in (RUN / f"{file}.jsonl").read_text().splitlines()[:2]
+]
 MEASURED = [{"bits": {"value": 3.1, "error": 0.1}, "measured": {"step": 2, "weights": "0" * 16}}]
 METADATA = [{"file_name": "a.png", "text": ["a cat", "x"], "label": "cat", "vector": [0.5, 1], "map": "b.png"}]
 HOLDER = [{"process": 12, "host": "here", "since": "2026-01-01T00:00:00+00:00"}]
@@ -92,8 +96,6 @@ def command_line(folder: Path, given: list[str]) -> object:
 
 def wish(folder: Path, text: str) -> None:
     """What is typed to be drawn."""
-    from carrara.errors import UserError
-
     failed = [work for work in (_labels, _vectors, read_prompt) if not _passes(work, text, UserError)]
     if failed:
         raise UserError(str(failed))
@@ -119,8 +121,6 @@ def _vectors(text: str) -> None:
 
 def asked(folder: Path, said: Mapping[str, Any]) -> object:
     """What is asked of a model, from Python."""
-    from carrara.toolkit import ask_of
-
     return ask_of(**said)
 
 
@@ -177,9 +177,6 @@ def manifest(folder: Path, document: str | bytes) -> object:
 
 def state(folder: Path, document: str | bytes) -> None:
     """The moment of a checkpoint."""
-    from carrara.errors import UserError
-    from carrara.files import Malformed
-
     values = read_as(_written(folder, "state.json", document), dict[str, Any])
     try:
         as_kind(values, Moment)
@@ -234,15 +231,16 @@ def _npy(header: Any) -> bytes:
     return b"\x93NUMPY\1\0" + (len(text) & 0xFFFF).to_bytes(2, "little") + text + bytes(16)
 
 
-keys = st.sampled_from(["train.steps", "data.size", "model", "sample.sampler", "train", "data.source", "objective", "x.y", ""])
-words = st.sampled_from(
-    ["train", "sample", "edit", "evaluate", "replay", "inspect", "compare", "run", "img2img", "-n", "--size", "--seed", "4"]
-    + ["--steps", "--interval", "--guidance", "--no-verify", "--", "-", "--out", "--vary", "--box", "--clip", "nan", "1e9"]
+keys = st.sampled_from(
+    ["train.steps", "data.size", "model", "sample.sampler", "train", "data.source", "objective", "x.y", ""]
 )
+COMMANDS = "train sample edit evaluate replay inspect compare distill run img2img inpaint - -- 4 nan 1e9 0.2 x=1"
+OPTIONS = "-n --size --seed --steps --interval --guidance --no-verify --out --vary --box --clip --run --metrics"
+words = st.sampled_from([*COMMANDS.split(), *OPTIONS.split()])
 typed = st.text(st.sampled_from("ab(:)|+\\ .-0129,enan\u0300\0\x1b"), max_size=30)
 yaml_text = st.text(st.sampled_from("abk: -[]{}\n\"'&*!|>#%@`,?0123.e_~<=\t\0\x85\ud800"), max_size=60)
 says = st.dictionaries(
-    st.sampled_from(sorted(Ask.__dataclass_fields__) + ["prompt", "x"]), st.one_of(plain, typed), max_size=4
+    st.sampled_from([*sorted(Ask.__dataclass_fields__), "prompt", "x"]), st.one_of(plain, typed), max_size=4
 )
 sizes = st.one_of(plain, st.text("0123456789xX-+. ²١", max_size=12), st.tuples(st.sampled_from(BOUNDS), plain))
 documents = {

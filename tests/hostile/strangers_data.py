@@ -1,11 +1,11 @@
 """Data and recipes of strangers: captions, metadata.jsonl, folders that lead elsewhere, YAML."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from strangers import TERMINAL, Command, Place, fifo, harmless, hole, link, refused, stranger
+
 from tiny import TINY
 
 REHEARSE = ("train", "photos", "--preset", "pixel", "--dry-run", *TINY)
@@ -125,7 +125,7 @@ def _(place: Place) -> Iterator[Command]:
 def _(place: Place) -> Iterator[Command]:
     photos = place.copy("photos")
     for name, target in {"a": "/proc", "b": "/", "c": ".", "d": "..", "e": "/sys", "f": "/dev"}.items():
-        os.symlink(target, photos / name)
+        link(photos / name, target)
     yield harmless("inspect", "data", "photos")
     yield harmless(*REHEARSE)
 
@@ -140,7 +140,9 @@ def recipe(place: Place, text: str) -> Command:
 @stranger("a recipe of aliases that are a billion")
 def _(place: Place) -> Iterator[Command]:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
-    lines += [f"{b}: &{b} [{', '.join(f'*{a}' for _ in range(9))}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
+    lines += [
+        f"{b}: &{b} [{', '.join(f'*{a}' for _ in range(9))}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    ]
     yield recipe(place, "\n".join(lines))
 
 
@@ -211,7 +213,7 @@ def _(place: Place) -> Iterator[Command]:
 
 @stranger("a recipe in markup and escapes")
 def _(place: Place) -> Iterator[Command]:
-    yield recipe(place, "\"\\e]0;owned\\a[/]\": 1\n")
+    yield recipe(place, '"\\e]0;owned\\a[/]": 1\n')
 
 
 @stranger("a recipe whose values are escapes")

@@ -7,6 +7,7 @@ from typing import Any
 
 from strangers import Command, Place, fifo, harmless, hole, link, refused, rewrite, stranger, tensors
 from strangers_runs import pickled
+
 from tiny import TINY
 
 TRAIN = ("train", "photos", "--preset", "pixel", "--dry-run", *TINY, "objective.drop=0.1")
@@ -163,7 +164,12 @@ def _(place: Place) -> Iterator[Command]:
 @stranger("an encoder's tokenizer of absurd sizes")
 def _(place: Place) -> Iterator[Command]:
     def absurd(tokenizer: dict[str, Any]) -> None:
-        tokenizer["truncation"] = {"max_length": 2**60, "stride": 2**59, "strategy": "LongestFirst", "direction": "Right"}
+        tokenizer["truncation"] = {
+            "max_length": 2**60,
+            "stride": 2**59,
+            "strategy": "LongestFirst",
+            "direction": "Right",
+        }
         tokenizer["padding"] = {
             "strategy": {"Fixed": 2**34},
             "direction": "Right",
@@ -280,7 +286,10 @@ def _(place: Place) -> Iterator[Command]:
     import zipfile
 
     place.run()
-    with zipfile.ZipFile(place.folder / "a.pth", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a/data.pkl", "w") as file:
+    with (
+        zipfile.ZipFile(place.folder / "a.pth", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("a/data.pkl", "w") as file,
+    ):
         for _ in range(40):
             file.write(bytes(1 << 20))
     yield from looked(refused, "inception:a.pth")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from strangers import Command, Place, fifo, harmless, hole, link, picture, refused, stranger
+
 from tiny import TINY
 
 

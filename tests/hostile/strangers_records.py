@@ -65,7 +65,9 @@ def _(place: Place) -> Iterator[Command]:
     image = place.drawn()
     for name in ("weak", "guide", "found"):
         other = {"run": str(place.outside), "weights": "0" * 16, "name": "x", "scale": 1}
-        yield refused("replay", spoilt_record(image, lambda a, name=name, other=other: a["request"].update({name: other})))
+        yield refused(
+            "replay", spoilt_record(image, lambda a, name=name, other=other: a["request"].update({name: other}))
+        )
 
 
 @stranger("a record of a run with a long name")
@@ -88,7 +90,12 @@ def _(place: Place) -> Iterator[Command]:
 @stranger("a record of a million samples")
 def _(place: Place) -> Iterator[Command]:
     many = {"seeds": list(range(100_000)), "wishes": [None] * 100_000}
-    yield from again(place, lambda about: (about["request"].update(many), about.update(picture="grid")) and None)
+
+    def spoil(about: dict[str, Any]) -> None:
+        about["request"].update(many)
+        about.update(picture="grid")
+
+    yield from again(place, spoil)
 
 
 @stranger("a record of pictures of 10^9 pixels")
@@ -141,7 +148,10 @@ def _(place: Place) -> Iterator[Command]:
         one = {"file": name, "sha256": "0" * 64}
         edit = {"verb": "img2img", "images": [one]}
         yield refused(
-            "replay", spoilt_record(image, lambda about, edit=edit: about.update(picture="edit", edit=edit)), "--pictures", "."
+            "replay",
+            spoilt_record(image, lambda about, edit=edit: about.update(picture="edit", edit=edit)),
+            "--pictures",
+            ".",
         )
 
 

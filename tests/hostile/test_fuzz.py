@@ -5,7 +5,6 @@ the same cases each time.
 """
 
 import signal
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from cyclopts import CycloptsError
 from hypothesis import HealthCheck, given, settings
 from mutating import spoil

@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 from strangers import SCRIPT, rewrite
-from tiny import TINY
 
 from carrara.cli import main
 from carrara.evaluate import page
@@ -19,6 +18,7 @@ from carrara.measure.comparison import compare_runs
 from carrara.measure.health import Finding
 from carrara.measure.report import findings_block, write_report
 from carrara.plots import Chart, Line
+from tiny import TINY
 
 CPU = torch.device("cpu")
 STRANGE = f"{SCRIPT}' style='x' // http://example.invalid/x.png javascript:alert(1) <b>]]></style></title></svg>"
@@ -86,9 +86,9 @@ def strange(folder: Path) -> Path:
     for name in ("nll", "strange <b> & 'x'"):
         values = {STRANGE: STRANGE, "list": [STRANGE], "deep": {STRANGE: {STRANGE: {"value": 1, "error": 2}}}}
         (folder / "evaluation" / f"{name}.json").write_text(json.dumps(values))
-    for file in ("log.jsonl", "held_out.jsonl"):
-        line = {"step": 1, "images": 1, "seconds": 1, "loss": 1.0, STRANGE: 1.0, f"loss@{STRANGE}": 1.0, f"loss@t=0.5{STRANGE}": 1.0}
-        (folder / file).write_text("".join(json.dumps({**line, "step": step}) + "\n" for step in range(1, 9)))
+    for file, more in (("log.jsonl", {"images": 1, "seconds": 1.0}), ("held_out.jsonl", {})):
+        line = {**more, "loss": 1.0, STRANGE: 1.0, f"loss@{STRANGE}": 1.0, f"loss@t=0.5{STRANGE}": 1.0}
+        (folder / file).write_text("".join(json.dumps({"step": step, **line}) + "\n" for step in range(1, 9)))
     return folder
 
 

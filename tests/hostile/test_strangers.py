@@ -1,4 +1,4 @@
-"""What a stranger sends does no harm: nothing of it runs, nothing outside its folder is read, and one sentence says why.
+"""What a stranger sends does no harm: nothing of it runs, nothing outside its folder is read, one sentence says why.
 
 The corpus is in ``strangers_*.py``; ``judge.py`` runs it in children, and says what they did.
 """
@@ -12,18 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
 import strangers_data
+import strangers_logs
 import strangers_models
 import strangers_pictures
 import strangers_records
 import strangers_runs
 from strangers import CASES
 
-MODULES = (strangers_data, strangers_models, strangers_pictures, strangers_records, strangers_runs)
+HERE = Path(__file__).parent
+CORPUS = (strangers_data, strangers_logs, strangers_models, strangers_pictures, strangers_records, strangers_runs)
 EVERY = 3
 """So manieth cases are among the quick tests."""
 GIGABYTE = 1 << 30
