@@ -22,7 +22,7 @@ from carrara.conditioning import AnyConditioner, AnyImageCondition, Conditioner,
 from carrara.data import CaptionTable
 from carrara.denoiser import Denoiser
 from carrara.errors import UserError
-from carrara.files import BadFile, Malformed, as_kind, is_regular, read_as
+from carrara.files import BadFile, Malformed, as_kind, check_inside, is_regular, read_as
 from carrara.kinds import BY_KIND, SHAPE, SPELLED
 from carrara.medium import Size, medium_of
 from carrara.nn import BESIDE, bounded
@@ -388,6 +388,7 @@ def read_config(folder: Path) -> tuple[AnyModelConfig, dict[str, Any]]:
     if not is_regular(path):
         raise UserError(f"'{folder}' holds no model: there is no config.json in it")
     try:
+        check_inside(folder)
         document = read_as(path, Document, known=FORMAT)
         as_kind(document.about, About)
         config = as_kind({"kind": "diffusion", **document.model}, Annotated[AnyModelConfig, BY_KIND])

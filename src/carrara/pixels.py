@@ -23,6 +23,7 @@ from torch import Tensor
 
 from carrara.errors import UserError
 from carrara.files import Malformed, check_format, open_picture, parse_json, replacing
+from carrara.files.reading import TEXT
 
 Pixels = NDArray[Any]
 """A picture at the edges: (H, W, C), uint8, uint16, or floating-point in [0, 1]."""
@@ -232,6 +233,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
     try:
         with open_picture(path, ["PNG"]) as image:
             text = image.info.get(_CHUNK)
+        if isinstance(text, str) and len(text) > TEXT:
+            raise Malformed(f"has {len(text)} characters, and a recipe at most {TEXT}")
         found = parse_json(text) if isinstance(text, str) else None
     except UserError:
         raise

@@ -10,7 +10,6 @@ import signal
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +121,6 @@ def _too_late(signal_number: int, frame: object) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    warnings.simplefilter("default")
     with tempfile.TemporaryDirectory(prefix="strangers-") as folder:
         root = Path(folder).resolve()
         for name in ("cache", "tmp", "material"):

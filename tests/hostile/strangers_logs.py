@@ -116,7 +116,7 @@ def _(place: Place) -> Iterator[Command]:
     (run / "evaluation").mkdir(exist_ok=True)
     (run / "evaluation" / "kid.json").write_text("{}")
     link(run / "evaluation" / "kid.png", place.outside / "secret.png")
-    yield refused("evaluate", "run", "--report")
+    yield harmless("evaluate", "run", "--report")
 
 
 @stranger("a page that leads to somebody's file")
@@ -134,7 +134,7 @@ def _(place: Place) -> Iterator[Command]:
 
 @stranger("a run's name that is markup, an option and an escape")
 def _(place: Place) -> Iterator[Command]:
-    for name in ("[/][bold]x", "\x1b]0;owned\x07", "a\nb"):
+    for name in ("[bold]x[red]", "\x1b]0;owned\x07", "a\nb"):
         place.run(name)
         yield harmless("inspect", f"./{name}")
         yield harmless("evaluate", f"./{name}", "--report")

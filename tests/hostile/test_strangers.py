@@ -68,6 +68,8 @@ def faults(did: dict[str, Any]) -> list[str]:
         found.append(f"took {did['bytes'] >> 20} MB")
     said = did.get("stdout", "") + did.get("stderr", "")
     lines = [line for line in did.get("stderr", "").splitlines() if line.strip()]
+    if any("panicked at" in line for line in lines):  # the package tokenizers says so by itself, before we do
+        lines = lines[-1:]
     if did["code"] == 2 and len(lines) != 1:
         found.append(f"said {len(lines)} lines")
     if "Traceback" in said or "Warning" in said:

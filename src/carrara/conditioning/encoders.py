@@ -51,6 +51,7 @@ class TextEncoder:
 
     def __init__(self, folder: Path) -> None:
         check_package("text encoders")
+        self._folder = folder
         self._model, tokenizer = _transformer(folder)
         self.width = encoder_width(folder)
         longest = getattr(self._model.config, "max_position_embeddings", _LONGEST)
@@ -64,9 +65,16 @@ class TextEncoder:
             raise unusable(folder, "text encoder", error) from error
 
     def __call__(self, texts: Sequence[str]) -> list[tuple[Float[Tensor, "L D"], list[tuple[int, int]]]]:
-        """The features of each text's tokens, on the CPU, and the characters that each token is."""
-        windows = self._read(texts)
-        features = self._features([window for ws in windows for window in ws])
+        """The features of each text's tokens, on the CPU, and the characters that each token is.
+
+        Raises:
+            UserError: the tokenizer gives up, or has tokens that the network does not know.
+        """
+        try:
+            windows = self._read(texts)
+            features = self._features([window for ws in windows for window in ws])
+        except BaseException as error:  # as above
+            raise unusable(self._folder, "text encoder", error) from error
         return [
             (torch.cat([next(features) for _ in ws]), [span for window in ws for span in window.spans])
             for ws in windows

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from carrara.errors import UserError
-from carrara.files import BadFile, Malformed, as_kind, is_regular, open_tensors, read_json
+from carrara.files import BadFile, Malformed, as_kind, check_inside, is_regular, open_tensors, read_json
 from carrara.nn import BESIDE, rehearse
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
@@ -39,6 +39,7 @@ def read_foreign_config(folder: Path) -> Mapping[str, Any]:
         BadFile: it is none.
     """
     path = folder / CONFIG
+    check_inside(folder)
     try:
         config: Mapping[str, Any] = as_kind(read_json(path), dict[str, Any])
         _check_sizes(config)

@@ -21,6 +21,7 @@ from carrara.store.runs import shipped
 
 Name = Annotated[str, Field(min_length=1, max_length=1024)]
 Place = Annotated[int, Field(strict=True, ge=1, le=1 << 20)] | None
+_UNNAMEABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ue000-\uf8ff]")
 _NUMBER = 1000
 """What a number of an edit may be, if no edge of its picture is larger."""
 
@@ -116,6 +117,8 @@ def check_place(image: Path, run: str, named: Path | None, what: str) -> None:
     Raises:
         UserError: it is none of those that a record may lead to.
     """
+    if _UNNAMEABLE.search(run):
+        raise UserError(f"the recipe in '{image}' is damaged: it names a folder that can be none")
     if shipped(Path(run)) is not None:
         return
     above = [Path(), image.parent, *([] if named is None else [named])]

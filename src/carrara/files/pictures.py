@@ -1,5 +1,6 @@
 """Opening pictures: of the usual formats alone, and none that is too large to be one."""
 
+import logging
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM")
 
 # What is odd about a picture that can be read is no news, and PIXEL_LIMIT is the rule for its size.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class Oversized(TooLarge):

@@ -108,6 +108,27 @@ def is_folder(path: Path) -> bool:
     return stat.S_ISDIR(_mode(path))
 
 
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether a name leads to something in a folder, when all links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def check_inside(folder: Path) -> None:
+    """Refuses a folder in which a link leads out of it: what others have put together may lead to what is one's own.
+
+    Where huggingface_hub keeps a model, all files are links to others beside it; these may be followed.
+
+    Raises:
+        BadFile: there is such a link.
+    """
+    beside = folder.absolute().parents[1:2] if folder.absolute().parent.name == "snapshots" else ()
+    allowed = [folder, *(above / "blobs" for above in beside)]
+    for where, folders, names in os.walk(folder):
+        for path in (Path(where, name) for name in (*folders, *names)):
+            if path.is_symlink() and not any(lies_in(path, one) for one in allowed):
+                raise BadFile(path, "leads out of its folder", "put a copy in its place")
+
+
 def unreadable(path: Path, error: Exception) -> BadFile:
     """The sentence for what went wrong in opening or reading a file."""
     if isinstance(error, BadFile):

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from carrara.files.documents import read_as
-from carrara.files.reading import BadFile, opened
+from carrara.files.reading import BadFile, check_inside, opened
 from carrara.files.writing import REPLACED, cache_folder, delete, explained, hidden, replacing, sweep, sync
 
 MANIFEST = "manifest.json"
@@ -146,6 +146,10 @@ def damage(folder: Path, needed: tuple[str, ...] = ()) -> str | None:
     Args:
         needed: files that the manifest must name.
     """
+    try:
+        check_inside(folder)
+    except BadFile as error:
+        return error.message
     try:
         manifest = read_manifest(folder)
     except BadFile as error:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from carrara.errors import UserError
 from carrara.evaluate import page
-from carrara.files import BadFile, Malformed, as_kind, read_as
+from carrara.files import BadFile, Malformed, as_kind, is_regular, lies_in, read_as
 from carrara.measure.health import Finding, examine
 from carrara.measure.illustrations import illustrate
 from carrara.recipe.loading import load
@@ -70,7 +70,7 @@ def read_account(folder: Path, device: torch.device, measured: Path | None = Non
     """
     opened = Store(device).open(folder)
     model = opened.model
-    if not (folder / "recipe.yaml").is_file():
+    if not is_regular(folder / "recipe.yaml") or not lies_in(folder / "recipe.yaml", folder):
         raise UserError(f"'{folder}' has no recipe.yaml, and a report is about a whole run: name a run's folder")
     return Account(
         folder=folder,
@@ -96,6 +96,8 @@ def read_measurements(folder: Path, weights: str, measured: Path | None = None) 
     Raises:
         UserError: a file is damaged.
     """
+    if measured is None and not lies_in(folder / "evaluation", folder):
+        raise UserError(f"'{folder / 'evaluation'}' leads out of the run's folder: put a folder in its place")
     measurements: dict[str, dict[str, str]] = {}
     for file in sorted((measured or folder / "evaluation").glob("*.json")):
         try:

@@ -8,7 +8,7 @@ import torch
 import carrara
 from carrara.errors import PLAIN, Spelling, UserError, command, spelled
 from carrara.evaluate import page
-from carrara.files import check_place, replacing
+from carrara.files import check_place, is_regular, lies_in, replacing
 from carrara.measure.account import Account, read_account, training_time
 from carrara.measure.curves import training_charts
 from carrara.measure.health import Finding
@@ -78,7 +78,7 @@ def _measurements(run: Account) -> list[page.Block]:
             )
         )
         path = run.measured / f"{name}.png"
-        if path.is_file():
+        if is_regular(path) and lies_in(path, run.measured):
             shows = METRICS[name].shows if name in METRICS else f"what was measured as {name}"
             blocks.append(page.Figure(image=read_picture(path), alt=f"Pictures: {shows}", caption=shows.capitalize()))
     if missing := [name for name in kind_of(run.recipe).metrics if name not in run.metrics]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from carrara.classifier import Classifier
 from carrara.errors import UserError, close_match, command
-from carrara.files import BadFile, as_kind, is_folder, is_regular, read_tensors, read_yaml, sealed
+from carrara.files import BadFile, as_kind, is_folder, is_regular, lies_in, read_tensors, read_yaml, sealed
 from carrara.kinds import mapping_of
 from carrara.model import (
     AnySaved,
@@ -42,7 +42,7 @@ def open_model(path: Path) -> Model:
     model = read_saved(path, Model)
     attach_decoder(model, path)
     early = located(path) / EARLY
-    model.early = early if is_regular(early / "config.json") else None
+    model.early = early if is_regular(early / "config.json") and lies_in(early, path) else None
     return model
 
 
@@ -92,7 +92,7 @@ def read_section(run: Path, name: str) -> Mapping[str, Any]:
 def attach_decoder(model: Model, run: Path) -> None:
     """Gives the model the decoder that was distilled in ``run``, if there is one and it is this first stage's."""
     folder = located(run) / TINY
-    if not (folder / "model").is_dir():
+    if not (folder / "model").is_dir() or not lies_in(folder / "model", located(run)):
         return
     decoder = read_saved(folder, DistilledDecoder)
     if decoder.config.teacher == first_stage_digest(model):
@@ -159,6 +159,9 @@ def newest(path: Path) -> Path:
     if is_regular(path / "config.json"):
         return path
     newest, finished = next(iter(checkpoint.steps(path / "checkpoints")[-1:]), None), path / "model"
+    for led in (finished, newest or finished):
+        if not lies_in(led, path):
+            raise UserError(f"'{led}' leads out of the run's folder: name the folder that it leads to")
     if is_regular(finished / CONFIG):
         _check_whole(finished, path)
         if newest is None or (step_of(finished) or 0) >= _checkpoint_step(newest):

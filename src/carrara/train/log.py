@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from carrara.files import Appended, Malformed, is_regular, parse_json, read_bytes, read_lines, replacing
+from carrara.files import Appended, Malformed, is_regular, lies_in, parse_json, read_bytes, read_lines, replacing
 
 ADVICE = "the checkpoints are untouched, and the same command goes on from the last one"
 MOST_STEPS = 1 << 53
@@ -59,7 +59,7 @@ class Log:
 def read_log(path: Path, needed: Sequence[str] = ()) -> list[LogLine]:
     """The whole lines of a log, in order: ``step`` is a whole number, and other values are numbers or None.
 
-    A half-written line, or one that nobody wrote so, is left out. No file is no lines.
+    A half-written line, or one that nobody wrote so, is left out. No file is no lines, nor is one of another folder.
 
     Args:
         needed: what must be a number of 0 or more in each.
@@ -67,7 +67,7 @@ def read_log(path: Path, needed: Sequence[str] = ()) -> list[LogLine]:
     Raises:
         BadFile: it cannot be read.
     """
-    if not is_regular(path):
+    if not is_regular(path) or not lies_in(path, path.parent):
         return []
     lines = (_parse(text) for _, text in read_lines(path, LARGEST))
     known = (
