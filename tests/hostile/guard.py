@@ -75,7 +75,9 @@ class Guard:
         if not isinstance(path, str | bytes | os.PathLike):
             return None
         writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        if os.fsdecode(path) == os.devnull or self._lies(path, self.writable if writes else self.readable):
+        own = isinstance(flags, int) and bool(flags & os.O_NOFOLLOW)  # a link is not followed, but refused
+        allowed = self.writable if writes else self.readable
+        if os.fsdecode(path) == os.devnull or self._lies(path, allowed, parent=own):
             return None
         return f"{'write' if writes else 'read'}: {os.fsdecode(path)!r}"
 

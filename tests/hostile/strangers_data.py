@@ -213,7 +213,7 @@ def _(place: Place) -> Iterator[Command]:
 
 @stranger("a recipe in markup and escapes")
 def _(place: Place) -> Iterator[Command]:
-    yield recipe(place, '"\\e]0;owned\\a[/]": 1\n')
+    yield recipe(place, 'preset: digits\n"\\e]0;owned\\a[/]": 1\n')
 
 
 @stranger("a recipe whose values are escapes")

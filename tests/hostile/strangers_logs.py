@@ -67,7 +67,7 @@ def _(place: Place) -> Iterator[Command]:
 
 @stranger("a lock that is held by a name of escapes")
 def _(place: Place) -> Iterator[Command]:
-    holder = {"process": 10**30, "host": "\x1b]0;owned\x07[/]" * 50, "since": "\x1b[31m"}
+    holder = {"process": 12, "host": "\x1b]0;owned\x07[/]" * 50, "since": "\x1b[31m"}
     (place.run() / ".lock").write_text(json.dumps(holder))
     yield harmless("inspect", "run")
     yield refused("train", "photos", "--run", "run", "train.steps=3")

@@ -247,7 +247,7 @@ def _(place: Place) -> Iterator[Command]:
 def _(place: Place) -> Iterator[Command]:
     folder = seeing(place, lambda config: config.update(auto_map={"AutoModel": "own.Model", "AutoConfig": "own.C"}))
     (folder / "own.py").write_text(place.payload)
-    yield from looked(harmless, "clip:clip")
+    yield from looked(refused, "clip:clip")  # of too few samples, when it is loaded
 
 
 @stranger("a CLIP of pickles")

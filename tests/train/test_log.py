@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from carrara.errors import UserError
-from carrara.train import Log, read_log
+from carrara.train import Log, log, read_log
 
 
 def lines(path) -> list[dict]:
@@ -20,6 +20,15 @@ def test_each_line_can_be_read_at_once(tmp_path):
         log.write({"step": step, "loss": 0.1 * step})
         assert lines(tmp_path / "log.jsonl")[-1] == {"step": step, "loss": 0.1 * step}
     log.sync(), log.close()
+
+
+def test_a_long_log_is_read_in_part_up_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(log, "MOST_LINES", 10)
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(f'{{"step": {step}}}\n' for step in range(1, 96)))
+    assert [line["step"] for line in read_log(path)] == list(range(5, 96, 10))
+    monkeypatch.undo()
+    assert [line["step"] for line in read_log(path)] == list(range(1, 96))
 
 
 @pytest.mark.parametrize("tail", ["", '{"step": 4, "lo', '{"step": 4}', "garbage\n", "\0\0\0", '{"no": 1}\n', "4\n"])

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from carrara.conditioning.pretrained import (
     CONFIG,
+    check_folder,
     check_package,
     load_pretrained,
     load_tokenizer,
@@ -147,6 +148,7 @@ def encoder_facts(source: str) -> tuple[int, str]:
         UserError: there is no such encoder.
     """
     folder = encoder_folder(source)
+    check_folder(folder)
     width, state = encoder_width(folder), hashlib.sha256()
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("tokenizer.json"), folder / CONFIG]):
         with opened(path) as file:

@@ -11,6 +11,7 @@ from carrara.data.loader import batch_of, spread
 from carrara.data.sources import BUILTIN, SOURCES, AnySource, Fact, source_mapping
 from carrara.data.transforms import Transform
 from carrara.errors import UserError
+from carrara.files import PIXEL_LIMIT
 from carrara.kinds import BY_KIND
 from carrara.types import Batch
 
@@ -56,6 +57,8 @@ class DataSettings:
         for size in ((self.size,) if self.size else ()) + (self.buckets if self.buckets != "auto" else ()):
             if min(size) < 4:
                 raise ValueError(f"pictures need at least 4x4 pixels, got {size[0]}x{size[1]}")
+            if size[0] * size[1] > PIXEL_LIMIT:
+                raise ValueError(f"pictures have at most {PIXEL_LIMIT:,} pixels, got {size[0]}x{size[1]}")
         if self.channels is not None and self.channels < 1:
             raise ValueError(f"pictures need at least 1 channel, got {self.channels}")
         if not 0 <= self.held_out < 1:

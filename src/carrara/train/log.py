@@ -2,17 +2,21 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from carrara.files import Appended, Malformed, is_regular, lies_in, parse_json, read_bytes, read_lines, replacing
+from carrara.files import LINE, Appended, Malformed, is_regular, lies_in, opened, parse_json, read_bytes, replacing
 
 ADVICE = "the checkpoints are untouched, and the same command goes on from the last one"
 MOST_STEPS = 1 << 53
 """No training has more."""
 LARGEST = 1 << 30
 """The largest log that is read, in bytes."""
+MOST_LINES = 200_000
+"""So many lines of a log are read, about: there are no more points on a screen."""
 _LARGEST, _FIELDS = 1e30, 64  # of a number that can be drawn, and of a line
 _COUNTS = ("step", "images", "skipped")
 LogLine = dict[str, Any]
@@ -60,6 +64,7 @@ def read_log(path: Path, needed: Sequence[str] = ()) -> list[LogLine]:
     """The whole lines of a log, in order: ``step`` is a whole number, and other values are numbers or None.
 
     A half-written line, or one that nobody wrote so, is left out. No file is no lines, nor is one of another folder.
+    Of more than ``MOST_LINES``, so many from all over the file are read, the last among them.
 
     Args:
         needed: what must be a number of 0 or more in each.
@@ -69,11 +74,19 @@ def read_log(path: Path, needed: Sequence[str] = ()) -> list[LogLine]:
     """
     if not is_regular(path) or not lies_in(path, path.parent):
         return []
-    lines = (_parse(text) for _, text in read_lines(path, LARGEST))
+    lines = map(_parse, _some_lines(path))
     known = (
         {name[:80]: _number(name, line[name]) for name in list(line)[:_FIELDS]} for line in lines if line is not None
     )
     return [line for line in known if all(_is_count(line.get(name)) for name in ("step", *needed))]
+
+
+def _some_lines(path: Path) -> Iterator[bytes]:
+    with opened(path, LARGEST) as file:
+        count = sum(part.count(b"\n") for part in iter(partial(file.read, LINE), b""))
+        file.seek(0)
+        stride = 1 + count // MOST_LINES
+        yield from islice(iter(partial(file.readline, LINE), b""), max(0, count - 1) % stride, None, stride)
 
 
 def read_training(path: Path) -> list[LogLine]:

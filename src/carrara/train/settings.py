@@ -9,6 +9,10 @@ Precision = Literal["auto", "float32", "bfloat16"]
 """What matrix products are computed in; weights, optimizer and EMA are float32 always. See ``precision.py``."""
 
 
+MOST = 1 << 20
+"""Samples of a batch, and batches of a step."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """How to train. Exactly one of ``steps`` and ``minutes`` is set.
@@ -60,6 +64,8 @@ class TrainSettings:
         for name in ("batch", "lr", "clip", "accumulate", "ema_half_life"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, and is {getattr(self, name)}")
+        if max(self.batch, self.accumulate) > MOST:
+            raise ValueError(f"batch and accumulate are at most {MOST:,}, and are {self.batch} and {self.accumulate}")
         if self.warmup < 0 or self.weight_decay < 0 or (self.ema_rampup or 0) < 0:
             raise ValueError("warmup, weight_decay and ema_rampup must be 0 or more")
         if not 0 <= self.decay <= 1:
