@@ -228,14 +228,6 @@ def _(place: Place) -> Iterator[Command]:
     yield refused(*REHEARSE, "train.batch=1000000000000")
 
 
-@stranger("a run's recipe whose data are all that there is")
-def _(place: Place) -> Iterator[Command]:
-    path = place.run() / "recipe.yaml"
-    path.write_text(path.read_text().replace(str(place.folder / "photos"), "/"))
-    yield refused("evaluate", "run", "--metrics", "nll")
-    yield harmless("evaluate", "run", "--report")
-
-
 @stranger("a run's recipe whose data are a pipe, a device, a secret")
 def _(place: Place) -> Iterator[Command]:
     path = place.run() / "recipe.yaml"

@@ -134,7 +134,7 @@ def _(place: Place) -> Iterator[Command]:
 
 @stranger("a run's name that is markup, an option and an escape")
 def _(place: Place) -> Iterator[Command]:
-    for name in ("[bold]x[red]", "\x1b]0;owned\x07", "a\nb"):
+    for name in ("[bold]x[red]", "\x1b]0;owned\x07", "--run"):
         place.run(name)
         yield harmless("inspect", f"./{name}")
         yield harmless("evaluate", f"./{name}", "--report")
