@@ -242,7 +242,13 @@ yaml_text = st.text(st.sampled_from("abk: -[]{}\n\"'&*!|>#%@`,?0123.e_~<=\t\0\x8
 says = st.dictionaries(
     st.sampled_from([*sorted(Ask.__dataclass_fields__), "prompt", "x"]), st.one_of(plain, typed), max_size=4
 )
-sizes = st.one_of(plain, st.text("0123456789xX-+. ²١", max_size=12), st.tuples(st.sampled_from(BOUNDS), plain))
+sizes = st.one_of(
+    st.none(),
+    st.integers(),
+    st.text("0123456789xX-+. ²١", max_size=12),
+    texts,
+    st.lists(st.sampled_from(BOUNDS)).map(tuple),
+)
 documents = {
     "config.json": (CONFIGS, config),
     "manifest.json": ([MANIFEST], manifest),

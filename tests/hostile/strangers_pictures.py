@@ -199,7 +199,7 @@ def _(place: Place) -> Iterator[Command]:
 @stranger("a picture with a name of markup, escapes and a new line")
 def _(place: Place) -> Iterator[Command]:
     folder = place.copy("photos") / "red"
-    for name in ("[bold].png", "\x1b]0;owned\x07.png", "a\nTraceback.png", "--run.png", "\udcff.png"):
+    for name in ("[bold].png", "\x1b]0;owned\x07.png", "a\nb.png", "--run.png", "\udcff.png"):
         (folder / name).write_bytes(b"none")
     yield harmless("inspect", "data", "photos")
     yield harmless("train", "photos", "--preset", "pixel", "--dry-run", *TINY)
