@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 from hypothesis import strategies as st
-from mutating import BOUNDS, TEXTS, plain, spoilt, text_of
+from mutating import BOUNDS, TEXTS, plain, spoilt, text_of, texts
 from PIL import Image, PngImagePlugin
 
 from carrara import pixels

@@ -242,6 +242,13 @@ def _(place: Place) -> Iterator[Command]:
 @stranger("a run's recipe that is no recipe")
 def _(place: Place) -> Iterator[Command]:
     path = place.run() / "recipe.yaml"
-    for text in ("", "[]", "a: &a [*a]", "data: 1", "preset: [[]]", "\0", "preset: " + "x" * 5000):
+    for text in (
+        "[]",
+        "a: &a [*a]",
+        "preset: digits\ndata: 1",
+        "{preset: 1, train: {}}",
+        "\0",
+        "preset: " + "x" * 5000,
+    ):
         path.write_text(text)
         yield refused("evaluate", "run", "--report")

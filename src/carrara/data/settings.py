@@ -160,7 +160,7 @@ def migrated(section: Any, below: Any = None) -> Any:
     }
     own, under = _keys(new), _keys(below)
     kind = own.get("kind", under.get("kind"))
-    had = {field.name for field in fields(SOURCES[kind])} if kind in SOURCES else set[str]()
+    had = {field.name for field in fields(SOURCES[kind])} if isinstance(kind, str) and kind in SOURCES else set[str]()
     moved = {key: section[key] for key in BESIDE if key in section and key in had}
     return {**new, "source": {**own, **moved}} if moved else new
 

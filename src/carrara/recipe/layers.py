@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from carrara.errors import UserError
-from carrara.files import BadFile, Malformed, check_format, parse_yaml, read_text
+from carrara.files import BadFile, Malformed, check_format, parse_yaml, read_text, shown
 from carrara.files.documents import DEPTH, RECIPE
 from carrara.kinds import mapping_of, spell_out
 
@@ -66,18 +66,18 @@ def from_arguments(arguments: Sequence[str]) -> Layer:
     values: dict[str, Any] = {}
     places: dict[KeyPath, str] = {}
     for argument in arguments:
-        key, equals, text = argument.partition("=")
+        (key, equals, text), said = argument.partition("="), shown(argument)
         if not equals or not key:
-            raise UserError(f"'{argument}' is not of the form key=value, such as train.steps=1000")
+            raise UserError(f"'{said}' is not of the form key=value, such as train.steps=1000")
         try:
             value = parse_yaml(text).values
         except (yaml.MarkedYAMLError, Malformed):
-            raise UserError(f"the value in '{argument}' cannot be read: put it in quotes") from None
+            raise UserError(f"the value in '{said}' cannot be read: put it in quotes") from None
         path = tuple(key.split("."))
         if len(path) > DEPTH:
-            raise UserError(f"'{argument[:40]}...' is nested more than {DEPTH} deep: name a key of a recipe")
+            raise UserError(f"'{said[:40]}...' is nested more than {DEPTH} deep: name a key of a recipe")
         values = merge(values, _nested(path, value))
-        places[path] = f"argument '{argument}'"
+        places[path] = f"argument '{said}'"
     return Layer(values=values, places=places)
 
 
