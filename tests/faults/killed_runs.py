@@ -110,6 +110,7 @@ def child(work: Callable[[], None]) -> int:
     """Starts ``work`` in another process."""
     process = os.fork()
     if process == 0:
+        torch.set_num_threads(1)  # makes torch's pool of threads anew, before several of them ask for it
         try:
             work()
         except BaseException as error:

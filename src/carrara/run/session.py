@@ -310,7 +310,8 @@ class Session:
         if self.recipe.preview.held_out and len(self.held_out_data):
             with self.training.asked.at_once():
                 values = self._previews.measure(self.objective, self._cache)
-            log.rewind(step - 1)  # what was measured of this step before, in another process
+            if any(line["step"] == step for line in self._measured):  # by another process, and now again
+                log.rewind(step - 1)
             by, best = self.recipe.preview.best, self._leader
             better = by is not None and is_better(values, self._measured, best, by)
             leads = {} if by is None else {LEADS: step if better else best}
