@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from corpus import KEPT, OPENED, RUNS, Call, Output
 from inputs import prepare
-from reading import Made, look, same
+from reading import Item, Made, look, same
 from sealed import SEALED
 
 from carrara.cli import main
@@ -133,10 +133,20 @@ def of_output(asked: Output) -> Made:
         shutil.rmtree(old, ignore_errors=True)
     if asked.copy:
         shutil.copytree(source, copy)
-    before = look(copy)
+    before = placeless(copy)
     said = _called(asked.calls, {"{run}": str(source), "{copy}": str(copy), "{out}": str(folder)})
-    changed = {f"run/{name}": item for name, item in look(copy).items() if not same(item, before.get(name))}
+    after, now = placeless(copy), look(copy)
+    changed = {f"run/{name}": now[name] for name, item in after.items() if not same(item, before.get(name))}
     return Made(files=look(folder) | changed, said=said if asked.heard else ())
+
+
+def placeless(folder: Path) -> dict[str, Item]:
+    """What is in a folder, whatever it is called: a preview that is made up in a copy of a run names the copy."""
+    items = look(folder)
+    for item in items.values():
+        if "record" in item:
+            item["record"] = {**item["record"], "run": ""}
+    return items
 
 
 def _called(calls: Sequence[Call], folders: Mapping[str, str]) -> tuple[str, ...]:

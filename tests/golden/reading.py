@@ -168,7 +168,9 @@ def _weights(paths: list[Path]) -> Item:
 
 
 def _lines(path: Path) -> Item:
-    lines = [split(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Which step led is told by best/ itself, and stands in the lines since a later version."""
+    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [split({name: value for name, value in line.items() if name != "best"}) for line in found]
     return {"kind": "numbers", "values": [line for line, _ in lines], "marks": [m for _, more in lines for m in more]}
 
 
