@@ -246,7 +246,7 @@ def _(place: Place) -> Iterator[Command]:
         "[]",
         "a: &a [*a]",
         "preset: digits\ndata: 1",
-        "{preset: 1, train: {}}",
+        "{preset: 1, train: {steps: 1}}",
         "\0",
         "preset: " + "x" * 5000,
     ):
