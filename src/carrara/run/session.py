@@ -38,7 +38,7 @@ from carrara.run.space import check_space
 from carrara.saved import config_json
 from carrara.store.best import LEADS, is_better, kept, leader, waited
 from carrara.store.latents import Encoding, captioned
-from carrara.store.runs import is_sound, step_of
+from carrara.store.runs import begun_about, is_sound, step_of
 from carrara.train import Incident, Log, LogLine, StepReport, Stopped, Training, distributed, read_log
 from carrara.types import Batch
 
@@ -137,13 +137,24 @@ class Session:
             check=check,
             names=lambda positions: self._loader().names(positions),
         )
-        self.warnings = self.training.warnings
+        self.warnings = [*self.training.warnings, *self._other_data(about)]
         self._said = set[str]()
 
     def _about(self, whole: Dataset) -> dict[str, Any]:
         """What the model remembers of its training."""
         data = {"data": whole.info.name, "examples": len(whole), "fingerprint": fingerprint(whole.bare)}
         return {"preset": self.recipe.preset, **data, **self.kind.about(self.folder)}
+
+    def _other_data(self, about: Mapping[str, Any]) -> Iterator[str]:
+        """Says that a run goes on with other data than it began with."""
+        if not (step := self.training.clock.step):
+            return
+        before = begun_about(self.folder)
+        if before.get("fingerprint", about["fingerprint"]) != about["fingerprint"]:
+            yield (
+                f"the data are not those of step {step} ({before.get('examples')} examples then, "
+                f"{about['examples']} now): from here on the order is another one, and some are new or gone."
+            )
 
     @property
     def finished(self) -> bool:
