@@ -29,7 +29,7 @@ test: .venv/.stamp-dev
 	$(BIN)/python -m pytest --numprocesses $(WORKERS)
 
 test-slow: .venv/.stamp-dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --numprocesses $(WORKERS)
 
 lint: .venv/.stamp-dev
 	$(BIN)/ruff check .
