@@ -167,7 +167,8 @@ def ask_of(**said: Any) -> Ask:
         UserError: there is no such option.
     """
     if said.get("prompt") is not None:
-        said["prompts"] = (*said.get("prompts", ()), said["prompt"])
+        others = said.get("prompts") or ()
+        said["prompts"] = (*others, said["prompt"]) if isinstance(others, list | tuple) else others
     return _made(Ask, {name: value for name, value in said.items() if name != "prompt"})
 
 
