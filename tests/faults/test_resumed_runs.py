@@ -1,7 +1,6 @@
 """A run that is stopped in the middle of a step, often, ends as one that was not: with any number of loader threads."""
 
-import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import count, product
 from pathlib import Path
@@ -14,7 +13,6 @@ from carrara.data import Loader
 from carrara.recipe import build
 from carrara.run.plan import plan
 from carrara.run.session import Session
-from carrara.types import Batch
 
 ACCUMULATE = 3
 TWICE = ((2, 1), (5, 2))
@@ -60,20 +58,6 @@ def killed(running: Session, step: int, micro: int) -> None:
         list(running)
 
 
-def prepared_by(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
-    """The loader's threads."""
-    if "workers" in inspect.signature(Loader).parameters:
-        monkeypatch.setattr(build, "Loader", partial(Loader, workers=workers))
-    elif workers:
-        monkeypatch.setattr("carrara.data.loader._WORKERS", workers)
-    else:
-
-        def batches(loader: Loader, start_step: int = 0) -> Iterator[Batch]:
-            yield from map(loader.at, count(start_step))
-
-        monkeypatch.setattr(Loader, "batches", batches)
-
-
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
@@ -116,7 +100,7 @@ def test_stopped_in_the_middle_of_steps(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    prepared_by(monkeypatch, workers)
+    monkeypatch.setattr(build, "Loader", partial(Loader, workers=workers))
     for step, micro in moments:
         killed(session(photos, tmp_path / "run", *shown), step, micro)
     list(session(photos, tmp_path / "run", *shown))
