@@ -207,7 +207,7 @@ def test_another_shape_is_refused() -> None:
         ({"latents": ()}, "one layer or more"),
         ({"latents": (4, 0)}, "one latent or more each"),
         ({"hidden": 0}, "hidden must be 1 or more"),
-        ({"depth": -1}, "depth 0 or more"),
+        ({"depth": -1}, "depth 0 to 1000"),
         ({"sigma": 0.1}, "belongs to likelihood gaussian"),
         ({"likelihood": "gaussian", "sigma": 0.0}, "sigma is above 0"),
     ],

@@ -22,7 +22,7 @@ from carrara.train import checkpoint
 
 RUNS = Path(__file__).parent.parent / "golden" / "runs"
 NEW = {"format": 999, "model": "another thing now", "files": [], "run": None, "request": 7, "train": "later"}
-SENTENCE = r"^'[^'\n]*' was written by a newer Carrara, in format 999, and this one reads 1: update Carrara$"
+SENTENCE = r"^[^\n]*'[^'\n]*' was written by a newer Carrara, in format 999, and this one reads 1: update Carrara"
 
 
 def config(run: Path) -> None:

@@ -170,6 +170,7 @@ def test_logs(tmp_path: Path, name: str, values: Sequence[Any]) -> None:
             account.training_time(log)
             run = account.Account(
                 folder=tmp_path,
+                measured=tmp_path / "evaluation",
                 recipe=recipe,
                 log=log,
                 held_out=held_out,

@@ -165,7 +165,7 @@ def test_solutions_stay_on_the_disk(teacher: Path, student: Path) -> None:
     gone = Trajectories(cache._beginnings, [first, second.with_name("gone")])
     states = load_file(first)["states"]
     assert all(np.array_equal(gone.pixels(k), states[k].numpy()) for k in (0, 63))
-    with pytest.raises(OSError):
+    with pytest.raises(UserError, match="gone' is not there"):
         gone.pixels(64)
     assert np.array_equal(cache.opened().pixels(69), load_file(second)["states"][5].numpy())
 

@@ -276,7 +276,7 @@ def test_an_autoencoder_has_nothing_to_sample_from(photos: Path, tmp_path: Path)
         (["objective.kind=diffusion"], "diffusion needs a first stage that is trained"),
         (["model.first_stage=identity"], "objective autoencoding does not train model.first_stage identity"),
         (["data.size=4", "model.first_stage.multipliers=[1, 2, 2, 2]"], "smaller than the autoencoder's factor"),
-        (["objective.critic={layers: 5}", "data.size=16"], "a critic of 5 layers needs pictures of 64 pixels"),
+        (["objective.critic={layers: 5}", "data.size=16"], "needs pictures of 96 pixels or more"),
     ],
 )
 def test_what_does_not_fit_together(overrides: list[str], words: str, photos: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from carrara.errors import UserError
 from carrara.files.documents import read_as
 from carrara.files.reading import BadFile, check_inside, opened
 from carrara.files.writing import REPLACED, cache_folder, delete, explained, hidden, replacing, sweep, sync
@@ -154,6 +155,8 @@ def damage(folder: Path, needed: tuple[str, ...] = ()) -> str | None:
         manifest = read_manifest(folder)
     except BadFile as error:
         return f"its {MANIFEST} {error.why}"
+    except UserError as error:  # a newer version wrote it, or a bit of its format has flipped
+        return error.message
     for name in needed:
         if name not in manifest.files:
             return f"its {MANIFEST} does not list {name}"
