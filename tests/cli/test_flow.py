@@ -111,7 +111,9 @@ def test_a_run_that_went_on_is_sampled_as_it_is_now(carrara: Command, run: Path)
 def test_a_signal_saves_and_says_how_to_go_on(photos: Path, tmp_path: Path, number: int) -> None:
     run = tmp_path / "long"
     command = [sys.executable, "-m", "carrara", "train", str(photos), "--run", str(run), *TINY, "train.steps=100000"]
+    former = signal.signal(number, signal.SIG_DFL)  # who started the tests may ignore it, as nohup does
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    signal.signal(number, former)
     deadline = time.monotonic() + 60
     while not (run / "log.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -119,8 +119,9 @@ def keep(only: Sequence[str] = ()) -> None:
 
 
 def of_run(name: str) -> Made:
-    """Makes a run, and says what is in it."""
-    return Made(files=look(run(name)))
+    """Makes a run, and says what is in it, but for what a page had drawn there: another worker may have made one."""
+    files = look(run(name))
+    return Made(files={name: item for name, item in files.items() if not name.startswith("samples/report/")})
 
 
 def of_output(asked: Output) -> Made:
@@ -132,7 +133,7 @@ def of_output(asked: Output) -> Made:
     for old in (folder, copy):
         shutil.rmtree(old, ignore_errors=True)
     if asked.copy:
-        shutil.copytree(source, copy)
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns("report"))  # see of_run
     before = placeless(copy)
     said = _called(asked.calls, {"{run}": str(source), "{copy}": str(copy), "{out}": str(folder)})
     after, now = placeless(copy), look(copy)
