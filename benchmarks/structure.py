@@ -39,6 +39,7 @@ LOWER = {
         "docs",
         "memory",
         "plots",
+        "files",
         "noise",
         "nn",
         "data",

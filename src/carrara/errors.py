@@ -6,6 +6,7 @@ string, an error spells them for Python: ``weak=FOLDER``. Marks are made of priv
 """
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -84,6 +85,17 @@ class UserError(ValueError):
 
 def _without_middle(line: str) -> str:
     return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+
+
+def check_finite(*given: object) -> None:
+    """Refuses numbers that are none, among values and tuples of them.
+
+    Raises:
+        ValueError: there is one.
+    """
+    numbers = [one for value in given for one in (value if isinstance(value, tuple) else (value,))]
+    if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+        raise ValueError("It must be a finite number.")
 
 
 def close_match(word: str, options: Iterable[str]) -> str:

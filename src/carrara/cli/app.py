@@ -1,6 +1,5 @@
 """What the command accepts. The work is elsewhere, and imported when a command runs: this list needs no torch."""
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -8,21 +7,11 @@ from cyclopts import App, Parameter
 
 import carrara
 from carrara.cli.benching import bench
+from carrara.errors import check_finite
 
 Run = Annotated[
     Path, Parameter(help="A run's folder, its best/, a checkpoint in it, or the name of a model that ships.")
 ]
-
-
-def check_finite(_: object, given: object) -> None:
-    """Refuses numbers that are none, of whatever option.
-
-    Raises:
-        ValueError: an option has one.
-    """
-    numbers: tuple[object, ...] = given if isinstance(given, tuple) else (given,)
-    if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
-        raise ValueError("It must be a finite number.")
 
 
 app = App(
