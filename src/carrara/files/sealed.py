@@ -225,7 +225,7 @@ def _memory(folder: Path) -> Path:
 def _recalled(folder: Path) -> Memory:
     try:
         return read_as(_memory(folder), Memory)
-    except BadFile:
+    except UserError:  # damaged, or of a newer version: files are hashed again
         return Memory()
 
 
