@@ -25,6 +25,7 @@ import torch
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
+from children import child, was_killed
 from places import Places
 
 import carrara.saved
@@ -90,7 +91,9 @@ def prepare(root: Path, kind: str) -> None:
             Image.fromarray(np.random.default_rng(k).integers(0, 255, (8, 8, 3), np.uint8)).save(path)
         (root / "captioned" / f"{k}.txt").write_text(f"a picture with the number {k}")
     if kind == "student":
-        end(child(lambda: carry_out(plan(str(root / "photos"), "pixel", root / "teacher", [*SHORT, UNET, *BRIEF]))))
+        was_killed(
+            child(lambda: carry_out(plan(str(root / "photos"), "pixel", root / "teacher", [*SHORT, UNET, *BRIEF])))
+        )
 
 
 BRIEF = ("train.steps=1", "preview.every=0", "sample.guidance=2")
@@ -104,27 +107,6 @@ def carry_out(planned: Plan) -> None:
             assert not session.warnings, session.warnings
             for _ in session if not (session.finished and stage.whole) else ():
                 pass
-
-
-def child(work: Callable[[], None]) -> int:
-    """Starts ``work`` in another process."""
-    process = os.fork()
-    if process == 0:
-        torch.set_num_threads(1)  # makes torch's pool of threads anew, before several of them ask for it
-        try:
-            work()
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            os._exit(1)
-        os._exit(0)
-    return process
-
-
-def end(process: int) -> bool:
-    """Waits for the end; whether it was killed."""
-    _, status = os.waitpid(process, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "a run that was begun again failed"
-    return os.WIFSIGNALED(status)
 
 
 def contents(run: Path) -> dict[str, str]:
@@ -188,12 +170,12 @@ class Kind:
             names = list(places.names)
             file.write_text(json.dumps(names))
 
-        end(child(run))
+        was_killed(child(run))
         return json.loads(file.read_text())
 
     def ended(self, folder: Path) -> list[str]:
         """Lets a run that was killed come to its end, and compares it."""
-        end(child(lambda: self.run(folder)))
+        was_killed(child(lambda: self.run(folder)))
         return differences(folder, self.whole)
 
     def each(self) -> dict[str, Any]:
@@ -232,7 +214,7 @@ class Kind:
                 if here == number:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-            assert end(child(lambda folder=folder, die=die: (Places(die), self.run(folder))[1])), number
+            assert was_killed(child(lambda folder=folder, die=die: (Places(die), self.run(folder))[1])), number
             if wrong := self.ended(folder):
                 found[f"{number}: {names[number]}"] = wrong
         return {"places": len(names), "kills": count, "different": found}
@@ -246,7 +228,7 @@ class Kind:
                 process = child(lambda folder=folder: self.run(folder))
                 time.sleep(0.8 * moment * self.seconds)
                 os.kill(process, signal.SIGKILL)
-                kills += end(process)
+                kills += was_killed(process)
             if wrong := self.ended(folder):
                 found[str(number)] = wrong
             number += 1

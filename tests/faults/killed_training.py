@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 
 import safetensors.torch
 import torch
+from children import child, was_killed
 from tiny_training import fingerprint, training
 
 from carrara.seeds import Draws
@@ -26,26 +28,6 @@ Result = dict[str, object]
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def child(work: Callable[[], None]) -> int:
-    """Starts ``work`` in another process."""
-    process = os.fork()
-    if process == 0:
-        try:
-            work()
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            os._exit(1)
-        os._exit(0)
-    return process
-
-
-def was_killed(process: int) -> bool:
-    """Waits for the end; False is a normal one."""
-    _, status = os.waitpid(process, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "a restarted training failed"
-    return os.WIFSIGNALED(status)
 
 
 def finish(folder: Path, steps: int) -> None:
