@@ -2,7 +2,7 @@
 
 ``reading`` opens regular files alone; ``documents``, ``tensors`` and ``pictures`` read what is in them within bounds;
 ``writing`` puts whole files in the place of old ones, and ``refusals`` says why that cannot be; ``sealed`` writes whole
-folders, and knows damaged ones.
+folders, and knows damaged ones; ``lock`` holds a folder for one process.
 """
 
 from carrara.files.documents import (
@@ -53,7 +53,6 @@ from carrara.files.writing import (
     explained,
     make_folder,
     replacing,
-    sweep,
     write_bytes,
 )
 
@@ -104,7 +103,6 @@ __all__ = [
     "replacing",
     "shapes",
     "shown",
-    "sweep",
     "unreadable",
     "write_bytes",
     "write_tensors",
