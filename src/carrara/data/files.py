@@ -6,12 +6,10 @@ arrays keep what they have.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,9 +21,12 @@ from rich.progress import track
 
 from carrara.data.base import Unreadable
 from carrara.files import (
+    NEVER,
     PICTURE,
     PIXEL_LIMIT,
     BadFile,
+    Opened,
+    Stamp,
     TooLarge,
     array_header,
     array_in,
@@ -33,16 +34,12 @@ from carrara.files import (
     opened,
     picture_in,
     shown,
+    stamp_of,
     unreadable,
 )
 
 _T = TypeVar("_T")
 
-Stamp = tuple[int, int, int]
-"""What changes with a file: its size, and when its content and its description changed, in nanoseconds."""
-
-NEVER: Stamp = (0, 0, 0)
-"""The stamp of a file of which nothing is known."""
 _AT_ONCE = 5000  # files that wait for a thread
 _PROBE = 4096  # bytes that are hashed at each of five places of a large file
 _CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "LA": 4, "PA": 4, "RGBA": 4, "RGBa": 4, "La": 4}
@@ -81,14 +78,6 @@ def scan(read: Callable[[Path], _T], paths: Sequence[Path], title: str) -> Itera
         yield from track(results, title, total=len(paths), transient=True, disable=len(paths) < _AT_ONCE)
 
 
-def stamp_of(path: Path) -> Stamp:
-    """A file's; ``NEVER`` if there is none."""
-    try:
-        return _stamp(path.stat())
-    except (OSError, ValueError):
-        return NEVER
-
-
 def read_header(path: Path) -> Header:
     """Reads what a file says about itself. Never raises: what is wrong stands in ``problem``."""
     stamp = NEVER
@@ -116,11 +105,11 @@ def decode(path: Path, header: Header | None = None) -> NDArray[Any]:
                 raise Unreadable(_CHANGED)
             stamp = _begun(file)
             array = _decode_array(file, path) if _is_array(path) else _decode_image(file, path)
-            if _stamp(os.fstat(file.fileno()))[:2] != stamp[:2]:
+            if stamp_of(file)[:2] != stamp[:2]:
                 raise Unreadable(_CHANGED)
             return array
     except Exception as error:  # as above
-        gone = header is not None and not os.path.lexists(path)
+        gone = header is not None and stamp_of(path) == NEVER
         raise Unreadable("it is not there any more") if gone else explain(path, error) from None
 
 
@@ -150,33 +139,29 @@ def _truncated() -> Unreadable:
     return Unreadable("the file is truncated", "truncated")
 
 
-def _stamp(found: os.stat_result) -> Stamp:
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _begun(file: BufferedReader) -> Stamp:
+def _begun(file: Opened) -> Stamp:
     """The stamp of an open file.
 
     Raises:
         Unreadable: it is empty.
     """
-    stamp = _stamp(os.fstat(file.fileno()))
+    stamp = stamp_of(file)
     if not stamp[0]:
         raise Unreadable("the file is empty")
     return stamp
 
 
-def _is_same(file: BufferedReader, header: Header) -> bool:
+def _is_same(file: Opened, header: Header) -> bool:
     """Whether a file is still what its header was read from; a link that was made to it is no change."""
-    stamp = _stamp(os.fstat(file.fileno()))
+    stamp = stamp_of(file)
     if header.stamp in (NEVER, stamp):
         return True
     return stamp[:2] == header.stamp[:2] and header.content in ("", _content(file))
 
 
-def _content(file: BufferedReader) -> str:
+def _content(file: Opened) -> str:
     """See ``Header``; the file is at its beginning again."""
-    total = os.fstat(file.fileno()).st_size
+    total = stamp_of(file)[0]
     digest = hashlib.blake2b(str(total).encode(), digest_size=16)
     for start in _probes(total):
         file.seek(start)
@@ -196,7 +181,7 @@ def _is_array(path: Path) -> bool:
     return path.suffix.lower() == ".npy"
 
 
-def _image_header(file: BufferedReader, path: Path) -> tuple[tuple[int, int], str, int]:
+def _image_header(file: Opened, path: Path) -> tuple[tuple[int, int], str, int]:
     with picture_in(file, path) as image:
         width, height = image.size
         channels = 4 if "transparency" in image.info else _CHANNELS.get(image.mode.partition(";")[0], 3)
@@ -211,7 +196,7 @@ def _is_turned(image: Image.Image) -> bool:
     return False
 
 
-def _array_header(file: BufferedReader, path: Path) -> tuple[tuple[int, int], str, int]:
+def _array_header(file: Opened, path: Path) -> tuple[tuple[int, int], str, int]:
     shape, kind = array_header(file, path, PICTURE)
     _check_array(shape, kind)
     check_size(path, shape[1], shape[0])
@@ -230,7 +215,7 @@ def _brief(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 
-def _decode_array(file: BufferedReader, path: Path) -> NDArray[Any]:
+def _decode_array(file: Opened, path: Path) -> NDArray[Any]:
     _array_header(file, path)
     file.seek(0)
     return decode_array(array_in(file, path, PICTURE))
@@ -253,7 +238,7 @@ def _checked(array: NDArray[Any]) -> NDArray[np.float32]:
     return np.atleast_3d(array.astype(np.float32))
 
 
-def _decode_image(file: BufferedReader, path: Path) -> NDArray[Any]:
+def _decode_image(file: Opened, path: Path) -> NDArray[Any]:
     with picture_in(file, path) as image:
         image.load()
         check_size(path, image.width, image.height)  # a GIF may grow

@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carrara.data.base import ClassMap, DataInfo, Dataset, Row, one_hot
-from carrara.data.files import Header, decode, stamp_of
+from carrara.data.files import Header, decode
 from carrara.data.index import Rows, headers_of, rows_of
 from carrara.data.listing import ENDINGS, Listing, find
 from carrara.data.metadata import CAPTION, METADATA, WIDEST, Line, read_metadata
 from carrara.errors import UserError, command
-from carrara.files import BadFile, is_folder, read_bytes, read_lines, shown
+from carrara.files import BadFile, is_folder, read_bytes, read_lines, shown, stamp_of
 from carrara.pixels import to_pixels, to_tensor, with_channels
 
 _NAMED = 3

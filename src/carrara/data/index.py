@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from carrara.data.files import Header, read_header, scan, stamp_of
+from carrara.data.files import Header, read_header, scan
 from carrara.data.listing import relative
-from carrara.files import BadFile, cache_folder, open_array, replacing
+from carrara.files import BadFile, cache_folder, open_array, replacing, stamp_of
 
 FEW = 1000
 """Fewer pictures are scanned in no time, and nothing is kept about them."""

@@ -1,10 +1,11 @@
 """The one door to the disk: nothing else in the package opens a file, or reads JSON, YAML, pictures or tensors.
 
-``reading`` opens regular files alone; ``documents``, ``tensors`` and ``pictures`` read what is in them within bounds;
-``writing`` puts whole files in the place of old ones, and ``refusals`` says why that cannot be; ``sealed`` writes whole
-folders, and knows damaged ones; ``lock`` holds a folder for one process.
+``reading`` opens regular files alone, and files of zip ``archives``; ``documents``, ``tensors`` and ``pictures`` read
+what is in them within bounds; ``writing`` puts whole files in the place of old ones, and ``refusals`` says why that
+cannot be; ``sealed`` writes whole folders, and knows damaged ones; ``lock`` holds a folder for one process.
 """
 
+from carrara.files.archives import is_archive, members
 from carrara.files.documents import (
     LINE,
     Malformed,
@@ -20,7 +21,10 @@ from carrara.files.documents import (
 )
 from carrara.files.pictures import PICTURE, PIXEL_LIMIT, Oversized, check_size, open_picture, picture_in
 from carrara.files.reading import (
+    NEVER,
     BadFile,
+    Opened,
+    Stamp,
     TooLarge,
     check_inside,
     is_folder,
@@ -30,6 +34,7 @@ from carrara.files.reading import (
     read_bytes,
     read_text,
     shown,
+    stamp_of,
     unreadable,
 )
 from carrara.files.refusals import free_space, in_words, refusal
@@ -58,13 +63,16 @@ from carrara.files.writing import (
 
 __all__ = [
     "LINE",
+    "NEVER",
     "PICTURE",
     "PIXEL_LIMIT",
     "Appended",
     "BadFile",
     "Malformed",
     "NotWritten",
+    "Opened",
     "Oversized",
+    "Stamp",
     "TooLarge",
     "Yaml",
     "array_header",
@@ -80,10 +88,12 @@ __all__ = [
     "explained",
     "free_space",
     "in_words",
+    "is_archive",
     "is_folder",
     "is_regular",
     "lies_in",
     "make_folder",
+    "members",
     "open_array",
     "open_picture",
     "open_tensors",
@@ -103,6 +113,7 @@ __all__ = [
     "replacing",
     "shapes",
     "shown",
+    "stamp_of",
     "unreadable",
     "write_bytes",
     "write_tensors",

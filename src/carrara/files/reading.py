@@ -1,7 +1,8 @@
 """Opening what is on the disk: regular files only, and no more of them than is asked for.
 
 A name may lead anywhere: to a FIFO or a device, where reading waits for ever, to a folder, to a file that grows. So a
-name is looked at first, opened without blocking, and looked at again by its descriptor; only then it is read.
+name is looked at first, opened without blocking, and looked at again by its descriptor; only then it is read. It may
+lead into a zip file, too, as if that were a folder: see ``archives``.
 """
 
 import os
@@ -10,13 +11,18 @@ import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
 
 from carrara.errors import UserError
+from carrara.files import archives
 
 TEXT = 1 << 24
 """The largest text that is read, in bytes, unless something else is said."""
+Stamp = tuple[int, int, int]
+"""What changes with a file: its size, and when its content and its description changed, in nanoseconds."""
+NEVER: Stamp = (0, 0, 0)
+"""The stamp of a file of which nothing is known."""
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -49,9 +55,21 @@ class TooLarge(BadFile):
     """A file that has, or says that it has, more than such a file may have."""
 
 
+class Packed(BytesIO):
+    """A file of an archive, as it is there; ``stamp`` is as of ``Stamp``."""
+
+    def __init__(self, content: bytes, stamp: Stamp) -> None:
+        super().__init__(content)
+        self.stamp = stamp
+
+
+Opened = BufferedReader | Packed
+"""What is read from."""
+
+
 @contextmanager
-def opened(path: Path, most: int | None = None) -> Generator[BufferedReader]:
-    """A regular file, open for reading.
+def opened(path: Path, most: int | None = None) -> Generator[Opened]:
+    """A regular file, open for reading, or a file of an archive.
 
     Args:
         most: the most bytes that it may have; None is any number.
@@ -63,6 +81,9 @@ def opened(path: Path, most: int | None = None) -> Generator[BufferedReader]:
         _check(path, path.stat(), most)
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)
+    except NotADirectoryError as error:
+        yield _unpacked(path, error, most)
+        return
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from None
     with os.fdopen(descriptor, "rb") as file:
@@ -96,6 +117,19 @@ def read_text(path: Path, most: int = TEXT, encoding: str = "utf-8-sig") -> str:
         return read_bytes(path, most).decode(encoding)
     except UnicodeDecodeError as error:
         raise BadFile(path, f"is no text in UTF-8 (byte {error.start})") from None
+
+
+def stamp_of(file: Path | Opened) -> Stamp:
+    """A file's, by its name or as it is open; ``NEVER`` if there is none."""
+    if isinstance(file, Packed):
+        return file.stamp
+    try:
+        found = os.fstat(file.fileno()) if isinstance(file, BufferedReader) else file.stat()
+    except NotADirectoryError:
+        return _packed_stamp(file) if isinstance(file, Path) else NEVER
+    except (OSError, ValueError):
+        return NEVER
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def is_regular(path: Path) -> bool:
@@ -141,6 +175,34 @@ def unreadable(path: Path, error: Exception) -> BadFile:
 def shown(name: Path | str) -> str:
     """A name as it can stand in a sentence: what is no letter in it is written out, such as the end of a line."""
     return _UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", str(name))
+
+
+def _unpacked(path: Path, error: OSError, most: int | None) -> Packed:
+    """A file of an archive.
+
+    Args:
+        error: that says why it is no file of a folder.
+    """
+    try:
+        entry = archives.find(path)
+        if entry is None:
+            raise error
+        if most is not None and entry.size > most:
+            raise _too_large(path, entry.size, most)
+        content = entry.read(entry.size + 1)
+    except OSError as found:
+        raise unreadable(path, found) from None
+    if len(content) > entry.size:
+        raise _too_large(path, len(content), entry.size)
+    return Packed(content, entry.stamp)
+
+
+def _packed_stamp(path: Path) -> Stamp:
+    try:
+        entry = archives.find(path)
+    except OSError:
+        return NEVER
+    return NEVER if entry is None else entry.stamp
 
 
 def _check(path: Path, found: os.stat_result, most: int | None) -> None:

@@ -9,11 +9,10 @@ import os
 import warnings
 import zipfile
 from collections.abc import Mapping
-from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carrara.files.reading import BadFile, TooLarge, opened, unreadable
+from carrara.files.reading import BadFile, Opened, TooLarge, opened, stamp_of, unreadable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,7 +135,7 @@ def open_array(path: Path, most: int = ARRAY) -> "NDArray[Any]":
         raise BadFile(path, f"is no array that can be read ({_brief(error)})") from None
 
 
-def array_in(file: BufferedReader, name: Path, most: int = ARRAY) -> "NDArray[Any]":
+def array_in(file: Opened, name: Path, most: int = ARRAY) -> "NDArray[Any]":
     """The array of an open ``.npy`` file, in memory: a file that another program shortens can still be read so.
 
     Args:
@@ -156,7 +155,7 @@ def array_in(file: BufferedReader, name: Path, most: int = ARRAY) -> "NDArray[An
         raise BadFile(name, f"is no array that can be read ({_brief(error)})") from None
 
 
-def array_header(file: BufferedReader, name: Path, most: int = ARRAY) -> "tuple[tuple[int, ...], np.dtype[Any]]":
+def array_header(file: Opened, name: Path, most: int = ARRAY) -> "tuple[tuple[int, ...], np.dtype[Any]]":
     """The shape and the type that an open ``.npy`` file declares, as many bytes of which it must have.
 
     Raises:
@@ -171,12 +170,12 @@ def array_header(file: BufferedReader, name: Path, most: int = ARRAY) -> "tuple[
     if count > most:
         declared = count if count < _COUNTED else "far more"
         raise TooLarge(name, f"declares {declared} bytes of numbers, and {most} can be read")
-    if count > (size := os.fstat(file.fileno()).st_size):
+    if count > (size := stamp_of(file)[0]):
         raise BadFile(name, f"is not whole: it declares {count} bytes of numbers, and has {size}")
     return shape, kind
 
 
-def _array_header(path: Path, file: BufferedReader) -> "tuple[tuple[int, ...], np.dtype[Any]]":
+def _array_header(path: Path, file: Opened) -> "tuple[tuple[int, ...], np.dtype[Any]]":
     from numpy.lib import format as npy
 
     try:

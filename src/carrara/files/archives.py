@@ -1,0 +1,116 @@
+"""Zip files as folders: ``photos.zip/cat/1.png`` is what is called ``cat/1.png`` in ``photos.zip``.
+
+Nothing is unpacked on the disk. An archive may be anybody's: what lies in it has a name within it, and none that leads
+out; links and what is encrypted are not read, and who reads asks how large something is first. The directory of an
+archive is read once, and again when the archive has changed.
+"""
+
+import stat
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+ENDING = ".zip"
+_OPEN = 64  # archives at once
+_SECRET = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A file in an archive.
+
+    Attributes:
+        stamp: its size, and when the archive changed, in nanoseconds.
+    """
+
+    stamp: tuple[int, int, int]
+    _archive: ZipFile = field(repr=False)
+    _info: ZipInfo = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """In bytes, as the archive says."""
+        return self._info.file_size
+
+    def read(self, most: int) -> bytes:
+        """At most so many bytes.
+
+        Raises:
+            OSError: it is damaged, encrypted, or packed in a way that Python does not know.
+        """
+        if self._info.flag_bits & _SECRET:
+            raise OSError("it is encrypted: unpack the archive, and give the folder")
+        try:
+            with self._archive.open(self._info) as file:
+                return file.read(most)
+        except NotImplementedError:
+            raise OSError(
+                "it is packed in a way that is not known here: unpack the archive, and give the folder"
+            ) from None
+        except (BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+            raise OSError(f"it is damaged in the archive: {error}") from None
+
+
+def is_archive(path: Path) -> bool:
+    """Whether something is a zip file by its name, and a regular file."""
+    return path.suffix.lower() == ENDING and _kind(path) == stat.S_IFREG
+
+
+def members(archive: Path) -> Sequence[str]:
+    """The names of the files of an archive, with slashes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return tuple(_directory(archive, _state(archive))[1])
+
+
+def find(path: Path) -> Entry | None:
+    """The file of an archive that has this name; None if it leads into no archive.
+
+    Raises:
+        OSError: the archive cannot be read, or has no such file.
+    """
+    for above in reversed(path.parents):
+        if is_archive(above):
+            state = _state(above)
+            archive, named = _directory(above, state)
+            info = named.get("/".join(path.parts[len(above.parts) :]))
+            if info is None:
+                raise FileNotFoundError
+            return Entry(stamp=(info.file_size, state[0], state[1]), _archive=archive, _info=info)
+    return None
+
+
+@lru_cache(_OPEN)
+def _directory(archive: Path, state: tuple[int, ...]) -> tuple[ZipFile, Mapping[str, ZipInfo]]:
+    """An archive, and its files by name."""
+    try:
+        opened = ZipFile(archive)
+    except (BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+        raise OSError(f"no zip file that is whole: {error}") from None
+    return opened, {name: info for info in opened.infolist() if (name := _name(info))}
+
+
+def _name(info: ZipInfo) -> str:
+    """The name of a file within its archive; empty if it is no file, or the name leads out."""
+    parts = info.filename.replace("\\", "/").split("/")
+    linked = stat.S_ISLNK(info.external_attr >> 16)
+    if linked or info.is_dir() or not parts[-1] or ".." in parts or not parts[0] or ":" in parts[0]:
+        return ""
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def _state(archive: Path) -> tuple[int, ...]:
+    found = archive.stat()
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
+
+
+def _kind(path: Path) -> int:
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except (OSError, ValueError):
+        return 0
