@@ -127,7 +127,7 @@ def test_data_sets_have_names(cache, tmp_path) -> None:
     with pytest.raises(UserError, match=r"no folder 'swisroll', and .* Did you mean 'swissroll'"):
         open_dataset("swisroll")
     (tmp_path / "a.zip").write_bytes(b"")
-    with pytest.raises(UserError, match="is a file: give the folder"):
+    with pytest.raises(UserError, match=r"a.zip' cannot be read: it is no zip file .* Unpack it, and give the folder"):
         open_dataset(tmp_path / "a.zip")
     with pytest.raises(UserError, match=r"no pictures in .* \(\.zip\)"):
         open_dataset(tmp_path)

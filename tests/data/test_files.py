@@ -5,7 +5,7 @@ from PIL import Image
 
 from carrara.data import Unreadable
 from carrara.data.files import decode, read_header, scan
-from carrara.data.listing import find
+from carrara.data.folder import find
 from carrara.files import PIXEL_LIMIT
 
 
@@ -151,5 +151,5 @@ def test_find_follows_links_once_and_passes_over_what_is_hidden(tmp_path) -> Non
     (tmp_path / "a.png").symlink_to(tmp_path / "b.PNG")
     found = find(tmp_path)
     assert found.pictures == ["a.png", "b.PNG", "x/ü 日本.png"]
-    assert found.texts == {"notes.txt"}
-    assert found.others == {".txt": 1, "README": 1}
+    assert found.texts == {"notes.txt": "notes.txt"}
+    assert found.others == {"README": 1}

@@ -31,7 +31,7 @@ def test_a_sub_folder_is_a_class_with_all_that_is_below_it(tmp_path) -> None:
     assert [example.columns["label"].tolist() for example in folder] == [[1, 0], [1, 0], [0, 1]]
 
 
-@pytest.mark.parametrize("names", [("all/1.png", "all/2.png"), ("cat/1.png", "dog/1.png", "stray.png")])
+@pytest.mark.parametrize("names", [("all/1.png", "all/2.png"), ("cat/1.png", "dog/1.png", "one.png", "two.png")])
 def test_sub_folders_that_do_not_divide_the_pictures_are_no_classes(tmp_path, names) -> None:
     assert Folder(write(tmp_path, *names)).info.classes == ()
 
@@ -66,12 +66,16 @@ def test_metadata_give_captions_labels_and_vectors(tmp_path) -> None:
     ("rows", "message"),
     [
         (["{"], "line 1: not a JSON object"),
-        (['["a.png"]'], "line 1: not a JSON object"),
-        ([{"file_name": 7}], "line 1: not a JSON object"),
+        (['["a.png"]'], "row 1: not a JSON object"),
+        ([{"file_name": 7}], "line 1: there is no picture '7' in the folder"),
+        ([{"file_name": "a.png"}, {"file_name": None}], 'line 2: no name of a picture under "file_name", but None'),
         (['{"file_name": "a.png", "vector": [NaN]}'], "line 1: not a JSON object"),
-        ([{"text": "a"}], 'line 1: not a JSON object with a "file_name"'),
-        ([{"file_name": "a.png"}, {"file_name": "z.png"}], "line 2: there is no file 'z.png'"),
-        ([{"file_name": "a.png", "label": 3}], 'line 1: "label" is a name'),
+        ([{"text": "a"}], "line 1: no column names pictures of the folder (there are text)"),
+        (
+            [{"file_name": "y.png"}, {"file_name": "z.png"}],
+            "line 1: there is no picture 'y.png' in the folder, nor any",
+        ),
+        ([{"file_name": "a.png", "label": 3.5}], 'line 1: "label" is a name'),
         ([{"file_name": "a.png", "vector": ["1"]}], 'line 1: "vector" is a list of numbers'),
         ([{"file_name": "a.png", "text": 1}], 'line 1: "text" is a caption'),
         ([{"file_name": "a.png", "vector": [1]}], "'b.png' has 0 numbers, and others have 1"),

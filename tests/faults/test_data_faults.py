@@ -19,8 +19,7 @@ from PIL import Image, PngImagePlugin
 
 from carrara.data import Folder, Loader, Mapped, Transform, Unreadable, batch_of, inspect_folder
 from carrara.data.files import decode, read_header
-from carrara.data.folder import looks_captioned
-from carrara.data.listing import find
+from carrara.data.folder import find, looks_captioned
 from carrara.errors import UserError
 from tiny import TINY, Command
 
@@ -104,7 +103,7 @@ def test_no_file_is_no_caption(odd: Callable[[str], Path], caplog: pytest.LogCap
     data = Folder(folder)
     assert (data.captions(0), data.captions(1)) == ((), ("b",))
     (message,) = caplog.messages
-    assert message.startswith("left out 1 captions that cannot be read: '") and "a.txt' " in message
+    assert message.startswith("left out 1 caption that cannot be read: '") and "a.txt' " in message
 
 
 def test_no_file_is_no_map(odd: Callable[[str], Path]) -> None:
@@ -286,31 +285,37 @@ def assert_told_or_torn(path: Path) -> None:
         assert str(error) and str(error).isprintable() and len(str(error)) < 300
 
 
-LINES = {
+GONE = {
     "above": {"file_name": "../outside.png"},
     "within and above": {"file_name": "sub/../../outside.png"},
     "absolute": {"file_name": "/etc/hostname"},
+    "a folder": {"file_name": "sub"},
+    "the folder": {"file_name": "."},
+    "a zero": {"file_name": "a.png\0"},
+    "a long name": {"file_name": "a" * 5000},
+}
+"""Lines that name what is no picture of the folder."""
+PLAIN = {
+    "map of nothing": {"file_name": "a.png", "map": ""},
+    "text null": {"file_name": "a.png", "text": None},
+    "text of lists": {"file_name": "a.png", "text": [["a"]]},
+    "label of numbers": {"file_name": "a.png", "label": [1, 2]},
+}
+"""Lines that say little, and are read."""
+LINES = {
     "map above": {"file_name": "a.png", "map": "../outside.png"},
     "map absolute": {"file_name": "a.png", "map": "/etc/hostname"},
     "map in a circle": {"file_name": "a.png", "map": "up/outside.png"},
     "map that is no picture": {"file_name": "a.png", "map": "metadata.jsonl"},
     "map that is hidden": {"file_name": "a.png", "map": ".hidden.png"},
-    "map of nothing": {"file_name": "a.png", "map": ""},
-    "a folder": {"file_name": "sub"},
-    "the folder": {"file_name": "."},
     "no name": {"file_name": ""},
-    "a zero": {"file_name": "a.png\0"},
-    "a long name": {"file_name": "a" * 5000},
     "a name of names": {"file_name": ["a.png"]},
     "nothing": None,
-    "text null": {"file_name": "a.png", "text": None},
-    "text of lists": {"file_name": "a.png", "text": [["a"]]},
     "text true": {"file_name": "a.png", "text": True},
     "text too long": {"file_name": "a.png", "text": "a" * 70_000},
-    "label of numbers": {"file_name": "a.png", "label": [1, 2]},
     "label of things": {"file_name": "a.png", "label": {"a": 1}},
     "vector true": {"file_name": "a.png", "vector": [True]},
-    "vector text": {"file_name": "a.png", "vector": "12"},
+    "vector text": {"file_name": "a.png", "vector": "a b"},
     "vector null": {"file_name": "a.png", "vector": [None]},
     "vector of vectors": {"file_name": "a.png", "vector": [[1]]},
     "vector too large": {"file_name": "a.png", "vector": [1e39]},
@@ -346,11 +351,33 @@ def test_hostile_metadata_are_refused_with_the_line(case: str, tmp_path: Path) -
     assert "line 3: " in error.value.message and error.value.message.isprintable() and len(str(error.value)) < 600
 
 
-def test_a_picture_is_told_of_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", GONE)
+def test_metadata_name_nothing_that_the_folder_does_not_show(
+    case: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write(tmp_path / "data", "a.png", "b.png", "sub/c.png", ".hidden.png")
+    write(tmp_path, "outside.png")
+    rows = [{"file_name": "b.png", "text": "b"}, {**GONE[case], "text": "c"}]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = Folder(folder)
+    assert [data.captions(k) for k in range(3)] == [(), ("b",), ()]
+    (message,) = caplog.messages
+    assert message.startswith("left out 1 row of metadata.jsonl: line 2: there is no picture '")
+    assert message.isprintable() and len(message) < 200
+
+
+@pytest.mark.parametrize("case", PLAIN)
+def test_lines_that_say_little_are_read(case: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (write(tmp_path, "a.png") / "metadata.jsonl").write_text(json.dumps(PLAIN[case]))
+    assert len(Folder(tmp_path)) == 1 and not caplog.messages
+
+
+def test_rows_of_one_picture_are_captions_of_it(tmp_path: Path) -> None:
     write(tmp_path, "a.png")
-    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "x"}\n{"file_name": "./a.png"}\n')
-    with pytest.raises(UserError, match=r"line 2: line 1 tells of 'a\.png' too: .* a list"):
-        Folder(tmp_path)
+    rows = [{"file_name": "a.png", "text": "x"}, {"file_name": "./a.png", "text": ["y", "x"], "label": 3}]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = Folder(tmp_path)
+    assert data.captions(0) == ("x", "y") and data.info.classes == ("3",)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\r\n \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])
@@ -383,9 +410,10 @@ def test_captions_of_any_bytes_and_not_of_any_length(tmp_path: Path, caplog: pyt
     with (tmp_path / "d.txt").open("wb") as file:
         file.truncate(1 << 34)
     data = Folder(tmp_path)
-    assert [len(text) for k in range(5) for text in data.captions(k)] == [5, 65_536]
+    assert [len(text) for k in range(5) for text in data.captions(k)] == [65_536]
     (message,) = caplog.messages
-    assert "left out 2 captions" in message and "c.txt' has 65537 bytes" in message and looks_captioned(tmp_path)
+    assert "left out 3 captions" in message and "c.txt' has 65537 bytes" in message and looks_captioned(tmp_path)
+    assert "'a.txt' is neither UTF-8 nor UTF-16 (byte 3): save it as UTF-8" in message
 
 
 def corrupt(folder: Path) -> Path:

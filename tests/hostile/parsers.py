@@ -16,15 +16,16 @@ from carrara.cli.app import app
 from carrara.cli.edits import verb_first
 from carrara.conditioning.prompts import read_prompt
 from carrara.conditioning.vectors import LabelsConfig, VectorsConfig
-from carrara.data.folder import _captions
-from carrara.data.listing import Listing
-from carrara.data.metadata import read_metadata
+from carrara.data.folder import AS_IT_COMES, Listing
+from carrara.data.folder.beside import captions_in, decoded
+from carrara.data.folder.metadata import read_metadata, report
+from carrara.data.folder.tables import rows_of
 from carrara.draw.ask import Ask
 from carrara.draw.records import check_edit, check_extent, check_place, read_record, requested
 from carrara.draw.replay import _understood, read_verb
 from carrara.draw.wishes import parts_of
 from carrara.errors import UserError
-from carrara.files import Malformed, as_kind, open_array, read_as, read_tensors, sealed, shapes
+from carrara.files import BadFile, Malformed, as_kind, open_array, read_as, read_tensors, sealed, shapes
 from carrara.files.lock import holder_of
 from carrara.measure.account import read_measurements
 from carrara.medium import read_size
@@ -53,6 +54,12 @@ LINES = [
 ]
 MEASURED = [{"bits": {"value": 3.1, "error": 0.1}, "measured": {"step": 2, "weights": "0" * 16}}]
 METADATA = [{"file_name": "a.png", "text": ["a cat", "x"], "label": "cat", "vector": [0.5, 1], "map": "b.png"}]
+TABLES: list[Any] = [
+    {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "caption": "a cat"}]},
+    {"labels": [["a.png", 3], ["b.png", [0.5]]]},
+    {"a.png": "a cat", "b": {"tags": ["x", "y"], "split": "val"}},
+    [METADATA[0]],
+]
 HOLDER = [{"process": 12, "host": "here", "since": "2026-01-01T00:00:00+00:00"}]
 HEADERS = [{"a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}, "__metadata__": {"x": "y"}}]
 ARRAYS = [{"descr": "<f4", "fortran_order": False, "shape": (2, 2)}]
@@ -126,8 +133,12 @@ def asked(folder: Path, said: Mapping[str, Any]) -> object:
 
 def caption(folder: Path, content: bytes) -> object:
     """A caption beside a picture."""
-    _written(folder, "a.txt", content)
-    return _captions(folder, ["a.png"], {}, {"a.txt"})
+    for ending in (".txt", ".tags", ".json"):
+        try:
+            captions_in(decoded(content), ending, AS_IT_COMES)
+        except Malformed as error:
+            assert str(error)
+    return None
 
 
 def metadata(folder: Path, lines: list[Any]) -> object:
@@ -135,7 +146,20 @@ def metadata(folder: Path, lines: list[Any]) -> object:
     for name in ("a.png", "b.png"):
         (folder / name).touch()
     _written(folder, "metadata.jsonl", "\n".join(map(text_of, lines)))
-    return read_metadata(folder, Listing(pictures=["a.png", "b.png"]))
+    found = read_metadata(folder, Listing(pictures=["a.png", "b.png"], tables=["metadata.jsonl"]), AS_IT_COMES)
+    report(found)
+    return found
+
+
+def table(folder: Path, content: str) -> object:
+    """A table, as JSON or with commas."""
+    for name in ("a.json", "a.csv", "a.tsv"):
+        _written(folder, name, content)
+        try:
+            list(rows_of(folder / name))
+        except BadFile as error:
+            assert name in error.message
+    return None
 
 
 def record(folder: Path, about: Any) -> None:
@@ -267,6 +291,7 @@ PARSERS: Mapping[str, Parser] = {
     "what is asked": Parser(says, asked),
     "a caption": Parser(st.one_of(st.binary(max_size=60), typed.map(str.encode)), caption),
     "metadata": Parser(st.lists(spoilt(METADATA), min_size=1, max_size=3), metadata),
+    "a table": Parser(st.one_of(spoilt(TABLES).map(text_of), typed, st.sampled_from(TEXTS)), table),
     "a record": Parser(spoilt(RECORDS), record),
     "a log": Parser(st.lists(spoilt(LINES), min_size=1, max_size=3).map(lambda v: "\n".join(map(text_of, v))), log),
     "tensors": Parser(spoilt(HEADERS).map(lambda value: _header(text_of(value).encode())), tensors),

@@ -6,7 +6,7 @@ from carrara.data.buckets import bucket_of_each, bucket_sizes
 from carrara.data.captions import Captioned, CaptionTable
 from carrara.data.checks import DataReport, inspect_folder, suggested_size
 from carrara.data.emoji import openmoji
-from carrara.data.folder import Folder
+from carrara.data.folder import Folder, Reading
 from carrara.data.latents import CachedLatents, LatentTransform
 from carrara.data.loader import Loader, batch_of, spread
 from carrara.data.maps import Mapped, maps_of, numbered
@@ -47,6 +47,7 @@ __all__ = [
     "Loader",
     "Mapped",
     "OpenMojiSource",
+    "Reading",
     "Source",
     "Subset",
     "SwissRollSource",

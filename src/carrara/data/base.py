@@ -75,6 +75,7 @@ class DataInfo:
         vector_size: how many numbers the column ``vector`` has; 0 if there is none.
         captions: whether there are any.
         maps: whether pictures have maps.
+        remarks: what its files were taken as, a line each, with the key that says otherwise.
         dimension: of points; None for pictures.
         attribution: who made it and on which terms, where known.
     """
@@ -86,6 +87,7 @@ class DataInfo:
     vector_size: int = 0
     captions: bool = False
     maps: bool = False
+    remarks: tuple[str, ...] = ()
     dimension: int | None = None
     attribution: str = ""
 
@@ -155,6 +157,10 @@ class Dataset(ABC):
         height, width = self.pixels(index).shape[:2]
         return height, width
 
+    def held(self, index: int) -> bool | None:
+        """Whether the data themselves hold an example out; None where they do not say."""
+        return None
+
     def columns(self, index: int) -> Mapping[str, Row | ClassMap | Texts]:
         """The condition columns of an example."""
         return {}
@@ -212,6 +218,9 @@ class View(Dataset):
     def native(self, index: int) -> tuple[int, int]:
         return self.dataset.native(self.at(index))
 
+    def held(self, index: int) -> bool | None:
+        return self.dataset.held(self.at(index))
+
     def columns(self, index: int) -> Mapping[str, Row | ClassMap | Texts]:
         return self.dataset.columns(self.at(index))
 
@@ -247,19 +256,31 @@ class Subset(View):
 
 
 def split(dataset: Dataset, fraction: float) -> tuple[Subset, Subset]:
-    """Divides a data set into (train, held out) by content.
+    """Divides a data set into (train, held out): as it says itself, else by content.
 
-    Of two different examples or more, at least one is held out, and at least one is not.
+    Of two different examples or more, at least one is held out, and at least one is not. What is trained on under
+    another name is not held out.
 
     Args:
-        fraction: the expected part that is held out; 0 holds out nothing.
+        fraction: the expected part that is held out; 0 holds out nothing by content.
     """
+    if any(dataset.held(k) for k in range(len(dataset))):
+        return _split_by_itself(dataset)
     places = [integer("held out", dataset.key(k)) / 2**63 for k in range(len(dataset))]
     held: set[float] = set()
     if fraction > 0 and places:
         held = ({place for place in places if place < fraction} or {min(places)}) - {max(places)}
     train = [k for k, place in enumerate(places) if place not in held]
     return Subset(dataset, train), Subset(dataset, [k for k, place in enumerate(places) if place in held])
+
+
+def _split_by_itself(dataset: Dataset) -> tuple[Subset, Subset]:
+    held = [bool(dataset.held(k)) for k in range(len(dataset))]
+    train = [k for k, out in enumerate(held) if not out]
+    known = {dataset.key(k) for k in train}
+    return Subset(dataset, train), Subset(
+        dataset, [k for k, out in enumerate(held) if out and dataset.key(k) not in known]
+    )
 
 
 def contents(dataset: Dataset) -> list[list[int]]:
@@ -280,6 +301,8 @@ def fingerprint(dataset: Dataset) -> str:
             if not isinstance(row, Texts) and name != MAP
         }
         digest.update(repr((dataset.name(k), dataset.key(k), rows, dataset.captions(k))).encode())
+        if dataset.held(k):
+            digest.update(b"held out")
     return digest.hexdigest()
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from statistics import median_low
 
 from carrara.data.base import Fault, Unreadable
-from carrara.data.files import Header, decode, explain, read_header, scan
+from carrara.data.files import Header, decode, explain, read_header, relative, scan
 from carrara.data.folder import Folder, look
-from carrara.data.listing import relative
 from carrara.files import PICTURE, BadFile, is_folder, opened, shown
 
 _SHOWN = 8  # names in a line of the report
@@ -93,8 +92,8 @@ def inspect_folder(path: Path | str) -> DataReport:
         UserError: there is no such folder, no picture in it, or its metadata are wrong.
     """
     path = Path(path)
-    listing, _, _ = look(path)
-    findings = list(scan(partial(_examine, path), [path / name for name in listing.pictures], "Reading pictures"))
+    found = look(path)
+    findings = list(scan(partial(_examine, path), [path / name for name in found.pictures], "Reading pictures"))
     good = [finding.header for finding in findings if not finding.header.problem]
     sizes = [header.size for header in good if header.size]
     folder = Folder(path, good) if good else None
@@ -115,7 +114,7 @@ def inspect_folder(path: Path | str) -> DataReport:
         without_caption=tuple(n for n, c in captions.items() if not c) if any(captions.values()) else (),
         faults=_faults(findings),
         duplicates=_duplicates(findings),
-        others=Counter({shown(name): count for name, count in listing.others.items()}),
+        others=Counter({shown(name): count for name, count in found.passed_over.items()}),
         suggested=suggested_size(folder.info.native) if folder and folder.info.native else None,
     )
 

@@ -78,6 +78,11 @@ def scan(read: Callable[[Path], _T], paths: Sequence[Path], title: str) -> Itera
         yield from track(results, title, total=len(paths), transient=True, disable=len(paths) < _AT_ONCE)
 
 
+def relative(path: Path, folder: Path) -> str:
+    """The name of a file within its folder, with slashes."""
+    return "/".join(path.parts[len(folder.parts) :])
+
+
 def read_header(path: Path) -> Header:
     """Reads what a file says about itself. Never raises: what is wrong stands in ``problem``."""
     stamp = NEVER

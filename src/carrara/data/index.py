@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from carrara.data.files import Header, read_header, scan
-from carrara.data.listing import relative
+from carrara.data.files import Header, read_header, relative, scan
 from carrara.files import BadFile, cache_folder, open_array, replacing, stamp_of
 
 FEW = 1000

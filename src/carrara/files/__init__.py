@@ -19,6 +19,7 @@ from carrara.files.documents import (
     read_lines,
     read_yaml,
 )
+from carrara.files.parquet import read_parquet
 from carrara.files.pictures import PICTURE, PIXEL_LIMIT, Oversized, check_size, open_picture, picture_in
 from carrara.files.reading import (
     NEVER,
@@ -105,6 +106,7 @@ __all__ = [
     "read_bytes",
     "read_json",
     "read_lines",
+    "read_parquet",
     "read_pickled",
     "read_tensors",
     "read_text",

@@ -60,10 +60,11 @@ def resolve(
     Raises:
         UserError: the recipe asks for what the data does not have.
     """
-    kind, reasons = kind_of(recipe), list[str]()
+    kind, reasons = kind_of(recipe), list(info.remarks)
     data, model = recipe.data, recipe.model
     if info.native is not None:
-        data, reasons = _pictures(recipe, kind, info, info.native, device)
+        data, more = _pictures(recipe, kind, info, info.native, device)
+        reasons += more
     if kind.looks:
         model, more = _network(recipe, data, info, captions, device)
         reasons += more

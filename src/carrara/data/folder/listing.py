@@ -1,0 +1,201 @@
+"""Which files a folder of pictures has, and all folders below it; or a zip file, which is read as it is."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from carrara.errors import UserError
+from carrara.files import is_archive, members, shown
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy")
+TEXTS = (
+    ".txt",
+    ".caption",
+    ".captions",
+    ".cap",
+    ".text",
+    ".prompt",
+    ".prompts",
+    ".tags",
+    ".tag",
+    ".json",
+)
+"""Endings of files that may hold the caption of the picture beside them; the first one counts."""
+CLASS = ".cls"
+"""The ending of a file that names the class of the picture beside it."""
+TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+"""Endings of files that may tell of many pictures."""
+PASSED = frozenset({"@eadir", "__macosx", "$recycle.bin", "system volume information", "lost+found"})
+"""Folders that systems make, in small letters."""
+_MADE_UP = ("/proc", "/sys", "/dev")
+_MEMORY = "/dev/shm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The files of a folder and of all below it, by their names within it, with slashes.
+
+    Attributes:
+        pictures: those whose endings are of pictures, in order.
+        texts: those that may hold a caption or a class, by their names with their endings in small letters.
+        tables: those that may tell of many pictures, in order.
+        archives: the zip files in it.
+        others: how many files have each other ending, or no ending and this name.
+        closed: the folders that may not be looked into.
+    """
+
+    pictures: list[str] = field(default_factory=list[str])
+    texts: dict[str, str] = field(default_factory=dict[str, str])
+    tables: list[str] = field(default_factory=list[str])
+    archives: list[str] = field(default_factory=list[str])
+    others: Counter[str] = field(default_factory=Counter[str])
+    closed: list[str] = field(default_factory=list[str])
+
+
+def find(folder: Path, also: str = "") -> Listing:
+    """Finds the files of a folder or of a zip file; of a folder without pictures, those of the zip files in it.
+
+    Symbolic links are followed, and each folder is visited once, by whatever names it is there. Links to a folder that
+    holds this one, which lead in a circle, and to what the system makes up, such as ``/proc``, are not followed. Names
+    that begin with a dot, and folders that systems make, are passed over.
+
+    Args:
+        also: another ending that files of captions may have.
+
+    Raises:
+        UserError: a zip file cannot be read.
+    """
+    found = Listing()
+    if is_archive(folder):
+        _add_members(found, folder, "", also)
+    else:
+        for within, names in _folders(folder, found):
+            for name in names:
+                _add(found, _joined(within, name), name, also)
+        if not found.pictures:
+            _add_archives(found, folder, also)
+    found.pictures.sort(key=os.fsencode)
+    _sort_out(found)
+    return found
+
+
+def stem(file: str) -> str:
+    """A name without its ending."""
+    head, _, name = file.rpartition("/")
+    bare = name.rpartition(".")[0] or name
+    return f"{head}/{bare}" if head else bare
+
+
+def ending_of(file: str) -> str:
+    """In small letters, with its dot; empty if there is none."""
+    _, dot, end = file.rpartition("/")[2].rpartition(".")
+    return (dot + end).lower() if dot else ""
+
+
+def _add(found: Listing, file: str, name: str, also: str) -> None:
+    ending = ending_of(name)
+    if ending in ENDINGS:
+        found.pictures.append(file)
+    elif ending == ".zip":
+        found.archives.append(file)
+    elif ending and ending in (*TEXTS, CLASS, also.lower()):
+        found.texts.setdefault(stem(file) + ending, file)
+    elif ending in TABLES:
+        found.tables.append(file)
+    else:
+        found.others[ending or name] += 1
+
+
+def _add_archives(found: Listing, folder: Path, also: str) -> None:
+    """The files of the archives in a folder; what cannot be read is no archive."""
+    for archive in list(found.archives):
+        try:
+            _add_members(found, folder / archive, archive, also)
+        except UserError:
+            found.archives.remove(archive)
+            found.others[".zip"] += 1
+
+
+def _add_members(found: Listing, archive: Path, within: str, also: str) -> None:
+    try:
+        names = members(archive)
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(f"'{shown(archive)}' cannot be read: it is {why}. Unpack it, and give the folder") from None
+    for name in names:
+        if not any(part[0] == "." or part.lower() in PASSED for part in name.split("/")):
+            _add(found, _joined(within, name), name, also)
+
+
+def _sort_out(found: Listing) -> None:
+    """A ``.json`` is beside its picture, or is a table."""
+    beside = [file for key, file in found.texts.items() if key.endswith(".json")]
+    if beside:
+        bare = {stem(picture) for picture in found.pictures} | set(found.pictures)
+        apart = [file for file in beside if stem(file) not in bare and not _in_folder_of_texts(file)]
+        for file in apart:
+            del found.texts[stem(file) + ".json"]
+        found.tables.extend(apart)
+    found.tables.sort(key=lambda file: (file.count("/"), TABLES.index(ending_of(file)), os.fsencode(file)))
+
+
+FOLDERS_OF_TEXTS = frozenset({"captions", "caption", "texts", "text", "txt", "prompts", "tags"})
+"""Names of folders, in small letters, in which captions lie under the names that their pictures have elsewhere."""
+
+
+def _in_folder_of_texts(file: str) -> bool:
+    return any(part.lower() in FOLDERS_OF_TEXTS for part in file.split("/")[:-1])
+
+
+def _folders(folder: Path, found: Listing) -> Iterator[tuple[str, list[str]]]:
+    """The folder and all below it, each before those that are in it, and the names of its files."""
+    above = {_identity(path) for path in Path(os.path.realpath(folder)).parents}
+    seen, waiting = above - {_identity(folder)}, [""]
+    while waiting:
+        within = waiting.pop()
+        here = folder / within
+        identity = _identity(here)
+        if identity in seen or _is_made_up(here):
+            continue
+        seen.add(identity)
+        try:
+            with os.scandir(here) as entries:
+                named = sorted((entry.name, _is_folder(entry)) for entry in entries if entry.name[0] != ".")
+        except OSError:
+            found.closed.append(within)
+            continue
+        yield within, [name for name, is_folder in named if not is_folder]
+        inner = [name for name, is_folder in reversed(named) if is_folder and name.lower() not in PASSED]
+        waiting.extend(_joined(within, name) for name in inner)
+
+
+def _joined(within: str, name: str) -> str:
+    return f"{within}/{name}" if within else name
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int] | Path:
+    """What a folder is, by whatever name."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return folder
+    return found.st_dev, found.st_ino
+
+
+def _is_made_up(folder: Path) -> bool:
+    """Whether the files there are no files, but what the system has to say."""
+    real = os.path.realpath(folder)
+    return not _is_in(real, _MEMORY) and any(_is_in(real, name) for name in _MADE_UP)
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
