@@ -73,7 +73,7 @@ def test_metadata_give_captions_labels_and_vectors(tmp_path) -> None:
         ([{"text": "a"}], "line 1: no column names pictures of the folder (there are text)"),
         (
             [{"file_name": "y.png"}, {"file_name": "z.png"}],
-            "line 1: there is no picture 'y.png' in the folder, nor any",
+            "line 1: there is no picture 'y.png' in the folder, nor",
         ),
         ([{"file_name": "a.png", "label": 3.5}], 'line 1: "label" is a name'),
         ([{"file_name": "a.png", "vector": ["1"]}], 'line 1: "vector" is a list of numbers'),
