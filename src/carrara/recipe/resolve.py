@@ -252,6 +252,8 @@ def _offered(info: DataInfo) -> tuple[AnyConditioner, str]:
 
 RUN_CHANGES = ("train", "checkpoint", "preview", "sample")
 """The sections that may change when a run goes on; another model, seed or data is another run."""
+SOURCE_CHANGES = ("only",)
+"""The keys of a source that may change when a run goes on."""
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:

@@ -19,7 +19,7 @@ from carrara.model import Model
 from carrara.recipe import build
 from carrara.recipe.kinds import decoder, few_step, kind_of
 from carrara.recipe.loading import DEFAULT, dump, load, presets
-from carrara.recipe.resolve import RUN_CHANGES, complete, differences
+from carrara.recipe.resolve import RUN_CHANGES, SOURCE_CHANGES, complete, differences
 from carrara.recipe.schema import Recipe
 from carrara.store.runs import TINY, open_model
 from carrara.train import distributed
@@ -133,7 +133,7 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
     named = as_source(source).absolute() if source else None
     name, why = (preset, "") if preset else _preset_for(named)
     overrides = [*overrides, *([f"data.source={json.dumps(source_mapping(str(named)))}"] if named else [])]
-    recipe = load(name, overrides)
+    recipe = _anywhere(load(name, overrides))
     if recipe.data.source is None:
         raise UserError(f"what shall be trained on? Name a folder of pictures, or one of {', '.join(BUILTIN)}")
     folder = folder or Path("runs") / recipe.data.source.name
@@ -233,7 +233,7 @@ def _resumed(folder: Path, wanted: Recipe) -> Plan:
     Raises:
         UserError: ``wanted`` is another run than the folder's.
     """
-    saved = load(folder / "recipe.yaml")
+    saved, wanted = load(folder / "recipe.yaml"), _anywhere(wanted)
     other = list(differences(_identity(saved), _identity(wanted)))
     if other:
         raise UserError(
@@ -241,6 +241,14 @@ def _resumed(folder: Path, wanted: Recipe) -> Plan:
             f"start this one elsewhere with {option('run')}, or leave that out"
         )
     return Plan(recipe=wanted, folder=folder, resumes=True)
+
+
+def _anywhere(recipe: Recipe) -> Recipe:
+    """The same from wherever one looks."""
+    source = recipe.data.source
+    if source is None:
+        return recipe
+    return recipe.model_copy(update={"data": replace(recipe.data, source=source.absolute())})
 
 
 def _like(wanted: Recipe, saved: Recipe) -> Recipe:
@@ -267,6 +275,7 @@ def _filled(wanted: T, saved: object) -> T:
 def _identity(recipe: Recipe) -> dict[str, Any]:
     """What makes a run this run and no other."""
     values = recipe.model_dump(exclude=set(RUN_CHANGES))
+    values["data"]["source"] = {k: v for k, v in (values["data"]["source"] or {}).items() if k not in SOURCE_CHANGES}
     if recipe.autoencoder is not None:
         values["autoencoder"] = {k: v for k, v in values["autoencoder"].items() if k not in RUN_CHANGES}
     return values

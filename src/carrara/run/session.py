@@ -11,6 +11,7 @@ early/                the model after a part of the run, if ``checkpoint.early``
 latents/              the training data as latents, if they diffuse: see ``data.latents``
 trajectories/         a teacher's samples from noise to data, if a model of few steps learns from it
 captions/             what a frozen text encoder makes of the captions: see ``data.captions``
+pictures/step-N.csv   which pictures are trained on from step N on: see ``lists``
 autoencoder/          the same again for the autoencoder that was trained first
 """
 
@@ -30,6 +31,7 @@ from carrara.model import AnySaved
 from carrara.recipe import build
 from carrara.recipe.kinds import Examples, kind_of
 from carrara.recipe.resolve import resolve
+from carrara.run import lists
 from carrara.run.compilation import Note, compiled_if_faster
 from carrara.run.models import Models
 from carrara.run.plan import Plan
@@ -105,7 +107,7 @@ class Session:
     def __init__(self, plan: Plan, device: torch.device, check: Callable[[], None] = lambda: None) -> None:
         self.recipe, self.folder = plan.recipe, plan.folder
         whole = build.dataset(self.recipe)
-        resolve(self.recipe, whole.info, device.type)  # refuses data that no longer have the recipe's classes
+        self._check(whole, device)
         self.training_data, self.held_out_data = build.parts(self.recipe, whole)
         self.kind = kind_of(self.recipe)
         self.model: AnySaved = self.kind.model().to(device)
@@ -137,24 +139,40 @@ class Session:
             check=check,
             names=lambda positions: self._loader().names(positions),
         )
-        self.warnings = [*self.training.warnings, *self._other_data(about)]
+        self.warnings = [*self.training.warnings, *self._other_data(about, whole)]
         self._said = set[str]()
+
+    def _check(self, whole: Dataset, device: torch.device) -> None:
+        """Refuses data that no longer have the recipe's classes."""
+        try:
+            resolve(self.recipe, whole.info, device.type)
+        except UserError as error:
+            known = lists.newest_list(self.folder)
+            if known is None:
+                raise
+            raise UserError(f"{error.message}; data.source.only={known} goes on with the pictures of before") from None
 
     def _about(self, whole: Dataset) -> dict[str, Any]:
         """What the model remembers of its training."""
         data = {"data": whole.info.name, "examples": len(whole), "fingerprint": fingerprint(whole.bare)}
         return {"preset": self.recipe.preset, **data, **self.kind.about(self.folder)}
 
-    def _other_data(self, about: Mapping[str, Any]) -> Iterator[str]:
-        """Says that a run goes on with other data than it began with."""
-        if not (step := self.training.clock.step):
-            return
-        before = begun_about(self.folder)
-        if before.get("fingerprint", about["fingerprint"]) != about["fingerprint"]:
+    def _other_data(self, about: Mapping[str, Any], whole: Dataset) -> Iterator[str]:
+        """Says that a run goes on with other data than it began with, and notes which these are."""
+        step, source = self.training.clock.step, self.recipe.data.source
+        before = begun_about(self.folder) if step else {}
+        other = before.get("fingerprint", about["fingerprint"]) != about["fingerprint"]
+        known = lists.newest_list(self.folder, step)
+        if other:
+            found = lists.changes(known, whole) if known else None
+            how = f"{before.get('examples')} examples then, {about['examples']} now{f': {found}' if found else ''}"
+            back = f" To go on with those of then: data.source.only={known}" if known else ""
             yield (
-                f"the data are not those of step {step} ({before.get('examples')} examples then, "
-                f"{about['examples']} now): from here on the order is another one, and some are new or gone."
+                f"the data are not those of step {step} ({how}): from here on they are taken as they are now, in "
+                f"another order.{back}"
             )
+        if distributed.is_main() and source is not None and not source.builtin and (other or not (step and known)):
+            lists.write_list(self.folder, step, whole)
 
     @property
     def finished(self) -> bool:

@@ -41,7 +41,6 @@ class Folder(Dataset):
         path: with pictures in it or in folders below it.
         headers: of its good pictures, where they are known already.
         reading: what its files are taken as.
-        only: the names of the pictures to take, of those that are there; None is all.
 
     Raises:
         UserError: there is no such folder, no readable picture in it, or its metadata are wrong.
@@ -52,10 +51,9 @@ class Folder(Dataset):
         path: Path | str,
         headers: Sequence[Header] | None = None,
         reading: Reading = AS_IT_COMES,
-        only: Collection[str] | None = None,
     ) -> None:
         self.path = Path(path)
-        found = look(self.path, reading, only)
+        found = look(self.path, reading)
         for warning in found.warnings:
             _warn(self.path, warning)
         self._rows = _readable(self.path, found.pictures) if headers is None else rows_of(self.path, headers)

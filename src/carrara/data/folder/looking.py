@@ -13,6 +13,7 @@ from carrara.data.folder.beside import Beside, files_beside, names_as_captions, 
 from carrara.data.folder.columns import Line, texts_in
 from carrara.data.folder.layout import Layout, Part, counted, held_part, laid_out
 from carrara.data.folder.listing import CLASS, ENDINGS, Listing, ending_of, find, stem
+from carrara.data.folder.lists import restricted
 from carrara.data.folder.metadata import Told, read_metadata, report
 from carrara.data.folder.reading import AS_IT_COMES, Reading
 from carrara.data.folder.tables import rows_of
@@ -50,11 +51,8 @@ class Found:
     empty: Sequence[str]
 
 
-def look(path: Path, reading: Reading = AS_IT_COMES, only: Collection[str] | None = None) -> Found:
+def look(path: Path, reading: Reading = AS_IT_COMES) -> Found:
     """Finds the pictures of a folder or of a zip file, and what is said of them.
-
-    Args:
-        only: the names of the pictures to look at, of those that are there; None is all.
 
     Raises:
         UserError: there is no such folder, no picture in it, or its metadata are wrong; with all that is.
@@ -64,8 +62,7 @@ def look(path: Path, reading: Reading = AS_IT_COMES, only: Collection[str] | Non
     listing = find(path, reading.captions if reading.captions[:1] == "." else "")
     if "" in listing.closed:
         raise UserError(f"'{shown(path)}' cannot be looked into: get leave to read it, or name another folder")
-    if only is not None:
-        listing = replace(listing, pictures=[name for name in listing.pictures if name in only])
+    listing, listed_only = restricted(listing, reading)
     told = read_metadata(path, listing, reading)
     report(told)
     masks = {file for file in listing.pictures if stem(file).endswith(_OTHER_MASKS)}
@@ -75,6 +72,7 @@ def look(path: Path, reading: Reading = AS_IT_COMES, only: Collection[str] | Non
         raise _no_pictures(path, listing)
     has_classes = any(line.labels for line in told.lines.values()) or any(key.endswith(CLASS) for key in listing.texts)
     layout = laid_out(pictures, replace(reading, classes="none") if has_classes else reading)
+    layout.remarks[:0] = listed_only
     return _together(path, replace(listing, pictures=pictures), told, layout, reading, maps, masks)
 
 

@@ -19,6 +19,8 @@ class Reading:
         lines: whether ``each`` line of a caption's file is a caption of its own, or the file is ``one``.
         repeats: whether ``10_`` of a folder ``10_name`` is ignored, or is kept in the name of its class.
         metadata: the table to read, a name within the folder; ``auto`` is all of the folder's, ``none`` is no one.
+        only: a file that lists the pictures to take, one name a line or a table, such as a run's
+            ``pictures/step-0.csv``; ``all`` is all that are there.
     """
 
     classes: Literal["auto", "none", "first", "deep"] = "auto"
@@ -27,6 +29,7 @@ class Reading:
     lines: Literal["each", "one"] = "each"
     repeats: Literal["ignore", "keep"] = "ignore"
     metadata: str = "auto"
+    only: str = "all"
 
     def __post_init__(self) -> None:
         if self.captions not in ("auto", "files", "metadata", "names", "none") and self.captions[:1] != ".":

@@ -47,7 +47,8 @@ class FolderSource(Reading, Source):
 
     def absolute(self) -> "Source":
         path = Path(self.path)
-        return replace(self, path=str(path.resolve())) if self._is_there else self
+        only = self.only if self.only == "all" else str(Path(self.only).resolve())
+        return replace(self, path=str(path.resolve()) if self._is_there else self.path, only=only)
 
     @property
     def _is_there(self) -> bool:
