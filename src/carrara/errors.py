@@ -98,10 +98,34 @@ def check_finite(*given: object) -> None:
         raise ValueError("It must be a finite number.")
 
 
+def alike(name: str) -> str:
+    """Equal for names that differ in hyphens and underscores, or in capitals, alone; no two of Carrara's names do."""
+    return name.replace("-", "_").casefold()
+
+
+def meant(word: str, names: Iterable[str]) -> str | None:
+    """The name that a word is, or that it is ``alike``; None if it is none of them."""
+    known = {alike(name): name for name in names}
+    return known.get(alike(word))
+
+
+def known(kind: str, word: str, names: Iterable[str]) -> str:
+    """The name that is ``meant``.
+
+    Raises:
+        UserError: none of them is; see ``unknown``.
+    """
+    names = list(names)
+    if (name := meant(word, names)) is None:
+        raise unknown(kind, word, names)
+    return name
+
+
 def close_match(word: str, options: Iterable[str]) -> str:
     """Returns ``" Did you mean 'x'?"`` for the option nearest to ``word``, or an empty string."""
-    nearest = difflib.get_close_matches(word, list(options), n=1, cutoff=0.5)
-    return f" Did you mean '{nearest[0]}'?" if nearest else ""
+    names = {alike(option): option for option in options}
+    nearest = difflib.get_close_matches(alike(word), names, n=1, cutoff=0.5)
+    return f" Did you mean '{names[nearest[0]]}'?" if nearest else ""
 
 
 def unknown(kind: str, word: str, options: Iterable[str]) -> UserError:

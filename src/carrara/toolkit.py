@@ -20,7 +20,7 @@ from torch import Tensor
 from carrara.draw import VERBS, Ask, Progress, Results, Verb, collect, request, result_of
 from carrara.draw import sample as draw_samples
 from carrara.draw.verbs import Steps
-from carrara.errors import UserError, option, unknown
+from carrara.errors import UserError, known, option, unknown
 from carrara.measure.evaluation import measure_run
 from carrara.measure.measurement import MeasureSettings, MetricResult
 from carrara.medium import Picture
@@ -121,9 +121,7 @@ class Editor:
     def __getattr__(self, name: str) -> "Edit":
         if name.startswith("__"):
             raise AttributeError(name)  # whoever copies or prints asks for such
-        if name not in VERBS:
-            raise unknown("edit", name, VERBS)
-        return Edit(self.opened, VERBS[name])
+        return Edit(self.opened, VERBS[known("edit", name, VERBS)])
 
     def __dir__(self) -> list[str]:
         return list(VERBS)

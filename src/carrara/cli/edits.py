@@ -12,7 +12,7 @@ from carrara.cli.progress import watched
 from carrara.cli.terminal import SHELL, bold, console
 from carrara.docs import summary
 from carrara.draw import VERBS, Ask, Verb, result_of
-from carrara.errors import UserError, spelled, unknown
+from carrara.errors import UserError, known, spelled
 from carrara.files import check_place
 from carrara.store import OpenModel, Store, working_folder
 
@@ -44,9 +44,8 @@ def verb_first(arguments: list[str]) -> list[str]:
     _, run, *others = arguments
     if not others:
         raise UserError(f"what shall be done with pictures of '{run}'? carrara edit {run} {'|'.join(VERBS)} ...")
-    if others[0] not in VERBS and not others[0].startswith("-"):
-        raise unknown("edit", others[0], VERBS)
-    return ["edit", others[0], run, *others[1:]]
+    verb = others[0] if others[0].startswith("-") else known("edit", others[0], VERBS)
+    return ["edit", verb, run, *others[1:]]
 
 
 def _run(kind: type[Verb], given: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from cyclopts import CycloptsError
 
 from carrara.cli.app import LATER, app
 from carrara.cli.overview import ASKED, overview
-from carrara.errors import UserError
+from carrara.errors import UserError, alike
 from carrara.memory import keep_freed
 
 HASTY = "--no-verify"
@@ -21,16 +21,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command and exits: 0 if all went well, 2 for a mistake of the user's, 130 after Ctrl-C."""
     try:
         given = sys.argv[1:] if arguments is None else arguments
-        if [one for one in given if one != HASTY] in ASKED:
+        others = [one for one in given if not _is_hasty(one)]
+        if others in ASKED:
             print(overview(app, {name: text for name, (_, text) in LATER.items()}), flush=True)
             sys.exit(0)
         keep_freed()
-        if given[:1] == ["edit"]:
+        if others[:1] == ["edit"]:
             from carrara.cli.edits import verb_first  # imports torch
 
-            given = verb_first(given)
-        with _hasty() if HASTY in given else nullcontext():
-            result = app([one for one in given if one != HASTY], exit_on_error=False, print_error=False)
+            others = verb_first(others)
+        with nullcontext() if len(others) == len(given) else _hasty():
+            result = app(others, exit_on_error=False, print_error=False)
         sys.exit(result if isinstance(result, int) else 0)
     except CycloptsError as error:
         lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
@@ -64,6 +65,10 @@ def _say(text: str, style: str | None = None) -> None:
     from carrara.cli.terminal import Terminal  # imports what prints in colours
 
     Terminal(stderr=True).print(text, style=style)
+
+
+def _is_hasty(argument: str) -> bool:
+    return argument.startswith("--") and alike(argument) == alike(HASTY)
 
 
 def _hasty() -> AbstractContextManager[None]:

@@ -28,7 +28,7 @@ from rich.progress import track
 from carrara.data.arrays import ASSETS, Arrays
 from carrara.data.base import ClassMap, DataInfo, Dataset
 from carrara.data.maps import numbered
-from carrara.errors import UserError, unknown
+from carrara.errors import UserError, known
 from carrara.files import BadFile, cache_folder, picture_in, read_bytes, read_text, replacing
 from carrara.pixels import composite
 
@@ -72,12 +72,9 @@ def openmoji(size: int = 32, skin_tones: bool = False, groups: Sequence[str] = (
     Raises:
         UserError: the extra is not installed, or there is no such group.
     """
-    root = _drawings_folder()
+    root, groups = _drawings_folder(), [known("group of emoji", group, _groups()) for group in groups]
     drawings = [d for d in catalogue(root) if (skin_tones or d.text == d.base) and (not groups or d.group in groups)]
     classes = tuple(group for group in _groups() if not groups or group in groups)
-    for group in groups:
-        if group not in classes:
-            raise unknown("group of emoji", group, _groups())
     pictures = _cached(root, drawings, size)
     names, keywords = _names(), _keywords()
     info = DataInfo(

@@ -157,9 +157,11 @@ def settings(model: Model, changes: dict[str, Any], guided: bool = False) -> Sam
         UserError: there is no such sampler, grid or method, or they do not fit the model.
     """
     named = dict(changes)
-    if named.get("sampler") == "heun":
-        named.setdefault("grid", "karras")
-    for key, make in (("sampler", sampler), ("grid", grid), ("method", method)):
+    if isinstance(named.get("sampler"), str):
+        named["sampler"] = sampler(named["sampler"])
+        if named["sampler"].kind == "heun":
+            named.setdefault("grid", "karras")
+    for key, make in (("grid", grid), ("method", method)):
         if isinstance(named.get(key), str):
             named[key] = make(named[key])
     scale = named.pop("guidance", None) if guided else None

@@ -13,7 +13,7 @@ from carrara import pixels
 from carrara.draw.ask import settings
 from carrara.draw.generate import Progress, follow, sample
 from carrara.draw.request import Request
-from carrara.errors import UserError, unknown
+from carrara.errors import UserError, known
 from carrara.files import Malformed, parse_yaml
 from carrara.sample import SampleSettings
 from carrara.shapes import spatial_of
@@ -38,8 +38,7 @@ def read_variation(text: str) -> Sweep:
     values = [value.strip() for value in listed.split(",")]
     if not (name and equals and all(values)):
         raise UserError(f"'{text}' varies nothing: say a setting and its values, as in guidance=1,3,6")
-    if name != "seed" and name not in {field.name for field in fields(SampleSettings)}:
-        raise unknown("setting", name, [*(field.name for field in fields(SampleSettings)), "seed"])
+    name = known("setting", name, [*(field.name for field in fields(SampleSettings)), "seed"])
     numbers = [_value(value) for value in values]
     whole = name in ("seed", "steps")
     read = (float(number) if isinstance(number, int) and not whole else number for number in numbers)

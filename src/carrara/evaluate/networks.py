@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from carrara.autoencoder.efficientnet import RESOLUTION
-from carrara.errors import UserError, unknown
+from carrara.errors import UserError, meant, unknown
 from carrara.evaluate.features import EfficientNetFeatures, Features
 from carrara.evaluate.inception import InceptionFeatures
 from carrara.evaluate.vision import DINOV2_SIZE, ClipFeatures, DinoFeatures
@@ -31,8 +31,9 @@ def extractor(name: str = "efficientnet-lite0", size: int | None = None) -> Feat
     Raises:
         UserError: no such network, its weights are not there, or it has no choice of size.
     """
-    kind, separator, path = name.partition(":")
-    if kind not in _LOCAL and name != "efficientnet-lite0":
+    word, separator, path = name.partition(":")
+    kind = meant(word, _LOCAL) or meant(name, FEATURE_NAMES[:1])
+    if kind is None:
         raise unknown("features", name, FEATURE_NAMES)
     if size is not None and kind not in _RESIZABLE:
         raise UserError(f"features '{kind}' look at pictures of one size only: leave the size of {size} px out")

@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from carrara.errors import UserError, option, unknown
+from carrara.errors import UserError, known, option
 from carrara.evaluate.bootstrap import HALVES, bootstrap
 from carrara.evaluate.features import Features
 from carrara.evaluate.frechet import frechet_bias, frechet_distance_of_sets, moments
@@ -140,9 +140,7 @@ def check_metrics(names: Sequence[str], fake: int, real: int, *, features: Featu
     Raises:
         UserError: an unknown name, one that needs other features, or fewer than 20 pictures.
     """
-    for name in names:
-        if name not in _METRICS:
-            raise unknown("metric of samples", name, _METRICS)
+    for name in (known("metric of samples", name, _METRICS) for name in names):
         if name in _NEEDS and name not in features.own_metrics:
             raise UserError(_NEEDS[name])
     if min(fake, real) < FEWEST:
@@ -177,5 +175,5 @@ def sample_metrics(
     """
     check_metrics(names, len(fake), len(real), features=features, split=split)
     sets = _Compared(fake=fake, real=real, features=features, count=count, seed=seed)
-    scores = [score for name in names for score in _METRICS[name](sets)]
+    scores = [score for name in names for score in _METRICS[known("metric of samples", name, _METRICS)](sets)]
     return SampleMetrics(scores=tuple(scores), features=features.name, fake=len(fake), real=len(real), split=split)

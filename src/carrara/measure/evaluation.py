@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from carrara import pixels
-from carrara.errors import option, unknown
+from carrara.errors import known, option
 from carrara.files import NotWritten, replacing
 from carrara.measure.measurement import MeasureSettings, MetricResult
 from carrara.measure.metrics import METRICS
@@ -38,10 +38,7 @@ def measure_run(
         NotWritten: in the end, if anything could not be written.
         UserError: an unknown metric, or one that the run does not have; its data are gone.
     """
-    names = metrics.split(",") if metrics else []
-    for name in names:
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS)
+    names = [known("metric", name, METRICS) for name in (metrics.split(",") if metrics else [])]
     subject = Subject(Store(device).open(folder), settings or MeasureSettings())
     refused: NotWritten | None = None
     for name in names or [kind_of(subject.data.recipe).usual(subject.model)]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from carrara import pixels
 from carrara.data import digits
 from carrara.data.transforms import resize
-from carrara.errors import UserError, option, unknown
+from carrara.errors import UserError, meant, option, unknown
 from carrara.medium import Picture
 from carrara.noise import (
     AnySchedule,
@@ -72,9 +72,10 @@ def find_schedule(name: str, overrides: Sequence[str] = ()) -> Schedule:
 
 def _values(name: str) -> dict[str, Any]:
     """A schedule as plain values."""
-    if name in kinds():
-        return {"kind": name}
-    if not located(Path(name)).is_dir():
+    kind, is_run = meant(name, kinds()), located(Path(name)).is_dir()
+    if kind is not None and (kind == name or not is_run):
+        return {"kind": kind}
+    if not is_run:
         raise unknown("schedule", name, [*kinds(), "a run's folder"])
     config = configured(Path(name))
     if config.kind != "diffusion":

@@ -15,9 +15,7 @@ from carrara.errors import UserError
 from carrara.files import BadFile, Malformed, check_format, parse_yaml, read_text, shown
 from carrara.files.documents import DEPTH, RECIPE
 from carrara.kinds import mapping_of, spell_out
-
-KeyPath = tuple[str, ...]
-"""Where a key lies: ("train", "steps")."""
+from carrara.recipe.names import KeyPath, spelled_path, spelled_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +47,13 @@ def from_yaml(text: str, name: str) -> Layer:
         )
     check_format(values, name)
     places: dict[KeyPath, str] = {}
-    for path, line in read.lines:
+    for path, line in ((spelled_path(written), line) for written, line in read.lines):
         place = f"{name}, line {line}"
         if path in places:
             raise UserError(f"{place}: the key '{'.'.join(path)}' stands here a second time (first: {places[path]})")
         places[path] = place
-    return Layer(values={key: value for key, value in values.items() if (key, value) != ("format", 1)}, places=places)
+    others = {key: value for key, value in values.items() if (key, value) != ("format", 1)}
+    return Layer(values=spelled_values(others), places=places)
 
 
 def from_arguments(arguments: Sequence[str]) -> Layer:
@@ -73,10 +72,10 @@ def from_arguments(arguments: Sequence[str]) -> Layer:
             value = parse_yaml(text).values
         except (yaml.MarkedYAMLError, Malformed):
             raise UserError(f"the value in '{said}' cannot be read: put it in quotes") from None
-        path = tuple(key.split("."))
-        if len(path) > DEPTH:
+        if key.count(".") >= DEPTH:
             raise UserError(f"'{said[:40]}...' is nested more than {DEPTH} deep: name a key of a recipe")
-        values = merge(values, _nested(path, value))
+        path = spelled_path(key.split("."))
+        values = merge(values, _nested(path, spelled_values(value, path)))
         places[path] = f"argument '{said}'"
     return Layer(values=values, places=places)
 

@@ -1,7 +1,6 @@
 """From a preset, a file and ``key=value`` arguments to a ``Recipe``; all mistakes at once, each with its place."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,15 @@ import yaml
 from pydantic import ValidationError
 
 from carrara.data.settings import BESIDE, migrated
-from carrara.errors import UserError, close_match, option, unknown
+from carrara.errors import UserError, alike, close_match, known, option
 from carrara.files import read_text
 from carrara.kinds import mapping_of
-from carrara.recipe.layers import KeyPath, Layer, from_arguments, from_file, from_yaml, over
+from carrara.recipe.layers import Layer, from_arguments, from_file, from_yaml, over
+from carrara.recipe.names import SOURCE, KeyPath, accepted, all_kinds, leaves, schema
 from carrara.recipe.schema import Recipe
 
 DEFAULT = "pixel"
 """The preset that a folder of pictures gets."""
-SOURCE = ("data", "source")
-"""Its keys stand beside it in older recipes."""
 
 
 def presets() -> dict[str, str]:
@@ -70,8 +68,9 @@ def _base(name: str | Path) -> Layer:
     below = layer.values.get("preset")
     if not isinstance(below, str):
         return _over(Layer(values={}, places={}), layer)
+    others = {key: value for key, value in layer.values.items() if key != "preset"}
     try:
-        return _over(_preset(below), layer)
+        return _over(_preset(below), Layer(values=others, places=layer.places))
     except UserError as error:
         raise UserError(f"{layer.places['preset',]}: {error.message}") from None
 
@@ -86,8 +85,7 @@ def _over(below: Layer, above: Layer) -> Layer:
 
 
 def _preset(name: str) -> Layer:
-    if name not in presets():
-        raise unknown("preset", name, presets())
+    name = known("preset", name, presets())
     text = read_text(Path(str(files("carrara.recipe").joinpath("presets", f"{name}.yaml"))))
     layer = from_yaml(text, f"preset {name}")
     return Layer(values={"preset": name, **layer.values}, places=layer.places)
@@ -139,7 +137,7 @@ def _written(loc: tuple[int | str, ...], values: Any) -> KeyPath:
 
 
 def _is_member(part: str, values: Mapping[str, Any]) -> bool:
-    return part == values.get("kind") or part in _kinds() or part[:1].isupper() or "[" in part
+    return part == values.get("kind") or part in all_kinds() or part[:1].isupper() or "[" in part
 
 
 def _place(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
@@ -152,56 +150,7 @@ def _place(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
 
 def _elsewhere(path: KeyPath, siblings: list[str]) -> str:
     """The nearest right spelling: among the keys that are accepted here, or the same word in another section."""
-    homes = [".".join(p) for p in _leaves(_schema()) if p[-1] == path[-1] and p != path]
+    homes = [".".join(p) for p in leaves(schema()) if alike(p[-1]) == alike(path[-1]) and p != path]
     prefix = ".".join(path[:-1])
     full = [f"{prefix}.{s}" if prefix else s for s in siblings]
     return f" Did you mean '{homes[0]}'?" if homes else close_match(".".join(path), full)
-
-
-def accepted(path: KeyPath, values: Any) -> list[str]:
-    """The keys that may stand below ``path``, the members of unions being those that ``values`` choose."""
-    node = _schema()
-    for part in path:
-        values = (mapping_of(values) or {}).get(part)
-        node = _choose(node["properties"].get(part, {}), values)
-        if "properties" not in node:
-            return []
-    return list(node["properties"])
-
-
-@cache
-def _schema() -> dict[str, Any]:
-    return Recipe.model_json_schema()
-
-
-@cache
-def _kinds() -> set[str]:
-    """All kinds of all unions: a section may leave out which of them it is."""
-    members = _schema()["$defs"].values()
-    return {member["properties"]["kind"]["const"] for member in members if "kind" in member.get("properties", {})}
-
-
-def _choose(node: Mapping[str, Any], values: Any) -> dict[str, Any]:
-    """Follows references, and in a union the member of the same kind, or its first."""
-    members = list(_members(node))
-    section = mapping_of(values)
-    kind = values if section is None else section.get("kind")
-    same = [m for m in members if m.get("properties", {}).get("kind", {}).get("const", kind) == kind]
-    return (same or members or [{}])[0]
-
-
-def _members(node: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    options = [*node.get("oneOf", ()), *node.get("anyOf", ())]
-    for member in options:
-        yield from _members(member)
-    if "$ref" in node:
-        yield _schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
-    elif not options and node.get("type") != "null":
-        yield dict(node)
-
-
-def _leaves(node: Mapping[str, Any], path: KeyPath = ()) -> Iterator[KeyPath]:
-    for name, below in node.get("properties", {}).items():
-        yield (*path, name)
-        if len(path) < 1:
-            yield from _leaves(_choose(below, None), (*path, name))

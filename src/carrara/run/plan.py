@@ -19,6 +19,7 @@ from carrara.model import Model
 from carrara.recipe import build
 from carrara.recipe.kinds import decoder, few_step, kind_of
 from carrara.recipe.loading import DEFAULT, dump, load, presets
+from carrara.recipe.names import spelled_path
 from carrara.recipe.resolve import RUN_CHANGES, SOURCE_CHANGES, complete, differences
 from carrara.recipe.schema import Recipe
 from carrara.store.runs import TINY, open_model
@@ -140,7 +141,7 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
     known = (folder / "recipe.yaml").is_file()
     if known and not name.endswith((".yaml", ".yml")):  # a preset alone says less than the run: only the changes count
         changed = _like(load(folder / "recipe.yaml", overrides), load(folder / "recipe.yaml"))
-        return _resumed(folder, changed if preset is None else changed.model_copy(update={"preset": preset}))
+        return _resumed(folder, changed if preset is None else changed.model_copy(update={"preset": recipe.preset}))
     if not known:
         _check_empty(folder)
     if not known and (needed := kind_of(recipe).begun_by):
@@ -222,7 +223,7 @@ def _check_empty(folder: Path) -> None:
 
 def _leave_out(overrides: Sequence[str], taken: tuple[str, ...], why: str) -> None:
     """Refuses changes to what is ``taken`` from elsewhere."""
-    for key in (override.partition("=")[0] for override in overrides):
+    for key in (".".join(spelled_path(override.partition("=")[0].split("."))) for override in overrides):
         if any(key == section or key.startswith(f"{section}.") for section in taken):
             raise UserError(f"'{key}' is {why}: leave it out")
 

@@ -2,7 +2,7 @@
 
 from typing import Any, get_args
 
-from carrara.errors import unknown
+from carrara.errors import known
 from carrara.sample.base import Sampler
 from carrara.sample.grids import AnyGrid, TimeGrid
 from carrara.sample.guidance import AnyMethod, Method
@@ -23,9 +23,7 @@ def sampler(name: str, **options: Any) -> Sampler:
     Raises:
         UserError: there is no such sampler.
     """
-    if name not in SAMPLERS:
-        raise unknown("sampler", name, SAMPLERS)
-    return SAMPLERS[name](**options)
+    return SAMPLERS[known("sampler", name, SAMPLERS)](**options)
 
 
 def grid(name: str, **options: Any) -> TimeGrid:
@@ -34,9 +32,7 @@ def grid(name: str, **options: Any) -> TimeGrid:
     Raises:
         UserError: there is no such grid.
     """
-    if name not in GRIDS:
-        raise unknown("time grid", name, GRIDS)
-    return GRIDS[name](**options)
+    return GRIDS[known("time grid", name, GRIDS)](**options)
 
 
 def method(name: str, **options: Any) -> Method:
@@ -45,6 +41,4 @@ def method(name: str, **options: Any) -> Method:
     Raises:
         UserError: there is no such method.
     """
-    if name not in METHODS:
-        raise unknown("method of guidance", name, METHODS)
-    return METHODS[name](**options)
+    return METHODS[known("method of guidance", name, METHODS)](**options)

@@ -14,7 +14,7 @@ from carrara.draw.generate import Progress, Remark, follow
 from carrara.draw.request import Request
 from carrara.draw.restore import restore
 from carrara.draw.verbs.base import Edited, RowSteps, SheetRow, Steps, Verb
-from carrara.errors import UserError, option, unknown
+from carrara.errors import UserError, known, option
 from carrara.medium import Picture, Size
 from carrara.model import DiffusionModel
 from carrara.pixels import Pictures
@@ -64,10 +64,8 @@ class Restore(Verb):
     by: str = "pigdm"
 
     def __post_init__(self) -> None:
-        if self.task not in get_args(Task):
-            raise unknown("task", self.task, get_args(Task))
-        if self.by not in LIKELIHOODS:
-            raise unknown("likelihood", self.by, LIKELIHOODS)
+        object.__setattr__(self, "task", known("task", self.task, get_args(Task)))
+        object.__setattr__(self, "by", known("likelihood", self.by, LIKELIHOODS))
         if not 0 <= self.noise <= 255:
             raise UserError(f"noise {self.noise:g} is none: it is a standard deviation of values from 0 to 255")
         if self.factor < 2:
