@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, cast
 
 from carrara.data.settings import BESIDE
+from carrara.data.sources import source_mapping
 from carrara.errors import meant
 from carrara.kinds import mapping_of
 from carrara.recipe.schema import Recipe
@@ -16,7 +17,7 @@ from carrara.recipe.schema import Recipe
 KeyPath = tuple[str, ...]
 """Where a key lies: ("train", "steps")."""
 SOURCE = ("data", "source")
-"""Its keys stand beside it in older recipes; and a word alone there may be a path."""
+"""Its keys stand beside it in older recipes; and a word alone there may be a path, with keys of its own after it."""
 Node = Mapping[str, Any]
 """What the schema says of a value."""
 
@@ -69,7 +70,7 @@ def leaves(node: Node, path: KeyPath = ()) -> Iterator[KeyPath]:
 def _spelled(value: Any, path: KeyPath, nodes: Sequence[Node]) -> Any:
     match value:
         case str():
-            return value if path == SOURCE else meant(value, _words(nodes)) or value
+            return source_mapping(value) if path == SOURCE else meant(value, _words(nodes)) or value
         case list():
             return [_spelled(one, path, _elements(nodes)) for one in cast(list[Any], value)]
         case dict():
