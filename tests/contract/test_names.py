@@ -143,6 +143,13 @@ def test_an_override_in_another_spelling_changes_what_stands_below_it() -> None:
     assert load("pixel", ["data.held-out=0.5", "data.held_out=0.25"]).data.held_out == 0.25
 
 
+def test_a_word_alone_as_the_source_takes_keys_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("data:\n  source: photos\n")
+    for name, overrides in (("pixel", ["data.source=photos"]), (tmp_path / "a.yaml", [])):
+        recipe = load(name, [*overrides, "data.source.path=others", "train.steps=1"])
+        assert recipe.data.source is not None and str(recipe.data.source) == "others"
+
+
 def test_a_key_that_stands_there_twice_is_told_in_both_spellings(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("data:\n  held_out: 0.1\n  held-out: 0.2\n")
     with pytest.raises(UserError, match=r"line 3: the key 'data\.held_out' stands here a second time"):
