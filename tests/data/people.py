@@ -599,7 +599,7 @@ FOLDERS: tuple[Given, ...] = (
         pictures=4,
         captions=1,
         example=("1.png", ("a kite",)),
-        says=("2", "empty", "no caption"),
+        says=("2 files with nothing", "no caption"),
     ),
     Given(
         name="imagefolder-jsonl",
