@@ -2,7 +2,7 @@
 
 Headers are cheap, so all of them are read before a training starts; what cannot be a picture is left out with its
 reason. Of an animation the first frame counts. Pillow reads 16-bit grey in full and 16-bit colour with 8 bits; ``.npy``
-arrays keep what they have.
+arrays keep what they have. docs/data.md says what becomes of each kind of picture.
 """
 
 import hashlib
@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from rich.progress import track
 
 from carrara.data.base import Unreadable
+from carrara.data.colours import in_srgb
 from carrara.files import (
     NEVER,
     PICTURE,
@@ -42,8 +43,20 @@ _T = TypeVar("_T")
 
 _AT_ONCE = 5000  # files that wait for a thread
 _PROBE = 4096  # bytes that are hashed at each of five places of a large file
-_CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "LA": 4, "PA": 4, "RGBA": 4, "RGBa": 4, "La": 4}
+_CHANNELS = {"F": 1, "I": 1, "L": 1, "RGB": 3, "RGBA": 4}
+_TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 _ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of a TIFF
+_SCALED = "scale them, or save the picture with 8 or 16 bits"
 _REASON = 160  # letters of what a reader of files says
 _CHANGED = "it is not what it was when this began: run the same command again to use it as it is now"
 
@@ -130,7 +143,7 @@ def explain(path: Path, error: Exception) -> Unreadable:
         case MemoryError():
             return Unreadable("it needs more memory than there is", "oversized")
         case Image.UnidentifiedImageError():
-            return Unreadable(f"not a {path.suffix.lower()} file inside")
+            return Unreadable(str(error) or f"not a {path.suffix.lower()} file inside")
         case EOFError():
             return _truncated()
         case OSError() if error.strerror:
@@ -189,16 +202,26 @@ def _is_array(path: Path) -> bool:
 def _image_header(file: Opened, path: Path) -> tuple[tuple[int, int], str, int]:
     with picture_in(file, path) as image:
         width, height = image.size
-        channels = 4 if "transparency" in image.info else _CHANNELS.get(image.mode.partition(";")[0], 3)
-        return (width, height) if _is_turned(image) else (height, width), image.mode, channels
+        size = (width, height) if _orientation(image) in (5, 6, 7, 8) else (height, width)
+        return size, image.mode, _CHANNELS[_kept(image)]
 
 
-def _is_turned(image: Image.Image) -> bool:
-    exif = Image.Exif()
+def _orientation(image: Image.Image) -> int:
+    """How a picture is to be turned, as EXIF counts it, or XMP if that is all there is."""
+    if image.format == "TIFF" or (image.format == "JXL" and not getattr(image, "jpeg", False)):
+        return 1  # its reader turns it
     with suppress(Exception):  # what is broken says nothing
-        exif.load(image.info.get("exif", b""))
-        return exif.get(_ORIENTATION, 1) in (5, 6, 7, 8)
-    return False
+        return Image.Image.getexif(image).get(_ORIENTATION, 1)  # a PNG's own would decode it
+    return 1
+
+
+def _kept(image: Image.Image) -> str:
+    """The mode in which a picture is decoded; ``F`` and ``I`` have more than 8 bits."""
+    if image.mode[0] in "FI":
+        return image.mode[0]
+    if image.mode in _TRANSPARENT or "transparency" in image.info:
+        return "RGBA"
+    return "L" if image.mode in ("1", "L") else "RGB"
 
 
 def _array_header(file: Opened, path: Path) -> tuple[tuple[int, int], str, int]:
@@ -239,7 +262,7 @@ def decode_array(array: NDArray[Any]) -> NDArray[Any]:
 def _checked(array: NDArray[Any]) -> NDArray[np.float32]:
     low, high = float(array.min()), float(array.max())
     if not 0 <= low <= high <= 1:
-        raise Unreadable(f"values from {low:g} to {high:g}: floating-point pictures lie in [0, 1]")
+        raise Unreadable(f"values from {low:g} to {high:g}: floating-point pictures lie in [0, 1], so {_SCALED}")
     return np.atleast_3d(array.astype(np.float32))
 
 
@@ -247,9 +270,7 @@ def _decode_image(file: Opened, path: Path) -> NDArray[Any]:
     with picture_in(file, path) as image:
         image.load()
         check_size(path, image.width, image.height)  # a GIF may grow
-        with suppress(Exception):  # as above
-            ImageOps.exif_transpose(image, in_place=True)
-        return _pixels(image)
+        return decode_image(image)
 
 
 def decode_image(opened: Image.Image) -> NDArray[Any]:
@@ -258,20 +279,23 @@ def decode_image(opened: Image.Image) -> NDArray[Any]:
     Raises:
         Unreadable: with the reason.
     """
-    return _pixels(ImageOps.exif_transpose(opened))
-
-
-def _pixels(image: Image.Image) -> NDArray[Any]:
-    if image.mode == "F":
+    opened.load()
+    turn = _TURNS.get(_orientation(opened))
+    image, mode = opened.transpose(turn) if turn is not None else opened, _kept(opened)
+    if mode == "F":
         return _checked(np.asarray(image))
-    if image.mode.startswith("I"):
-        return _sixteen_bits(np.asarray(image))
-    transparent = "A" in image.mode or "a" in image.mode or "transparency" in image.info
-    mode = "RGBA" if transparent else "L" if image.mode in ("1", "L") else "RGB"
-    return np.atleast_3d(np.array(image if image.mode == mode else image.convert(mode)))
+    if mode == "I":
+        return _sixteen_bits(np.asarray(image), negative=_is_negative(opened))
+    return np.atleast_3d(np.array(in_srgb(image, mode)))
 
 
-def _sixteen_bits(values: NDArray[Any]) -> NDArray[np.uint16]:
-    if values.min() < 0 or values.max() > 65535:
-        raise Unreadable(f"values from {values.min()} to {values.max()}: whole numbers lie in 0..65535")
-    return np.atleast_3d(values.astype(np.uint16))
+def _is_negative(image: Image.Image) -> bool:
+    """Whether 0 is white in a TIFF of 16 bits, which Pillow undoes for 8 bits alone."""
+    return image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+
+
+def _sixteen_bits(values: NDArray[Any], *, negative: bool) -> NDArray[np.uint16]:
+    low, high = values.min(), values.max()
+    if low < 0 or high > 65535:
+        raise Unreadable(f"values from {low} to {high}: whole numbers lie in 0..65535, so {_SCALED}")
+    return np.atleast_3d((65535 - values if negative else values).astype(np.uint16))

@@ -20,7 +20,16 @@ from carrara.files.documents import (
     read_yaml,
 )
 from carrara.files.parquet import read_parquet
-from carrara.files.pictures import PICTURE, PIXEL_LIMIT, Oversized, check_size, open_picture, picture_in
+from carrara.files.pictures import (
+    PICTURE,
+    PIXEL_LIMIT,
+    Oversized,
+    check_size,
+    installing,
+    is_installed,
+    open_picture,
+    picture_in,
+)
 from carrara.files.reading import (
     NEVER,
     BadFile,
@@ -89,8 +98,10 @@ __all__ = [
     "explained",
     "free_space",
     "in_words",
+    "installing",
     "is_archive",
     "is_folder",
+    "is_installed",
     "is_regular",
     "lies_in",
     "make_folder",

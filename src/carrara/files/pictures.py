@@ -3,21 +3,38 @@
 import logging
 import warnings
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from io import BufferedReader, BytesIO
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from carrara.files.jpegxl import is_jpegxl, size_inside
 from carrara.files.reading import TooLarge, opened
 
 PIXEL_LIMIT = 64_000_000
 """More than this many pixels is taken for a mistake or an attack."""
 PICTURE = 1 << 29
 """The largest file of a picture, in bytes."""
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM", "HEIF", "JXL")
 """As Pillow calls them. Others, such as PostScript, may start programs."""
+_PACKAGES = {"HEIF": ("pillow_heif", "heic"), "JXL": ("pillow_jxl", "jxl")}
+"""The modules that teach Pillow a format, and the extras that bring them."""
+_HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+_FOREIGN = {
+    b"8BPS": "Photoshop's format",
+    b"%PDF": "a PDF",
+    b"%!PS": "PostScript",
+    b"gimp": "GIMP's format",
+    b"<svg": "a drawing in SVG",
+    b"<!do": "a web page",
+    b"<htm": "a web page",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xffO\xffQ": "JPEG 2000",
+}
 
 # What is odd about a picture that can be read is no news, and PIXEL_LIMIT is the rule for its size.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -42,15 +59,24 @@ def open_picture(path: Path, formats: Sequence[str] = FORMATS) -> Generator[Imag
 
 @contextmanager
 def picture_in(file: BufferedReader | BytesIO, name: Path, formats: Sequence[str] = FORMATS) -> Generator[Image.Image]:
-    """The same of a file that is open already, or of bytes.
+    """The same of a file that is open already, or of bytes; it is at its beginning.
 
     Args:
         name: what to call it in a message.
+
+    Raises:
+        UnidentifiedImageError: it is none of ``formats``; says what it is instead, if that can be told.
     """
+    head = file.read(16)
+    file.seek(0)
+    if is_jpegxl(head) and "JXL" in formats:
+        check_size(name, *(size_inside(file) or (0, 0)))
     try:
-        opening = Image.open(file, formats=[form for form in formats if form in _known()])
+        opening = Image.open(file, formats=[form for form in formats if form in known_formats()])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Oversized(name, f"has more than {PIXEL_LIMIT // 10**6} million pixels") from None
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError(_foreign(head)) from None
     with opening as image:
         check_size(name, image.width, image.height)
         yield image
@@ -66,8 +92,36 @@ def check_size(name: Path, width: int, height: int) -> None:
         raise Oversized(name, f"has {width}x{height} pixels, more than {PIXEL_LIMIT // 10**6} million")
 
 
+def is_installed(form: str) -> bool:
+    """Whether the package that reads a format is there; Pillow reads most of them."""
+    return form not in _PACKAGES or find_spec(_PACKAGES[form][0]) is not None
+
+
+def installing(form: str) -> str:
+    """What brings the package that reads a format."""
+    return f"pip install 'carrara[{_PACKAGES[form][1]}]'" if form in _PACKAGES else "pip install -U pillow"
+
+
 @cache
-def _known() -> frozenset[str]:
-    """The formats that this Pillow was built with."""
+def known_formats() -> frozenset[str]:
+    """The formats that this Pillow was built with, and those of the packages that are there."""
     Image.init()
+    with suppress(ImportError):
+        import_module("pillow_jxl")  # it registers itself
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
     return frozenset(Image.OPEN)
+
+
+def _foreign(head: bytes) -> str:
+    """What a file is that cannot be opened as a picture, by how it begins; nothing if nobody knows."""
+    brand = head[8:12] if head[4:8] == b"ftyp" else b""
+    form = "JXL" if is_jpegxl(head) else "HEIF" if brand in _HEIF else "AVIF" if brand in (b"avif", b"avis") else ""
+    if form:
+        called = {"HEIF": "HEIC", "JXL": "JPEG XL"}.get(form, form)
+        missing = form not in known_formats()
+        return f"it is {called} inside: {installing(form)}" if missing else f"damaged: no whole {called} file"
+    said = next((what for start, what in _FOREIGN.items() if head.lstrip().lower().startswith(start.lower())), "")
+    return said and f"it is {said} inside: export it as PNG or JPEG"

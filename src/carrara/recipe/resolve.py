@@ -103,7 +103,8 @@ def _pictures(
     if data.channels is None:
         transparent = info.channels == 4
         data = replace(data, channels=3 if transparent else info.channels)
-        why = "transparency is laid over white" if transparent else "as most of the pictures have"
+        over_white = "transparency is laid over white; data.channels=4 keeps it"
+        why = over_white if transparent else "as most of the pictures have"
         reasons.append(f"{data.channels} channels: {why}")
     return data, reasons
 

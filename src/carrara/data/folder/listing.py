@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from carrara.data.formats import endings
 from carrara.errors import UserError
 from carrara.files import is_archive, members, shown
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy")
+ENDINGS = endings()
 TEXTS = (
     ".txt",
     ".caption",
