@@ -46,3 +46,48 @@ def enormous_png(side: int) -> bytes:
     content[16:24] = struct.pack(">II", side, side)
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     return bytes(content)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A part of a PNG."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(values: NDArray[Any], colours: int, *others: bytes) -> bytes:
+    """A PNG of (H, W, C), 8 or 16 bits.
+
+    Args:
+        colours: 0 grey, 2 colour, 4 and 6 the same with transparency.
+        others: parts that come before the pixels.
+    """
+    height, width = values.shape[:2]
+    bits = 8 * values.dtype.itemsize
+    rows = b"".join(b"\0" + row.astype(f">u{bits // 8}").tobytes() for row in values)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + b"".join(others) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def tiff(values: NDArray[Any], colours: int, tags: dict[int, int] | None = None) -> bytes:
+    """A TIFF of (H, W, C) as its type and order of bytes are, not compressed.
+
+    Args:
+        colours: 0 white is zero, 1 black is zero, 2 colour, 5 CMYK, 6 YCbCr, 8 CIE L*a*b*.
+        tags: more of them, each one short number.
+    """
+    order = ">" if values.dtype.str[0] == ">" else "<"
+    height, width, channels = values.shape
+    kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    bits = [8 * values.dtype.itemsize] * channels
+    known = {256: [width], 257: [height], 258: bits, 259: [1], 262: [colours], 273: [0], 277: [channels], 278: [height]}
+    known |= {279: [values.nbytes], 339: [kind] * channels, **{tag: [value] for tag, value in (tags or {}).items()}}
+    beyond = 8 + 2 + 12 * len(known) + 4
+    known[273] = [beyond + 2 * sum(len(given) for given in known.values() if len(given) > 2)]
+    entries, lists = b"", b""
+    for tag, given in sorted(known.items()):
+        long = tag in (256, 257, 273, 278, 279)
+        packed = struct.pack(f"{order}{len(given)}{'I' if long else 'H'}", *given)
+        entries += struct.pack(f"{order}HHI", tag, 4 if long else 3, len(given))
+        entries += packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack(f"{order}I", beyond + len(lists))
+        lists += packed if len(packed) > 4 else b""
+    head = (b"MM\0*" if order == ">" else b"II*\0") + struct.pack(f"{order}IH", 8, len(known))
+    return head + entries + bytes(4) + lists + values.tobytes()
