@@ -284,6 +284,7 @@ def _(folder: Path) -> None:
     endless = profiles.profile(b"RGB ", {b"A2B0": b"mpet" + bytes(40)})
     for broken in (b"", b"none", P3[:100], P3[:200], P3[:128] + b"\xff" * 400, large, endless):
         becomes(folder / "a.jpg", encoded(solid("RGB", (200, 60, 50)), "TIFF", icc_profile=broken), filled(RED))
+    refused(folder / "a.png", encoded(solid("L", 9), "PNG", icc_profile=large), "damaged: Decompressed data too large")
     for other in (profiles.of_grey(profiles.gamma(1.0)), profiles.of_inks(np.zeros((2, 2, 2, 2, 3), np.uint8))):
         becomes(folder / "a.tif", encoded(solid("RGB", (200, 60, 50)), "TIFF", icc_profile=other), filled(RED))
     becomes(folder / "a.png", encoded(solid("L", 99), "PNG", icc_profile=P3), filled(np.uint8([99])))
@@ -399,6 +400,10 @@ def _(folder: Path) -> None:
     becomes(folder / "a.heif", content, filled(from_p3([200, 60, 50]), 64), 2)
     content = encoded(solid("RGBA", (200, 60, 50, 99), 64), "HEIF", **options)
     becomes(folder / "a.heic", content, filled([200.0, 60, 50, 99], 64), 1)
+    content = encoded(picture(16, 16), "HEIF", **options)
+    place = content.index(b"clap") + 4  # how much of what is coded is shown: more than there is
+    other = content[:place] + struct.pack(">I", 480) + content[place + 4 :]
+    refused(folder / "a.heic", other, "damaged: its size is not the one that it declares")
 
 
 @case("JPEG XL, with `carrara[jxl]`")

@@ -268,8 +268,11 @@ def _checked(array: NDArray[Any]) -> NDArray[np.float32]:
 
 def _decode_image(file: Opened, path: Path) -> NDArray[Any]:
     with picture_in(file, path) as image:
+        declared = image.size
         image.load()
         check_size(path, image.width, image.height)  # a GIF may grow
+        if image.format == "HEIF" and image.size != declared:
+            raise Unreadable("damaged: its size is not the one that it declares")
         return decode_image(image)
 
 
