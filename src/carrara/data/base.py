@@ -264,8 +264,8 @@ def split(dataset: Dataset, fraction: float) -> tuple[Subset, Subset]:
     Args:
         fraction: the expected part that is held out; 0 holds out nothing by content.
     """
-    if any(dataset.held(k) for k in range(len(dataset))):
-        return _split_by_itself(dataset)
+    if (own := _split_by_itself(dataset)) is not None:
+        return own
     places = [integer("held out", dataset.key(k)) / 2**63 for k in range(len(dataset))]
     held: set[float] = set()
     if fraction > 0 and places:
@@ -274,13 +274,13 @@ def split(dataset: Dataset, fraction: float) -> tuple[Subset, Subset]:
     return Subset(dataset, train), Subset(dataset, [k for k, place in enumerate(places) if place in held])
 
 
-def _split_by_itself(dataset: Dataset) -> tuple[Subset, Subset]:
+def _split_by_itself(dataset: Dataset) -> tuple[Subset, Subset] | None:
+    """The split that the data have themselves; None if they have none, or nothing is left to be held out."""
     held = [bool(dataset.held(k)) for k in range(len(dataset))]
     train = [k for k, out in enumerate(held) if not out]
-    known = {dataset.key(k) for k in train}
-    return Subset(dataset, train), Subset(
-        dataset, [k for k, out in enumerate(held) if out and dataset.key(k) not in known]
-    )
+    known = {dataset.key(k) for k in train} if len(train) < len(held) else set[str]()
+    new = [k for k, out in enumerate(held) if out and dataset.key(k) not in known]
+    return (Subset(dataset, train), Subset(dataset, new)) if new else None
 
 
 def contents(dataset: Dataset) -> list[list[int]]:

@@ -4,6 +4,7 @@ A file of text is UTF-8 or UTF-16, with or without a byte order mark. In it are 
 tags, which are one caption; or JSON, with captions or tags under one of the usual names.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ CAPTION = 1 << 16
 """The largest file of a caption, in bytes."""
 _FOLDERS_OF_IMAGES = frozenset({"images", "image", "imgs", "img", "pictures", "photos", "jpg", "png", "jpegimages"})
 _TAGS = (".tags", ".tag")
+_NUMBERS = re.compile(r"[-+\d.eE,;\s]*\d[-+\d.eE,;\s]*")
 
 
 @dataclass(kw_only=True)
@@ -33,6 +35,7 @@ class Beside:
         unused: how many lie beside a picture, and were not needed.
         apart: how many lie beside no picture.
         empty: files with nothing in them.
+        numbers: how many of each ending hold numbers alone, such as boxes, which are no captions.
         several: how many have more than one line.
         faults: what is wrong with files, by their names.
     """
@@ -43,6 +46,7 @@ class Beside:
     unused: Counter[str] = field(default_factory=Counter[str])
     apart: Counter[str] = field(default_factory=Counter[str])
     empty: list[str] = field(default_factory=list[str])
+    numbers: Counter[str] = field(default_factory=Counter[str])
     several: int = 0
     faults: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -66,7 +70,7 @@ def read_beside(folder: Path, listing: Listing, reading: Reading, told: Mapping[
             found.unused.update(map(ending_of, texts[1:]))
             _read_captions(folder, picture, texts[0], reading, found)
     found.apart = Counter(map(ending_of, listing.texts.values()))
-    found.apart -= found.used + found.unused
+    found.apart -= found.used + found.unused + found.numbers
     return found
 
 
@@ -125,7 +129,11 @@ def _read_captions(folder: Path, picture: str, name: str, reading: Reading, foun
     except (BadFile, Malformed, UserError) as error:
         found.faults[name] = error.why if isinstance(error, BadFile) else str(error)
         return
+    if captions and all(_NUMBERS.fullmatch(caption) for caption in captions):
+        found.numbers[ending_of(name)] += 1
+        return
     found.used[ending_of(name)] += 1
+    captions = tuple(caption for caption in captions if caption != picture.rpartition("/")[2])  # as albums have it
     if not captions:
         found.empty.append(name)
         return

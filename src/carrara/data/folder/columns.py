@@ -31,6 +31,8 @@ LABEL = (
     "class_label", "classname", "target", "class_id", "category_id", "label_id", "cls", "y",
 )  # fmt: skip
 SPLIT = ("split", "partition", "set", "subset", "usage")
+TAGS = frozenset({"tags", "tag_string", "tag", "keywords"})
+"""Columns of text that hold parts of one caption, where they hold a list."""
 VECTOR = ("vector", "vectors", "embedding", "attributes", "features")
 MAP = ("map", "map_file")
 LONGEST = 1 << 16
@@ -79,7 +81,9 @@ def line_of(row: Mapping[str, Any], place: str = "") -> Line:
     """
     named = {plain(str(key)): (key, value) for key, value in row.items()}
     key, value = _first(named, TEXT)
-    texts = None if key is None else _read(key, value, texts_of, "a caption in quotes or a list of captions")
+    texts = (
+        None if key is None else _read(key, _joined(key, value), texts_of, "a caption in quotes or a list of captions")
+    )
     key, value = _first(named, LABEL)
     labels = () if key is None else _read(key, value, _labels, "a name, a whole number, or a list of these")
     key, value = _first(named, VECTOR)
@@ -151,6 +155,13 @@ def _first(named: Mapping[str, tuple[str, Any]], names: tuple[str, ...]) -> tupl
     there = [named[name] for name in names if name in named]
     full = [(key, value) for key, value in there if value not in (None, "", [])]
     return (*full, *there, (None, None))[0]
+
+
+def _joined(key: str, value: Any) -> Any:
+    """What a column of text holds; tags as one text."""
+    if plain(str(key)) in TAGS and isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
+    return value
 
 
 def _read(key: str, value: Any, read: Any, rule: str) -> Any:

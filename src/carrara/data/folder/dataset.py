@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from carrara.data.base import ClassMap, DataInfo, Dataset, Row, one_hot
 from carrara.data.files import Header, decode
 from carrara.data.folder.columns import WIDEST, Line
+from carrara.data.folder.layout import counted
 from carrara.data.folder.listing import stem
 from carrara.data.folder.looking import Found, look, some
 from carrara.data.folder.reading import AS_IT_COMES, Reading
@@ -68,6 +69,8 @@ class Folder(Dataset):
         self._captions = [(line.texts or ()) if line else () for line in lines]
         self._maps = [_map(self.path, file, line, found.maps) for file, line in zip(files, lines, strict=True)]
         self._held = _held(files, found)
+        if copies := self._copies():
+            _warn(self.path, f"{counted(copies, 'picture')} held out are trained on too, and are not measured")
         self.info = DataInfo(
             name=shown(self.path.resolve().name),
             channels=Counter(self._rows["channels"].tolist()).most_common(1)[0][0],
@@ -117,6 +120,11 @@ class Folder(Dataset):
 
     def name(self, index: int) -> str:
         return shown(self._file(index))
+
+    def _copies(self) -> int:
+        """How many of the pictures that are held out are trained on, under other names."""
+        trained = {self.key(k) for k, held in enumerate(self._held) if not held}
+        return sum(self.key(k) in trained for k, held in enumerate(self._held) if held)
 
     def _file(self, index: int) -> str:
         """Its name within the folder, as it is on the disk."""

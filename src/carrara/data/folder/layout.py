@@ -35,6 +35,7 @@ _IMAGES = frozenset({
 })  # fmt: skip
 _REPEATS = re.compile(r"(\d{1,3})_(?=\S)")
 _HEAP = re.compile(r"\d{4,}|\d{4}([-_.]?\d{2}){1,2}([-_ ].*)?|(shard|part|batch|chunk|folder|dir)[-_ ]?\d+")
+_ARCHIVE = re.compile(r"[-_ .(]*\d*\)?\.zip$", re.IGNORECASE)
 _STRAYS = 4  # times as many lie in sub-folders
 _NAMED = 4
 
@@ -175,7 +176,7 @@ def _classify(places: Mapping[str, Parts], counts: Counter[str], reading: Readin
         _say_repeats(places, found)
         return
     below = {name: parts for name, parts in places.items() if len(parts) > level}
-    if not asked and (why := _no_classes(below, strays, heads, counts)):
+    if not asked and (why := _no_classes(below, strays, heads, counts, found)):
         found.remarks.append(f"{why}; data.source.classes=first makes classes of them")
         return
     for name, parts in below.items():
@@ -191,9 +192,17 @@ def _say_repeats(places: Mapping[str, Parts], found: Layout) -> None:
         found.remarks.append(f"{', '.join(sorted(marks))} is taken as repeats of another trainer: ignored")
 
 
-def _no_classes(below: Mapping[str, Parts], strays: Sequence[str], heads: set[str], counts: Counter[str]) -> str:
+def _no_classes(
+    below: Mapping[str, Parts], strays: Sequence[str], heads: set[str], counts: Counter[str], found: Layout
+) -> str:
     """Why sub-folders are not taken as classes; nothing if they are."""
-    inside, beside = sum(counts[name] for name in below), sum(counts[name] for name in strays)
+    held = {name for name, part in found.parts.items() if part != "train"}
+    inside, beside = (sum(counts[name] for name in part if name not in held) for part in (below, strays))
+    if all(part_of(head) for head in heads):
+        names = " and ".join(map(_folder, sorted(heads)))
+        return f"{names} are parts of a split without one to train on: taken as one, without classes"
+    if len(heads) > 1 and len({_ARCHIVE.sub("", head) for head in heads}) == 1:
+        return f"{len(heads)} zip files with the same name, such as {min(heads)}, are no classes"
     if all(_HEAP.fullmatch(head.lower()) for head in heads) and len({len(head) for head in heads}) == 1:
         return f"{len(heads)} folders with numbers or dates as names, such as {_folder(min(heads))}, are no classes"
     if beside > 1 and beside * (_STRAYS - 1) > inside:
@@ -209,8 +218,8 @@ def _name_classes(found: Layout, reading: Reading) -> None:
     if reading.repeats == "ignore" and all(_REPEATS.match(name) for name in names):
         tidy = {name: _REPEATS.sub("", name, count=1) for name in names}
         found.remarks.append(
-            f"{', '.join(repeats[:_NAMED])} is taken as repeats of another trainer: ignored; "
-            "data.source.repeats=keep leaves it in the names"
+            f"{', '.join(repeats[:_NAMED])} {'is' if len(repeats) == 1 else 'are'} taken as repeats of another "
+            "trainer: ignored; data.source.repeats=keep leaves it in the names"
         )
     for place, label in found.labels.items():
         head, slash, rest = label.partition("/")
@@ -232,6 +241,9 @@ def _say_classes(
         count = sum(counts[name] for name in strays)
         text += f"; {counted(count, 'picture')} beside them {'is' if count == 1 else 'are'} left out"
         found.left_out.update(strays)
+        held = [name for name, part in found.parts.items() if part != "train"]
+        if held and found.left_out.issuperset(held):
+            text += ", so that nothing is left of what was to be held out, and a part of the others is"
     deeper = {parts[: level + 2] for parts in below.values() if len(parts) > level + 1}
     if reading.classes != "deep" and len(deeper) > 1:
         text += f"; the {len(deeper)} folders in them are not told apart (data.source.classes=deep does)"

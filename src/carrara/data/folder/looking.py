@@ -17,6 +17,7 @@ from carrara.data.folder.lists import restricted
 from carrara.data.folder.metadata import Told, read_metadata, report
 from carrara.data.folder.reading import AS_IT_COMES, Reading
 from carrara.data.folder.tables import rows_of
+from carrara.data.formats import advice
 from carrara.errors import UserError
 from carrara.files import is_archive, is_folder, shown
 
@@ -116,7 +117,7 @@ def maps_beside(pictures: Sequence[str]) -> set[str]:
 
 def _no_pictures(path: Path, listing: Listing) -> UserError:
     others = listing.others + Counter(map(ending_of, (*listing.texts.values(), *listing.tables, *listing.archives)))
-    kinds = ", ".join(map(shown, sorted(others)[:5]))
+    kinds = ", ".join(shown(f"{kind}: {advice(kind)}" if advice(kind) else kind) for kind in sorted(others)[:5])
     found = f"found {sum(others.values())} files with other endings ({kinds})" if others else "it is empty"
     endings = " ".join(ENDINGS)
     return UserError(
@@ -147,7 +148,7 @@ def _together(
         *_said_beside(beside, reading),
         *([masks_said] if masks else []),
     ]
-    passed = listing.others + beside.apart + beside.unused
+    passed = listing.others + beside.apart + beside.unused + beside.numbers
     passed += Counter(ending_of(table) for table in told.unused)
     if listing.pictures and not any(".zip/" in file.lower() for file in listing.pictures):
         passed += Counter(map(ending_of, listing.archives))
@@ -156,7 +157,7 @@ def _together(
         maps=maps,
         lines=_lines(kept.pictures, told, beside, layout, reading),
         parts={file: part for file, part in parts.items() if file not in gone},
-        remarks=tuple(said) or ("pictures alone, without classes and captions",),
+        remarks=tuple(said) or (() if maps else ("pictures alone, without classes and captions",)),
         warnings=tuple(_warnings(listing, told, beside)),
         passed_over=passed,
         unused=told.unused,
@@ -172,7 +173,7 @@ def _parts(pictures: Sequence[str], told: Told, layout: Layout, reading: Reading
         folders = {file: layout.parts.get(file.rpartition("/")[0], "") for file in pictures} if layout.parts else {}
         return {file: part for file, part in folders.items() if part}, []
     out = [file for file, part in said.items() if part not in ("train", held)]
-    text = f"a column of the metadata is taken as split: '{held}' is held out"
+    text = f"what the metadata say is taken as split: '{held}' is held out"
     text += f", and {len(out)} pictures of other parts are left out" if out else ""
     parts: dict[str, Part] = {**said, **dict.fromkeys(out, "out")}
     return parts, [f"{text}; data.source.split=none takes all as one"]
@@ -197,7 +198,12 @@ def _few(remarks: Sequence[str], others: str) -> list[str]:
 
 def _zips(listing: Listing) -> list[str]:
     read = [name for name in listing.archives if any(file.startswith(f"{name}/") for file in listing.pictures)]
-    return [f"{some(read)}: read as {'it is' if len(read) == 1 else 'they are'}, without unpacking"] if read else []
+    if read:
+        return [f"{some(read)}: read as {'it is' if len(read) == 1 else 'they are'}, without unpacking"]
+    if listing.archives:
+        how = "is passed over: give it" if len(listing.archives) == 1 else "are passed over: give each"
+        return [f"{some(listing.archives)} beside the pictures {how} by itself to use it"]
+    return []
 
 
 def _said_beside(beside: Beside, reading: Reading) -> list[str]:
@@ -205,7 +211,7 @@ def _said_beside(beside: Beside, reading: Reading) -> list[str]:
     if beside.captions and reading.captions == "names":
         said.append("file names are taken as captions; data.source.captions=auto does not")
     elif beside.captions:
-        endings = " and ".join(sorted(set(beside.used) - {CLASS}))
+        endings = ", ".join(sorted(set(beside.used) - {CLASS}))
         text = f"captions of {counted(len(beside.captions), 'picture')} from the {endings} beside them"
         if beside.empty:
             text += f"; {counted(len(beside.empty), 'file')} with nothing in it"
@@ -215,12 +221,14 @@ def _said_beside(beside: Beside, reading: Reading) -> list[str]:
         for ending, count in sorted(beside.unused.items()):
             text += f"; {count} {ending} beside them are not needed (data.source.captions={ending} takes them)"
         said.append(f"{text}; data.source.captions=none leaves them out")
-    elif beside.unused:
+    elif beside.unused and not beside.captions:
         said += [
             f"{count} {ending} beside pictures are not read, because tables have their captions; "
             "data.source.captions=files takes these"
             for ending, count in sorted(beside.unused.items())
         ]
+    for ending, count in sorted(beside.numbers.items()):
+        said.append(f"{count} {ending} beside pictures hold numbers alone, and these are no captions")
     if beside.labels:
         said.append(f"classes of {counted(len(beside.labels), 'picture')} from the {CLASS} beside them")
     return said

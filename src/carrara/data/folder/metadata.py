@@ -4,6 +4,7 @@ A row can name nothing that the folder does not show anyway: what it names is lo
 listed there. All that is wrong is collected, and said at once.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,8 +12,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from carrara.data.folder.columns import FILE, TEXT, Line, brief, line_of, name_in, plain, read_in
-from carrara.data.folder.layout import counted
-from carrara.data.folder.listing import Listing, stem
+from carrara.data.folder.layout import Part, counted, part_of
+from carrara.data.folder.listing import Listing, ending_of, stem
 from carrara.data.folder.reading import Reading
 from carrara.data.folder.tables import TableRow, columns_of, rows_of
 from carrara.errors import UserError
@@ -23,6 +24,7 @@ METADATA = "metadata"
 _LOOKED_AT = 100  # rows from which the column of the names is chosen
 _MOST = 32  # tables of a folder that are looked into, beside those that are called metadata
 _SHOWN = 20
+_ANSWERS = "submission"
 
 
 @dataclass(kw_only=True)
@@ -63,16 +65,19 @@ class Names:
             within: the folder of the table.
         """
         name = name.replace("\\", "/")
+        if "://" in name:
+            name = name.partition("?")[0]
         plain = "/".join(part for part in name.split("/") if part not in ("", "."))
         for exact in (f"{within}/{plain}" if within else plain, plain):
             if exact in self._all and not name.startswith("/"):
                 return exact
-        parts = [part for part in plain.casefold().split("/") if part != ".."]
         ends = self._ends()
-        for k in range(len(parts)):  # the longest end first
-            if found := ends.get("/".join(parts[k:])):
-                return found
-        return None
+        return next((found for end in _ends_of(plain) if (found := ends.get(end))), None)
+
+    def has_several(self, name: str) -> bool:
+        """Whether several pictures have the end of a name."""
+        ends = self._ends()
+        return any(end in ends for end in _ends_of(name.replace("\\", "/")))
 
     def _ends(self) -> Mapping[str, str | None]:
         """Of each end of a name, the picture; None where several have it."""
@@ -83,9 +88,20 @@ class Names:
                 for whole in (lower, stem(lower)):
                     parts = whole.split("/")
                     for k in range(max(0, len(parts) - 3), len(parts)):
-                        end = "/".join(parts[k:])
-                        self._by_end[end] = None if end in self._by_end else picture
+                        self._add("/".join(parts[k:]), picture)
+                if (bare := stem(lower).rpartition("/")[2]).isdigit():  # 001 is 1, as a table of numbers has it
+                    self._add(bare.lstrip("0"), picture)
         return self._by_end
+
+    def _add(self, end: str, picture: str) -> None:
+        assert self._by_end is not None
+        self._by_end[end] = picture if self._by_end.get(end, picture) == picture else None
+
+
+def _ends_of(name: str) -> Iterator[str]:
+    """In small letters, the longest first."""
+    parts = [part for part in name.casefold().split("/") if part not in ("", ".", "..")]
+    yield from ("/".join(parts[k:]) for k in range(len(parts)))
 
 
 def read_metadata(folder: Path, listing: Listing, reading: Reading) -> Told:
@@ -143,18 +159,22 @@ def _tables(folder: Path, listing: Listing, reading: Reading) -> list[str]:
 
 def _is_needed(table: str, reading: Reading) -> bool:
     """Whether a file must be a table of pictures, because it is called so."""
-    return reading.metadata == table or stem(table).rpartition("/")[2].lower() == METADATA
+    own = stem(table).rpartition("/")[2].lower() == METADATA and ending_of(table) != ".json"  # as albums have it
+    return reading.metadata == table or own
 
 
 def _read(folder: Path, table: str, names: Names, told: Told, needed: bool) -> None:
     rows, within = rows_of(folder / table), table.rpartition("/")[0]
     first = list(islice(rows, _LOOKED_AT))
     column = _column_of_names(first, names, within)
+    if not first or _ANSWERS in table.lower():
+        told.unused[table] = "it has no rows" if not first else "answers to be handed in are no classes"
+        return
     if column is None:
         why = _without_names(first, names, within)
         if needed:
             told.faults += [_at(folder, table, f"{row.place}: {row.fault}") for row in first if row.fault]
-            if not any(row.fault for row in first) and first:
+            if not any(row.fault for row in first):
                 told.faults.append(_at(folder, table, f"{first[0].place}: {why}"))
         else:
             told.unused[table] = why
@@ -169,6 +189,12 @@ def _read(folder: Path, table: str, names: Names, told: Told, needed: bool) -> N
         told.faults.append(_at(folder, table, f"{missing[0]}, nor any of the others that it names"))
     elif missing:
         told.missing[table] = missing
+
+
+def _part_by_name(table: str) -> Part:
+    """The part of a split that a whole table is of: ``train.csv``, ``captions_val2017.json``."""
+    parts = {part for word in re.split(r"[^a-z]+", stem(table).rpartition("/")[2].lower()) if (part := part_of(word))}
+    return parts.pop() if len(parts) == 1 else ""
 
 
 def _at(folder: Path, table: str, fault: str) -> str:
@@ -213,7 +239,9 @@ def _matched(
             continue
         picture = names(name, within)
         if picture is None:
-            missing.append(f"{row.place}: there is no picture {brief(name)} in the folder")
+            several = names.has_several(name)
+            what = f"several pictures are called {brief(name)}: write their folders too" if several else ""
+            missing.append(f"{row.place}: {what or f'there is no picture {brief(name)} in the folder'}")
             continue
         try:
             line = line_of({key: value for key, value in row.values.items() if key != column}, row.place)
@@ -264,7 +292,12 @@ def _filled(line: Line, other: Line) -> Line:
 
 def _merge(told: Told, table: str, lines: Mapping[str, Line], first: Sequence[TableRow], column: str) -> None:
     """Adds what a table says to what others said, which goes before."""
+    said_before = {file: tuple(_kinds(told.lines[file])) for file in lines if file in told.lines}
     counts = Counter(kind for line in lines.values() for kind in _kinds(line))
+    news = {kind for file, line in lines.items() for kind in _kinds(line) if kind not in said_before.get(file, ())}
+    if counts and not news:
+        told.unused[table] = "other tables tell the same of its pictures, and go before"
+        return
     if not counts:
         known = ", ".join(sorted({shown(one) for one in columns_of(first)} - {shown(column)})[:6]) or "nothing else"
         told.unused[table] = (
@@ -272,7 +305,9 @@ def _merge(told: Told, table: str, lines: Mapping[str, Line], first: Sequence[Ta
             'and numbers "vector"'
         )
         return
+    part = _part_by_name(table)
     for picture, line in lines.items():
+        line = replace(line, part=line.part or part) if part else line
         told.lines[picture] = _filled(told.lines[picture], line) if picture in told.lines else line
     said = ", ".join(f"{kind} of {count}" for kind, count in counts.items())
     used, rest = _columns(first, column)

@@ -47,7 +47,7 @@ def rows_of(path: Path) -> Iterator[TableRow]:
     ending = ending_of(path.name)
     if ending == ".parquet":
         yield from _numbered(read_parquet(path, TABLE))
-    elif ending in (".csv", ".tsv"):
+    elif ending in (".csv", ".tsv", ".txt"):
         yield from _delimited(path)
     elif ending == ".json" or _is_whole(path):
         try:
@@ -95,6 +95,9 @@ def _delimited(path: Path) -> Iterator[TableRow]:
     first = text.lstrip().partition("\n")[0]
     mark = "\t" if ending_of(path.name) == ".tsv" else max(",;\t|", key=first.count)
     csv.field_size_limit(4 * LONGEST)
+    named = next(csv.reader([first], delimiter=mark, skipinitialspace=True), [])
+    if twice := [name for name in named if name and named.count(name) > 1]:
+        raise BadFile(path, f"has two columns called '{shown(twice[0])}': give one another name")
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, strict=False, skipinitialspace=True)
     try:
         for row in reader:
@@ -104,7 +107,8 @@ def _delimited(path: Path) -> Iterator[TableRow]:
                 said = f"it has more columns than the first line ({names}): put quotes around what has a '{mark}' in it"
                 yield TableRow(place=place, fault=said)
                 continue
-            yield TableRow(place=place, values={key.strip(): value for key, value in row.items() if key})
+            if any(row.values()):
+                yield TableRow(place=place, values={key.strip(): value for key, value in row.items() if key})
     except csv.Error as error:
         yield TableRow(place=f"line {reader.line_num}", fault=f"no line of a CSV file ({error})")
 
