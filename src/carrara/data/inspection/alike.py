@@ -1,8 +1,8 @@
 """Pictures that are nearly the same, and pictures that are turned.
 
 Two pictures are candidates if their hashes differ in at most 5 of 63 bits. Then at least one of six parts of the hashes
-is equal, so candidates are found by sorting, without comparing each with each. They are nearly the same if their colours
-are, too, but for brightness and contrast.
+is equal, so candidates are found by sorting, without comparing each with each. They are nearly the same if their
+colours are, too, but for brightness and contrast.
 """
 
 from collections import defaultdict

@@ -43,7 +43,6 @@ LOOK = np.dtype([
 ])  # fmt: skip
 """One picture's numbers. ``sharpness`` is NaN where it is not known."""
 
-Look = np.void
 Looks = NDArray[Any]
 """(N,) of ``LOOK``."""
 
@@ -57,18 +56,18 @@ _COSINES = _cosines() * (2 / _GREY) ** 0.5
 _SIGNS = (-1.0) ** np.arange(LOW, dtype=np.float32)
 
 
-def look_at(pixels: NDArray[Any]) -> Look:
+def look_at(pixels: NDArray[Any]) -> "np.void":
     """The numbers of a picture (H, W, C)."""
     image, transparent = _seen(pixels)
     grey = image if image.mode == "L" else image.convert("L")
     factor = max(1, min(image.size) // 64)
     small = np.asarray(_small(grey, factor, _GREY), np.float32)
-    found = np.zeros((), LOOK)
+    found = np.zeros(1, LOOK)
     found["low"] = _COSINES @ small @ _COSINES.T
     found["thumb"] = np.asarray(_small(image, factor, THUMB).convert("RGB"))
     found["sharpness"] = _sharpness(grey)
     found["transparent"] = transparent
-    return found[()]
+    return found[0]
 
 
 def _small(image: Image.Image, factor: int, edge: int) -> Image.Image:
