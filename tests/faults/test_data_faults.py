@@ -20,6 +20,7 @@ from PIL import Image, PngImagePlugin
 from carrara.data import Folder, Loader, Mapped, Transform, Unreadable, batch_of, inspect_folder
 from carrara.data.files import decode, read_header
 from carrara.data.folder import find, looks_captioned
+from carrara.data.inspection.examining import examine
 from carrara.errors import UserError
 from tiny import TINY, Command
 
@@ -562,7 +563,5 @@ def test_reasons_keep_no_pixels(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(truncated_jpeg())
     header = read_header(tmp_path / "a.jpg")
     assert header.problem is None
-    from carrara.data.checks import _examine
-
-    problem = _examine(tmp_path, tmp_path / "a.jpg").header.problem
+    problem = examine(tmp_path, ["a.jpg"]).problems["a.jpg"]
     assert problem is not None and problem.__traceback__ is problem.__context__ is problem.__cause__ is None

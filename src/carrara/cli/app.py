@@ -270,15 +270,37 @@ def inspect_run(run: Run, /) -> None:
 
 
 @inspect.command(name="data")
-def inspect_data(path: str, /) -> None:
-    """Lists corrupt, truncated, oversized, duplicate and caption-less pictures of a folder, and changes nothing.
+def inspect_data(
+    path: str,
+    /,
+    *overrides: str,
+    findings: Annotated[Path | None, Parameter(name="--list")] = None,
+    out: Path | None = None,
+) -> None:
+    """Shows what is in a folder of pictures or a zip file, what it is taken as, and what may be wrong; changes nothing.
+
+    Says how large the pictures are, which classes and captions they have, and which are damaged, copies or nearly so,
+    blurred, blank or turned, and draws a contact sheet. What was found is remembered, so the next time is quick.
 
     Examples:
         carrara inspect data photos/
+        carrara inspect data photos.zip data.source.classes=none
+        carrara inspect data photos/ --list findings.csv
+
+    Parameters
+    ----------
+    path
+        The folder, or the zip file.
+    overrides
+        What it is taken as, key=value: keys of data.source, such as data.source.classes=deep.
+    findings
+        A file to write all findings to, as CSV: file, finding, detail, other.
+    out
+        The folder for the contact sheet, in which nothing is overwritten. Without it, runs/data/NAME.
     """
     from carrara.cli import looking
 
-    looking.data(path)
+    looking.data(path, overrides, findings, out)
 
 
 @inspect.command(name="schedule")

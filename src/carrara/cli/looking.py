@@ -1,5 +1,7 @@
 """``carrara inspect``: what is in a run, in data, in a schedule; and the pages about runs."""
 
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -11,12 +13,16 @@ from rich.table import Table
 from carrara import pixels, store
 from carrara.autoencoder import FirstStage
 from carrara.cli.terminal import SHELL, bold, console, plain, styled
+from carrara.data import Reading, inspection
 from carrara.device import default_device
+from carrara.errors import UserError
 from carrara.evaluate import page
+from carrara.files import is_archive
 from carrara.kinds import mapping_of
 from carrara.measure import comparison, health, report, schedules
 from carrara.model import Model, ModelConfig
 from carrara.noise import DiscreteSchedule, Schedule
+from carrara.recipe.loading import load
 from carrara.shapes import by
 from carrara.store.best import LEADS
 from carrara.train import checkpoint, read_log, read_training
@@ -140,12 +146,41 @@ def _row(name: str, text: str) -> None:
     console.print(f"  {name:<13}{text}")
 
 
-def data(source: str) -> None:
-    """Lists what is wrong with a folder."""
-    from carrara.data import inspect_folder
-
-    for line in inspect_folder(Path(source)).lines():
+def data(source: str, overrides: Sequence[str], findings: Path | None, out: Path | None) -> None:
+    """Says and draws what is in a folder, and lists what may be wrong with it."""
+    path, reading = Path(source), reading_of(source, overrides)
+    if findings is not None and os.path.lexists(findings):
+        raise UserError(f"'{findings}' is there already: name a file that is not")
+    try:
+        report = inspection.inspect_folder(path, reading)
+    except KeyboardInterrupt:
+        console.print("What was looked at is remembered: the same command goes on from there.")
+        raise
+    for line in report.lines():
         console.print(line)
+    if rows := inspection.contact_rows(path, report.by_class):
+        if console.color_system is not None:
+            for line in inspection.sheet_text(rows, console.width):
+                console.print(line)
+        name = path.resolve().name
+        sheet = (out or Path("runs") / "data" / (path.stem if is_archive(path) else name)) / "contact-sheet.png"
+        drawn = pixels.save_png(inspection.sheet_picture(rows), sheet, overwrite=out is None)
+        console.print("Drawn in ", bold(drawn))
+    if findings is not None:
+        console.print(f"{inspection.write_findings(report, findings)} findings in ", bold(findings))
+
+
+def reading_of(source: str, overrides: Sequence[str]) -> Reading:
+    """What a folder's files are taken as, by keys of ``data.source``.
+
+    Raises:
+        UserError: they are keys of something else.
+    """
+    section = json.dumps({"kind": "folder", "path": source})
+    found = load(overrides=[f"data.source={section}", *overrides]).data.source
+    if not isinstance(found, Reading):
+        raise UserError("what is looked into is a folder of pictures or a zip file of them: leave data.source.kind out")
+    return found
 
 
 def describe_schedule(

@@ -2,11 +2,11 @@
 
 from carrara.data.arrays import Arrays
 from carrara.data.base import DataInfo, Dataset, Example, Subset, Unreadable, contents, fingerprint, split
-from carrara.data.buckets import bucket_of_each, bucket_sizes
+from carrara.data.buckets import bucket_of_each, bucket_sizes, suggested_size
 from carrara.data.captions import Captioned, CaptionTable
-from carrara.data.checks import DataReport, inspect_folder, suggested_size
 from carrara.data.emoji import openmoji
 from carrara.data.folder import Folder, Reading
+from carrara.data.inspection import DataReport, Finding, inspect_folder, write_findings
 from carrara.data.latents import CachedLatents, LatentTransform
 from carrara.data.loader import Loader, batch_of, spread
 from carrara.data.maps import Mapped, maps_of, numbered
@@ -41,6 +41,7 @@ __all__ = [
     "DigitsSource",
     "Example",
     "Fact",
+    "Finding",
     "Folder",
     "FolderSource",
     "LatentTransform",
@@ -69,4 +70,5 @@ __all__ = [
     "spread",
     "suggested_size",
     "swissroll",
+    "write_findings",
 ]

@@ -55,3 +55,11 @@ def _candidates(size: Size, unit: int) -> list[Size]:
     wide = [(edge, area // edge // unit * unit) for edge in range(unit, longest + 1, unit)]
     found = {size, *wide, *((width, height) for height, width in wide)}
     return sorted(one for one in found if min(one) and max(one) <= WIDEST * min(one))
+
+
+def suggested_size(native: tuple[int, int], largest: int = 64) -> tuple[int, int]:
+    """A size to train at: the shorter side is a power of two, at most ``largest``, and the longer a multiple of 8."""
+    short = min(native)
+    side = max(8, min(largest, 1 << (short.bit_length() - 1)))
+    height, width = (max(8, round(edge * side / short / 8) * 8) for edge in native)
+    return height, width

@@ -6,7 +6,7 @@ arrays keep what they have. docs/data.md says what becomes of each kind of pictu
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,12 +83,15 @@ class Header:
     problem: Unreadable | None = None
 
 
-def scan(read: Callable[[Path], _T], paths: Sequence[Path], title: str) -> Iterator[_T]:
+def scan(read: Callable[[Path], _T], paths: Sequence[Path], title: str) -> Generator[_T]:
     """Applies ``read`` to many files, in threads, with a progress bar if there are thousands."""
-    with ThreadPoolExecutor() as pool:
+    pool = ThreadPoolExecutor()
+    try:
         parts = (pool.map(read, paths[k : k + _AT_ONCE]) for k in range(0, len(paths), _AT_ONCE))
         results = chain.from_iterable(parts)
         yield from track(results, title, total=len(paths), transient=True, disable=len(paths) < _AT_ONCE)
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interruption waits for no others
 
 
 def relative(path: Path, folder: Path) -> str:

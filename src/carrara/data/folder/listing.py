@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from carrara.data.formats import endings
+from carrara.data.formats import endings, is_noise
 from carrara.errors import UserError
 from carrara.files import is_archive, members, shown
 
@@ -28,8 +28,6 @@ CLASS = ".cls"
 """The ending of a file that names the class of the picture beside it."""
 TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """Endings of files that may tell of many pictures."""
-PASSED = frozenset({"@eadir", "__macosx", "$recycle.bin", "system volume information", "lost+found"})
-"""Folders that systems make, in small letters."""
 _MADE_UP = ("/proc", "/sys", "/dev")
 _MEMORY = "/dev/shm"
 
@@ -97,6 +95,8 @@ def ending_of(file: str) -> str:
 
 def _add(found: Listing, file: str, name: str, also: str) -> None:
     ending = ending_of(name)
+    if is_noise(name):
+        return
     if ending in ENDINGS:
         found.pictures.append(file)
     elif ending == ".zip":
@@ -126,7 +126,7 @@ def _add_members(found: Listing, archive: Path, within: str, also: str) -> None:
         why = error.strerror or error
         raise UserError(f"'{shown(archive)}' cannot be read: it is {why}. Unpack it, and give the folder") from None
     for name in names:
-        if not any(part[0] == "." or part.lower() in PASSED for part in name.split("/")):
+        if not any(map(is_noise, name.split("/"))):
             _add(found, _joined(within, name), name, also)
 
 
@@ -168,7 +168,7 @@ def _folders(folder: Path, found: Listing) -> Iterator[tuple[str, list[str]]]:
             found.closed.append(within)
             continue
         yield within, [name for name, is_folder in named if not is_folder]
-        inner = [name for name, is_folder in reversed(named) if is_folder and name.lower() not in PASSED]
+        inner = [name for name, is_folder in reversed(named) if is_folder and not is_noise(name)]
         waiting.extend(_joined(within, name) for name in inner)
 
 

@@ -39,6 +39,7 @@ class Found:
         passed_over: how many files have each ending, or no ending and this name, and are used for nothing.
         unused: tables that tell of nothing, with the reason.
         empty: captions with nothing in them.
+        left_out: pictures that are not taken.
     """
 
     pictures: Sequence[str]
@@ -50,6 +51,7 @@ class Found:
     passed_over: Counter[str]
     unused: Mapping[str, str]
     empty: Sequence[str]
+    left_out: Collection[str]
 
 
 def look(path: Path, reading: Reading = AS_IT_COMES) -> Found:
@@ -162,6 +164,7 @@ def _together(
         passed_over=passed,
         unused=told.unused,
         empty=beside.empty,
+        left_out=gone | masks,
     )
 
 

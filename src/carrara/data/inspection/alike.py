@@ -35,6 +35,8 @@ def contrasts(looks: Looks) -> NDArray[np.float32]:
 def near_copies(looks: Looks) -> list[list[int]]:
     """Groups of pictures that are nearly the same, the largest first; blank ones are in none."""
     places = np.flatnonzero(contrasts(looks) >= FLAT)
+    if not len(places):
+        return []
     vivid = looks[places]
     pairs = _candidates(hashes(vivid))
     colours = _colours(vivid["thumb"])
@@ -46,6 +48,8 @@ def turned_copies(looks: Looks) -> Iterator[tuple[int, int, int]]:
     """Pictures that are nearly another one, turned: the place of each pair, and by how many degrees, counter-clockwise,
     the first one is turned to be the second."""
     places = np.flatnonzero(contrasts(looks) >= FLAT)
+    if not len(places):
+        return
     vivid = looks[places]
     upright, count = hashes(vivid), len(places)
     for turns in (1, 2):  # by three quarters is by one, the other way round
@@ -117,7 +121,7 @@ _ONES = np.array([bin(k).count("1") for k in range(1 << 16)], np.uint8)
 
 def _distance(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.int64]:
     """In how many bits hashes differ."""
-    return _ONES[np.ascontiguousarray(one ^ other).view(np.uint16).reshape(-1, 4)].sum(1)
+    return _ONES[np.ascontiguousarray(one ^ other).view(np.uint16).reshape(len(one), 4)].sum(1, np.int64)
 
 
 def _groups(pairs: Pairs) -> list[list[int]]:

@@ -80,7 +80,7 @@ def hashes(looks: Looks, turns: int = 0) -> NDArray[np.uint64]:
     low = looks["low"].astype(np.float32)
     for _ in range(turns % 4):  # the transpose, upside down
         low = low.transpose(0, 2, 1) * _SIGNS[:, None]
-    flat = low.reshape(len(low), -1)[:, 1:]
+    flat = low.reshape(len(low), LOW * LOW)[:, 1:]
     bits = flat > np.median(flat, axis=1, keepdims=True)
     padded = np.concatenate([bits, np.zeros((len(bits), 1), bool)], axis=1)
     return np.ascontiguousarray(np.packbits(padded, axis=1)).view(np.uint64)[:, 0]

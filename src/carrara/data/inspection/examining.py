@@ -1,0 +1,146 @@
+"""Every picture of a folder, decoded and looked at; what was found is remembered.
+
+A picture that has not changed is not decoded again, and an interruption costs nothing: the memory, a file in the user's
+cache folder, is written then, too. Where it is missing, damaged or of other files, pictures are decoded again.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carrara.data.base import Unreadable
+from carrara.data.files import Header, decode, explain, read_header, scan
+from carrara.data.index import FEW
+from carrara.data.inspection.looks import LOOK, Looks, look_at
+from carrara.files import NEVER, PICTURE, BadFile, cache_folder, open_array, opened, replacing, stamp_of
+
+_FIELDS = [
+    ("stamp", "<i8", 3),
+    ("size", "<i4", 2),
+    ("channels", "u1"),
+    ("content", "u1", 16),
+    ("digest", "u1", 16),
+    ("mode", "S16"),
+    ("look", LOOK),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """What was found in the pictures of a folder.
+
+    Attributes:
+        rows: (N,) of the good ones, in order, with the fields of ``_FIELDS`` and ``name``.
+        problems: why the others cannot be used, by their names.
+        bytes: of all of them.
+    """
+
+    rows: NDArray[Any]
+    problems: dict[str, Unreadable] = field(default_factory=dict[str, Unreadable])
+    bytes: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """Of the good ones, within the folder."""
+        return [os.fsdecode(name) for name in self.rows["name"].tolist()]
+
+    @property
+    def looks(self) -> Looks:
+        """Of the good ones."""
+        return self.rows["look"]
+
+    def headers(self, folder: Path) -> list[Header]:
+        """Of the good ones."""
+        return [
+            Header(
+                path=folder / name,
+                stamp=tuple(row["stamp"].tolist()),
+                size=tuple(row["size"].tolist()),
+                mode=row["mode"].decode(),
+                channels=int(row["channels"]),
+                content=row["content"].tobytes().hex(),
+            )
+            for name, row in zip(self.names, self.rows, strict=True)
+        ]
+
+
+def examine(folder: Path, names: Sequence[str]) -> Examined:
+    """Decodes the pictures of a folder that were not known, with a progress bar if there are thousands.
+
+    Args:
+        names: within the folder, in order.
+    """
+    encoded = np.array([os.fsencode(name) for name in names], "S")
+    rows = np.zeros(len(names), _kind(encoded.dtype.itemsize))
+    rows["name"] = encoded
+    rows["stamp"] = [stamp_of(folder / name) for name in names]
+    memory = _memory(folder) if len(names) >= FEW else None
+    good = _recalled(rows, memory)
+    problems, unknown = dict[str, Unreadable](), np.flatnonzero(~good).tolist()
+    try:
+        with closing(scan(_examined, [folder / names[k] for k in unknown], "Reading pictures")) as found:
+            for k, (header, digest, look) in zip(unknown, found, strict=True):
+                if header.problem is None and look is not None:
+                    _fill(rows[k : k + 1], header, digest, look)
+                    good[k] = True
+                else:
+                    problems[names[k]] = header.problem or Unreadable("it cannot be read")
+    finally:
+        if memory is not None and good[unknown].any():
+            with suppress(OSError), replacing(memory) as file:  # a memory that cannot be written is only slow
+                np.save(file, rows[good])
+    return Examined(rows=rows[good], problems=problems, bytes=int(rows["stamp"][:, 0].sum()))
+
+
+def _examined(path: Path) -> "tuple[Header, bytes, np.void | None]":
+    header = read_header(path)
+    if header.problem:
+        return header, b"", None
+    try:
+        with opened(path, PICTURE) as file:
+            digest = hashlib.blake2b(file.read(), digest_size=16).digest()
+        return header, digest, look_at(decode(path, header))
+    except (BadFile, OSError, Unreadable) as error:
+        return replace(header, problem=explain(path, error)), b"", None
+
+
+def _fill(row: NDArray[Any], header: Header, digest: bytes, look: "np.void") -> None:
+    row["stamp"], row["size"], row["channels"] = header.stamp, header.size, header.channels
+    row["content"] = np.frombuffer(bytes.fromhex(header.content), np.uint8)
+    row["digest"] = np.frombuffer(digest, np.uint8)
+    row["mode"], row["look"] = header.mode[:16].encode("ascii", "replace"), look
+
+
+def _kind(width: int) -> np.dtype[np.void]:
+    return np.dtype([("name", f"S{width}"), *_FIELDS])
+
+
+def _memory(folder: Path) -> Path:
+    """The file in which it is kept what a folder's pictures look like."""
+    name = hashlib.blake2b(os.fsencode(folder.resolve()), digest_size=8).hexdigest()
+    return cache_folder() / f"looks-{name}.npy"
+
+
+def _recalled(rows: NDArray[Any], memory: Path | None) -> NDArray[np.bool_]:
+    """Writes what is remembered of files that have not changed into their rows; which ones these are."""
+    if memory is None:
+        return np.zeros(len(rows), bool)
+    try:
+        known = np.array(open_array(memory))
+    except BadFile:
+        return np.zeros(len(rows), bool)
+    if known.ndim != 1 or not len(known) or not known.dtype.names or known.dtype != _kind(known.dtype[0].itemsize):
+        return np.zeros(len(rows), bool)
+    places = np.searchsorted(known["name"], rows["name"]).clip(max=len(known) - 1)
+    same = (known["name"][places] == rows["name"]) & (known["stamp"][places] == rows["stamp"]).all(1)
+    same &= (rows["stamp"] != NEVER).any(1)
+    for name in (name for name, *_ in _FIELDS):
+        rows[name][same] = known[name][places[same]]
+    return same
