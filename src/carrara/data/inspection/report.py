@@ -164,6 +164,8 @@ class DataReport:
             parts = {"in colour": c.colour, "grey": c.grey, "transparent": c.transparent}
             seen = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
             yield _line("colours", f"{seen}; mean #{c.mean[0]:02x}{c.mean[1]:02x}{c.mean[2]:02x}")
+            if c.transparent:
+                yield _line("transparent", "is laid over white in training, unless data.channels=4 keeps it")
             yield from _ranged("brightness", c.brightness, ".0f")
             yield from _ranged("contrast", c.contrast, ".0f")
 
