@@ -102,7 +102,7 @@ def _delimited(path: Path) -> Iterator[TableRow]:
     try:
         for row in reader:
             place = f"line {reader.line_num}"
-            if None in row:
+            if any(row.pop(None, None) or ()):  # type: ignore[call-overload]
                 names = ", ".join(map(shown, reader.fieldnames or ()))
                 said = f"it has more columns than the first line ({names}): put quotes around what has a '{mark}' in it"
                 yield TableRow(place=place, fault=said)
