@@ -35,8 +35,15 @@ SHOWN = 24
 """Of larger pictures every second, third, ... pixel is kept, so many along an edge at most; digests are of all."""
 CACHES = ("checkpoints", "latents", "captions", "reference")
 """Folders of which the names are looked at, since the files in them say nothing that others do not."""
-UNSEEN = ("trajectories",)
-"""The same of which the names depend on where the run lies."""
+UNSEEN = ("trajectories", "pictures")
+"""The same of which the names depend on where the run lies; and lists of data, which came later."""
+LATER = {
+    **dict.fromkeys(("classes", "split", "captions", "metadata"), "auto"),
+    "lines": "each",
+    "repeats": "ignore",
+    "only": "all",
+}
+"""Keys of a folder that are not in what was recorded, and the values at which they say what was done before."""
 CHANGING = ("seconds", "carrara", "sealed")
 """Fields that say how fast the machine was, or which version it was."""
 HASHES = ("manifest.json",)
@@ -45,6 +52,9 @@ MARKS = ("weights", "sha256", "teacher", "digest")
 """Fields that identify weights and files bit by bit."""
 INLINE = re.compile(r"data:image/[a-z]+;base64,([A-Za-z0-9+/=]+)")
 ROWS = re.compile(r'<tr><th scope="row">(images a second|minutes)[^<]*</th>(<td>[^<]*</td>)+</tr>')
+LATER_ROWS = re.compile(
+    "|".join(rf'<tr><th scope="row">data\.source\.{key}</th>(<td>({told}|—)</td>)+</tr>' for key, told in LATER.items())
+)
 TIMES = re.compile(r"\d[\d.,:]*( ?)(minutes?|images/s|images a second|seconds?)")
 
 
@@ -180,12 +190,23 @@ def _json(path: Path) -> Item:
 
 
 def _yaml(path: Path) -> Item:
-    values, marks = split(yaml.safe_load(path.read_text(encoding="utf-8")))
+    values, marks = split(_as_before(yaml.safe_load(path.read_text(encoding="utf-8"))))
     return {"kind": "numbers", "values": values, "marks": marks}
 
 
+def _as_before(value: Any) -> Any:
+    """A recipe without the keys that came later, where these say what was done before there were any."""
+    match value:
+        case {"data": {"source": {"kind": "folder", **source} as whole}}:
+            later = {key for key, default in LATER.items() if source.get(key) == default}
+            kept = {key: told for key, told in whole.items() if key not in later}
+            return {**value, "data": {**value["data"], "source": kept}}
+        case _:
+            return value
+
+
 def _page(path: Path) -> Item:
-    text = path.read_text(encoding="utf-8")
+    text = LATER_ROWS.sub("", path.read_text(encoding="utf-8"))
     pictures = list[str]()
     for found in INLINE.findall(text):
         with Image.open(io.BytesIO(base64.b64decode(found))) as image:

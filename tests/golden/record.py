@@ -13,7 +13,8 @@ differs.
 Pixels, numbers, losses and weights are those of ea148cd, before the upper floor of the package was rebuilt. They were
 recorded then, and found equal to the bit before they were recorded again, with what changed its form: the data of a
 recipe, the records of edits, pages that show either. Other numbers on purpose have a critic's first weights, and what
-is measured of models that are led away from their earlier self.
+is measured of models that are led away from their earlier self. `inspect data` was recorded again when it came to say
+more.
 """
 
 import argparse
