@@ -38,9 +38,12 @@ CACHES = ("checkpoints", "latents", "captions", "reference")
 UNSEEN = ("trajectories", "pictures")
 """The same of which the names depend on where the run lies; and lists of data, which came later."""
 LATER = {
-    **dict.fromkeys(("classes", "split", "captions", "metadata"), "auto"),
+    "classes": "auto",
+    "split": "auto",
+    "captions": "auto",
     "lines": "each",
     "repeats": "ignore",
+    "metadata": "auto",
     "only": "all",
 }
 """Keys of a folder that are not in what was recorded, and the values at which they say what was done before."""
@@ -52,8 +55,11 @@ MARKS = ("weights", "sha256", "teacher", "digest")
 """Fields that identify weights and files bit by bit."""
 INLINE = re.compile(r"data:image/[a-z]+;base64,([A-Za-z0-9+/=]+)")
 ROWS = re.compile(r'<tr><th scope="row">(images a second|minutes)[^<]*</th>(<td>[^<]*</td>)+</tr>')
-LATER_ROWS = re.compile(
-    "|".join(rf'<tr><th scope="row">data\.source\.{key}</th>(<td>({told}|—)</td>)+</tr>' for key, told in LATER.items())
+LATER_TOLD = re.compile(
+    "|".join(
+        [rf'<tr><th scope="row">data\.source\.{key}</th>(<td>({told}|—)</td>)+</tr>' for key, told in LATER.items()]
+        + [r"\s+".join(f"{key}: {told}," for key, told in LATER.items()) + r"\s+"]
+    )
 )
 TIMES = re.compile(r"\d[\d.,:]*( ?)(minutes?|images/s|images a second|seconds?)")
 
@@ -206,7 +212,7 @@ def _as_before(value: Any) -> Any:
 
 
 def _page(path: Path) -> Item:
-    text = LATER_ROWS.sub("", path.read_text(encoding="utf-8"))
+    text = LATER_TOLD.sub("", path.read_text(encoding="utf-8"))
     pictures = list[str]()
     for found in INLINE.findall(text):
         with Image.open(io.BytesIO(base64.b64decode(found))) as image:
