@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from carrara.data.inspection.looks import THUMB, Looks, hashes
 
 FLAT = 4.0
-"""Pictures whose colours have a smaller standard deviation, in 0..255, are blank: of one colour, or nearly."""
+"""Pictures whose colours have a smaller standard deviation, in 0..255, are of one colour, or nearly: their hashes say
+nothing."""
 _BITS = 5
 _PARTS = (11, 11, 11, 10, 10, 10)
 _SAME = 0.985  # the correlation of the colours of copies
@@ -30,6 +31,11 @@ Pairs = NDArray[np.int64]
 def contrasts(looks: Looks) -> NDArray[np.float32]:
     """The standard deviations (N,) of the colours."""
     return looks["thumb"].astype(np.float32).std(axis=(1, 2)).max(axis=1, initial=0)
+
+
+def blank(looks: Looks) -> NDArray[np.bool_]:
+    """Which pictures (N,) are of one colour, or nearly, in all of their pixels."""
+    return (contrasts(looks) < FLAT) & (looks["spread"] < FLAT)
 
 
 def near_copies(looks: Looks) -> list[list[int]]:

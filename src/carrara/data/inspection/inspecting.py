@@ -14,7 +14,7 @@ from carrara.data.base import Fault
 from carrara.data.buckets import suggested_size
 from carrara.data.folder import AS_IT_COMES, Folder, Found, Reading, look
 from carrara.data.formats import is_noise
-from carrara.data.inspection.alike import FLAT, contrasts, near_copies, turned, turned_copies
+from carrara.data.inspection.alike import blank, contrasts, near_copies, turned, turned_copies
 from carrara.data.inspection.examining import Examined, examine
 from carrara.data.inspection.looks import BLURRED, Looks
 from carrara.data.inspection.report import Colours, DataReport, range_of
@@ -121,7 +121,7 @@ def _alike(examined: Examined, names: Sequence[str], labels: Sequence[frozenset[
         "turned": tuple((names[k], by) for k, by in sorted(turned(looks, list(groups.values())))),
         "turned_copies": tuple((names[of], names[to], by) for of, to, by in copies),
         "blurred": tuple((names[k], float(sharpness[k])) for k in np.flatnonzero(sharpness < BLURRED).tolist()),
-        "blank": tuple(names[k] for k in np.flatnonzero(contrasts(looks) < FLAT).tolist()),
+        "blank": tuple(names[k] for k in np.flatnonzero(blank(looks)).tolist()),
     }
 
 
