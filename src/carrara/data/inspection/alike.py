@@ -1,8 +1,8 @@
 """Pictures that are nearly the same, and pictures that are turned.
 
-Two pictures are candidates if their hashes differ in at most 5 of 63 bits. Then at least one of six parts of the hashes
-is equal, so candidates are found by sorting, without comparing each with each. They are nearly the same if their
-colours are, too, but for brightness and contrast.
+Two pictures are candidates if their hashes differ in at most 5 of 63 bits. Then one of three parts of 21 bits differs in
+at most one bit. So candidates are looked up in a table by each part, as it is and with each of its bits turned, without
+comparing each picture with each. They are nearly the same if their colours are, too, but for brightness and contrast.
 """
 
 from collections import defaultdict
@@ -17,9 +17,11 @@ FLAT = 4.0
 """Pictures whose colours have a smaller standard deviation, in 0..255, are of one colour, or nearly: their hashes say
 nothing."""
 _BITS = 5
-_PARTS = (11, 11, 11, 10, 10, 10)
+_PART = 21
 _SAME = 0.985  # the correlation of the colours of copies
-_PARTNERS = 200  # of a picture, in each part: more are alike by chance
+_PARTNERS = 64  # of a picture, by a part of its hash: more are alike by chance
+_EQUALS = 4  # of a picture, with an equal hash: the next ones hang together by those between
+_AT_ONCE = 1 << 20  # pairs
 _ALIGNED = 0.3  # how much better the pictures of an aligned set fit as they are, at the median
 _DECISIVE = 0.4  # how much better a turned one fits when it is turned back
 _FEW = 8  # pictures, from which on a mean says something
@@ -43,11 +45,11 @@ def near_copies(looks: Looks) -> list[list[int]]:
     places = np.flatnonzero(contrasts(looks) >= FLAT)
     if not len(places):
         return []
-    vivid = looks[places]
-    pairs = _candidates(hashes(vivid))
-    colours = _colours(vivid["thumb"])
-    same = (colours[pairs[:, 0]] * colours[pairs[:, 1]]).sum(1) >= _SAME
-    return _groups(places[pairs[same]])
+    found, colours = hashes(looks[places]), _colours(looks["thumb"][places])
+    few, equal = _few_of_each(found)
+    near = [few[pairs] for pairs in _alike(found[few], found[few])]
+    pairs = np.concatenate([equal, *(pair[pair[:, 0] < pair[:, 1]] for pair in near)])
+    return _groups(places[_same(np.unique(pairs, axis=0), colours, colours)], len(looks))
 
 
 def turned_copies(looks: Looks) -> Iterator[tuple[int, int, int]]:
@@ -56,21 +58,16 @@ def turned_copies(looks: Looks) -> Iterator[tuple[int, int, int]]:
     places = np.flatnonzero(contrasts(looks) >= FLAT)
     if not len(places):
         return
-    vivid = looks[places]
-    upright, count = hashes(vivid), len(places)
+    upright, thumbs = hashes(looks[places]), looks["thumb"][places]
+    few, _ = _few_of_each(upright)
+    colours = _colours(thumbs)
     for turns in (1, 2):  # by three quarters is by one, the other way round
-        both = np.concatenate([upright, hashes(vivid, turns)])
-        pairs = _candidates(both)
-        pairs = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)] - [0, count]
-        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-        colours = _colours(vivid["thumb"])
-        turned = _colours(np.rot90(vivid["thumb"], turns, (1, 2)))
-        same = (colours[pairs[:, 0]] * turned[pairs[:, 1]]).sum(1) >= _SAME
-        seen = set[frozenset[int]]()
-        for to, of in places[pairs[same]].tolist():
-            if turns == 1 or frozenset((to, of)) not in seen:
-                seen.add(frozenset((to, of)))
-                yield of, to, 90 * turns
+        others = hashes(looks[places], turns)
+        pairs = np.concatenate([few[pairs] for pairs in _alike(upright[few], others[few])])
+        pairs = pairs[pairs[:, 0] < pairs[:, 1]] if turns == 2 else pairs[pairs[:, 0] != pairs[:, 1]]
+        turned = _colours(np.rot90(thumbs, turns, (1, 2)))
+        for to, of in places[_same(np.unique(pairs, axis=0), colours, turned)].tolist():
+            yield of, to, 90 * turns
 
 
 def turned(looks: Looks, groups: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
@@ -105,21 +102,52 @@ def _colours(thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
 
-def _candidates(found: NDArray[np.uint64]) -> Pairs:
-    """The pairs whose hashes differ in few bits."""
-    pairs, shift = [np.zeros((0, 2), np.int64)], 64
-    for bits in _PARTS:
-        shift -= bits
-        part = (found >> np.uint64(shift)) & np.uint64((1 << bits) - 1)
-        order = np.argsort(part, kind="stable")
-        ordered, values = part[order], found[order]
-        for step in range(1, min(_PARTNERS, len(found)) + 1):
-            near = ordered[step:] == ordered[:-step]
-            if not near.any():
-                break
-            near &= _distance(values[step:], values[:-step]) <= _BITS
-            pairs.append(np.sort(np.stack([order[:-step][near], order[step:][near]], 1), axis=1))
-    return np.unique(np.concatenate(pairs), axis=0)
+def _alike(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> Iterator[Pairs]:
+    """Places of hashes that differ in few bits, the first one's and the other's, in portions; some come twice."""
+    flips = np.array([0, *(1 << bit for bit in range(_PART))], np.int64)
+    for shift in range(0, 63, _PART):
+        mine, theirs = (((h >> np.uint64(shift)) & np.uint64((1 << _PART) - 1)).astype(np.int64) for h in (one, other))
+        order = np.argsort(theirs, kind="stable")
+        ends = np.cumsum(np.bincount(theirs, minlength=1 << _PART))
+        for flip in flips:
+            wanted = mine ^ flip
+            first = np.where(wanted > 0, ends[wanted - 1], 0)
+            count = np.minimum(ends[wanted] - first, _PARTNERS)
+            for some in _portions(count):
+                many = count[some]
+                left = np.repeat(some, many)
+                step = np.arange(len(left)) - np.repeat(np.cumsum(many) - many, many)
+                right = order[first[left] + step]
+                near = _distance(one[left], other[right]) <= _BITS
+                yield np.stack([left[near], right[near]], axis=1)
+
+
+def _portions(count: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The places of what is not 0, in portions that have about as much as memory is kept for."""
+    places = np.flatnonzero(count)
+    cuts = np.flatnonzero(np.diff(np.cumsum(count[places]) // _AT_ONCE)) + 1
+    return np.split(places, cuts)
+
+
+def _few_of_each(found: NDArray[np.uint64]) -> tuple[NDArray[np.int64], Pairs]:
+    """The places of at most ``_EQUALS`` of each hash, and the pairs of equal ones, each with those that follow."""
+    order = np.argsort(found, kind="stable")
+    pairs = [np.zeros((0, 2), np.int64)]
+    for step in range(1, _EQUALS + 1):
+        equal = found[order[step:]] == found[order[:-step]]
+        pairs.append(np.stack([order[:-step][equal], order[step:][equal]], axis=1))
+    late = np.zeros(len(found), bool)
+    late[pairs[-1][:, 1]] = True
+    return np.flatnonzero(~late), np.concatenate(pairs)
+
+
+def _same(pairs: Pairs, one: NDArray[np.float32], other: NDArray[np.float32]) -> Pairs:
+    """The pairs with the same colours."""
+    parts = [pairs[k : k + _AT_ONCE // 8] for k in range(0, len(pairs), _AT_ONCE // 8)]
+    return np.concatenate([
+        np.zeros((0, 2), np.int64),
+        *(part[np.einsum("nd,nd->n", one[part[:, 0]], other[part[:, 1]]) >= _SAME] for part in parts),
+    ])  # fmt: skip
 
 
 _ONES = np.array([bin(k).count("1") for k in range(1 << 16)], np.uint8)
@@ -130,18 +158,18 @@ def _distance(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.
     return _ONES[np.ascontiguousarray(one ^ other).view(np.uint16).reshape(len(one), 4)].sum(1, np.int64)
 
 
-def _groups(pairs: Pairs) -> list[list[int]]:
-    """What hangs together by pairs."""
-    root: dict[int, int] = {}
-
-    def find(place: int) -> int:
-        while (above := root.setdefault(place, place)) != place:
-            root[place] = place = root[above]
-        return place
-
-    for one, other in pairs.tolist():
-        root[max(find(one), find(other))] = min(find(one), find(other))
+def _groups(pairs: Pairs, count: int) -> list[list[int]]:
+    """What hangs together by pairs, of so many, the largest first."""
+    label = np.arange(count)
+    while len(pairs):
+        lower = label[pairs].min(1)
+        before = label.copy()
+        np.minimum.at(label, pairs[:, 0], lower)
+        np.minimum.at(label, pairs[:, 1], lower)
+        label = label[label]
+        if np.array_equal(label, before):
+            break
     members: defaultdict[int, list[int]] = defaultdict(list)
-    for place in sorted(root):
-        members[find(place)].append(place)
+    for place in np.unique(pairs).tolist():
+        members[int(label[place])].append(place)
     return sorted(members.values(), key=len, reverse=True)
