@@ -1,8 +1,8 @@
 """Pictures that are nearly the same, and pictures that are turned.
 
-Two pictures are candidates if their hashes differ in at most 5 of 63 bits. Then one of three parts of 21 bits differs in
-at most one bit. So candidates are looked up in a table by each part, as it is and with each of its bits turned, without
-comparing each picture with each. They are nearly the same if their colours are, too, but for brightness and contrast.
+Two pictures are candidates if their hashes differ in at most 5 of 63 bits. Then one of three parts of 21 bits differs
+in at most one bit. So candidates are looked up in a table by each part, as it is and with each of its bits turned, and
+no picture is compared with all. They are nearly the same if their colours are, too, but for brightness and contrast.
 """
 
 from collections import defaultdict

@@ -25,6 +25,7 @@ COLUMNS, ROWS = 12, 8
 """Pictures side by side, and rows of them."""
 _MOST_ROWS = 16  # of classes
 _EDGE = 96  # pixels of a thumbnail
+_CHECK = 8  # pixels of a square behind transparent pictures
 _CELL = 14  # of one on a terminal
 _LINES = 3  # rows of pictures on a terminal
 
@@ -111,20 +112,27 @@ def _lines_of(tiles: Sequence[Tile], columns: int) -> list[Row]:
 
 
 def _tile(path: Path) -> Tile | None:
-    """A thumbnail of a picture, as it would be trained on in colour; None if it cannot be read."""
+    """A thumbnail of a picture, over a light checkerboard where it is transparent; None if it cannot be read."""
     try:
         found = decode(path)
     except Unreadable:
         return None
     pixels = found if found.dtype == np.uint8 else to_pixels(to_tensor(found))
-    pixels = with_channels(pixels if pixels.shape[2] in (1, 3, 4) else pixels[..., :1], 3)
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(with_channels(pixels if pixels.shape[2] in (1, 3, 4) else pixels[..., :1], 4))
     factor = _EDGE / max(image.size)
     width, height = (max(1, round(edge * factor)) for edge in image.size)
     how = Image.Resampling.NEAREST if factor >= 2 else Image.Resampling.LANCZOS
+    small = image.resize((width, height), how, reducing_gap=3)
     page = Image.new("RGB", (_EDGE, _EDGE), "white")
-    page.paste(image.resize((width, height), how, reducing_gap=3), ((_EDGE - width) // 2, (_EDGE - height) // 2))
+    seen = Image.alpha_composite(_checkered(width, height), small).convert("RGB")
+    page.paste(seen, ((_EDGE - width) // 2, (_EDGE - height) // 2))
     return np.asarray(page)
+
+
+def _checkered(width: int, height: int) -> Image.Image:
+    """What one sees through transparent pictures."""
+    x, y = np.arange(width)[None] // _CHECK, np.arange(height)[:, None] // _CHECK
+    return Image.fromarray(np.where((x + y) % 2 == 0, 255, 228).astype(np.uint8)).convert("RGBA")
 
 
 def _shrunk(tile: Tile) -> Tile:
