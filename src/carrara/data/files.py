@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,8 +42,12 @@ from carrara.files import (
 
 _T = TypeVar("_T")
 
-_AT_ONCE = 5000  # files that wait for a thread
+_A_TASK = 16  # files of a task, so that there are not too many
+_AT_ONCE = 300  # tasks that wait for a thread
+_MANY = 5000
 _PROBE = 4096  # bytes that are hashed at each of five places of a large file
+WHOLE = 5 * _PROBE
+"""The most bytes of a file of which all are hashed in ``content``."""
 _CHANNELS = {"F": 1, "I": 1, "L": 1, "RGB": 3, "RGBA": 4}
 _TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 _ORIENTATION = 0x0112
@@ -83,15 +88,25 @@ class Header:
     problem: Unreadable | None = None
 
 
-def scan(read: Callable[[Path], _T], paths: Sequence[Path], title: str) -> Generator[_T]:
-    """Applies ``read`` to many files, in threads, with a progress bar if there are thousands."""
-    pool = ThreadPoolExecutor()
+def scan(read: Callable[[Path], _T], paths: Sequence[Path], title: str, *, threads: int | None = None) -> Generator[_T]:
+    """Applies ``read`` to many files, in threads, with a progress bar if there are thousands.
+
+    Args:
+        threads: as many as there are processors suit what computes more than it waits for the disk: more would wait
+            for each other. None is for the others.
+    """
+    pool = ThreadPoolExecutor(threads)
+    tasks = [paths[k : k + _A_TASK] for k in range(0, len(paths), _A_TASK)]
     try:
-        parts = (pool.map(read, paths[k : k + _AT_ONCE]) for k in range(0, len(paths), _AT_ONCE))
-        results = chain.from_iterable(parts)
-        yield from track(results, title, total=len(paths), transient=True, disable=len(paths) < _AT_ONCE)
+        parts = (pool.map(partial(_each, read), tasks[k : k + _AT_ONCE]) for k in range(0, len(tasks), _AT_ONCE))
+        results = chain.from_iterable(chain.from_iterable(parts))
+        yield from track(results, title, total=len(paths), transient=True, disable=len(paths) < _MANY)
     finally:
         pool.shutdown(cancel_futures=True)  # an interruption waits for no others
+
+
+def _each(read: Callable[[Path], _T], paths: Sequence[Path]) -> list[_T]:
+    return [read(path) for path in paths]
 
 
 def relative(path: Path, folder: Path) -> str:
@@ -192,7 +207,7 @@ def _content(file: Opened) -> str:
 
 
 def _probes(total: int) -> Iterator[int]:
-    if total <= 5 * _PROBE:
+    if total <= WHOLE:
         yield from range(0, total, _PROBE)
     else:
         yield from (k * (total - _PROBE) // 4 for k in range(5))

@@ -32,7 +32,9 @@ Pairs = NDArray[np.int64]
 
 def contrasts(looks: Looks) -> NDArray[np.float32]:
     """The standard deviations (N,) of the colours."""
-    return looks["thumb"].astype(np.float32).std(axis=(1, 2)).max(axis=1, initial=0)
+    values = looks["thumb"].reshape(len(looks), THUMB * THUMB, 3).astype(np.float32)
+    squares = np.einsum("npc,npc->nc", values, values) / (THUMB * THUMB)
+    return np.sqrt(np.maximum(squares - values.mean(1) ** 2, 0)).max(1, initial=0)
 
 
 def blank(looks: Looks) -> NDArray[np.bool_]:

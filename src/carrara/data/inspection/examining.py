@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carrara.data.base import Unreadable
-from carrara.data.files import Header, decode, explain, read_header, scan
+from carrara.data.files import WHOLE, Header, decode, explain, read_header, scan
 from carrara.data.index import FEW
 from carrara.data.inspection.looks import LOOK, Looks, look_at
 from carrara.files import NEVER, PICTURE, BadFile, cache_folder, open_array, opened, replacing, stamp_of
@@ -84,8 +84,9 @@ def examine(folder: Path, names: Sequence[str]) -> Examined:
     memory = _memory(folder) if len(names) >= FEW else None
     good = _recalled(rows, memory)
     problems, unknown = dict[str, Unreadable](), np.flatnonzero(~good).tolist()
+    paths = [folder / names[k] for k in unknown]
     try:
-        with closing(scan(_examined, [folder / names[k] for k in unknown], "Reading pictures")) as found:
+        with closing(scan(_examined, paths, "Reading pictures", threads=os.cpu_count())) as found:
             for k, (header, digest, look) in zip(unknown, found, strict=True):
                 if header.problem is None and look is not None:
                     _fill(rows[k : k + 1], header, digest, look)
@@ -104,11 +105,17 @@ def _examined(path: Path) -> "tuple[Header, bytes, np.void | None]":
     if header.problem:
         return header, b"", None
     try:
-        with opened(path, PICTURE) as file:
-            digest = hashlib.blake2b(file.read(), digest_size=16).digest()
-        return header, digest, look_at(decode(path, header))
-    except (BadFile, OSError, Unreadable) as error:
+        return header, _digest(path, header), look_at(decode(path, header))
+    except (BadFile, OSError, MemoryError, Unreadable) as error:
         return replace(header, problem=explain(path, error)), b"", None
+
+
+def _digest(path: Path, header: Header) -> bytes:
+    """Equal for files with the same bytes."""
+    if header.stamp[0] <= WHOLE:
+        return bytes.fromhex(header.content)
+    with opened(path, PICTURE) as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
 
 
 def _fill(row: NDArray[Any], header: Header, digest: bytes, look: "np.void") -> None:
