@@ -58,7 +58,7 @@ def _cosines() -> NDArray[np.float32]:
 
 
 _COSINES = _cosines() * (2 / _GREY) ** 0.5
-_VIVID = 32  # a thumb with colours that differ by more is not flat
+_VIVID = 32  # a thumb of which a colour differs by more is not flat
 _LEVELS = np.arange(256, dtype=np.float64)
 _SIGNS = (-1.0) ** np.arange(LOW, dtype=np.float32)
 
@@ -146,7 +146,7 @@ def _bent(values: NDArray[np.float32]) -> float:
 
 def _spread(grey: Image.Image, thumb: NDArray[np.uint8]) -> float:
     """The standard deviation of all pixels; NaN where the thumb is not nearly flat, and nobody asks."""
-    if int(thumb.max()) - int(thumb.min()) > _VIVID:
+    if (thumb.max((0, 1)).astype(np.int16) - thumb.min((0, 1))).max() > _VIVID:
         return math.nan
     counts = np.array(grey.histogram(), np.float64)
     mean = counts @ _LEVELS / counts.sum()
