@@ -1,7 +1,7 @@
 """``carrara inspect``: what is in a run, in data, in a schedule; and the pages about runs."""
 
-import json
 import os
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -15,9 +15,9 @@ from carrara.autoencoder import FirstStage
 from carrara.cli.terminal import SHELL, bold, console, plain, styled
 from carrara.data import Reading, inspection
 from carrara.device import default_device
-from carrara.errors import UserError
+from carrara.errors import UserError, option
 from carrara.evaluate import page
-from carrara.files import is_archive
+from carrara.files import NotWritten, check_file, check_place, is_archive, lies_in
 from carrara.kinds import mapping_of
 from carrara.measure import comparison, health, report, schedules
 from carrara.model import Model, ModelConfig
@@ -148,36 +148,68 @@ def _row(name: str, text: str) -> None:
 
 def data(source: str, overrides: Sequence[str], findings: Path | None, out: Path | None) -> None:
     """Says and draws what is in a folder, and lists what may be wrong with it."""
-    path, reading = Path(source), reading_of(source, overrides)
+    path, reading = Path(source), reading_of(overrides)
     if findings is not None and os.path.lexists(findings):
         raise UserError(f"'{findings}' is there already: name a file that is not")
+    for place, named in ((findings, "list"), (out, "out")):
+        if place is not None:
+            _check_apart(place, path, named)
     try:
         report = inspection.inspect_folder(path, reading)
     except KeyboardInterrupt:
         console.print("What was looked at is remembered: the same command goes on from there.")
         raise
     for line in report.lines():
-        console.print(line)
+        console.print(_wrapped(line))
     if rows := inspection.contact_rows(path, report.by_class):
-        if console.color_system is not None:
+        if console.color_system in ("256", "truecolor"):
             for line in inspection.sheet_text(rows, console.width):
                 console.print(line)
-        name = path.resolve().name
-        sheet = (out or Path("runs") / "data" / (path.stem if is_archive(path) else name)) / "contact-sheet.png"
-        drawn = pixels.save_png(inspection.sheet_picture(rows), sheet, overwrite=out is None)
-        console.print("Drawn in ", bold(drawn))
+        _draw_sheet(rows, path, out)
     if findings is not None:
         console.print(f"{inspection.write_findings(report, findings)} findings in ", bold(findings))
 
 
-def reading_of(source: str, overrides: Sequence[str]) -> Reading:
+def _check_apart(place: Path, data: Path, named: str) -> None:
+    """Refuses, before the work, what cannot be written, and what would be found among the pictures the next time."""
+    if lies_in(place, data):
+        raise UserError(f"'{place}' lies among the pictures, where nothing is written: name another {option(named)}")
+    check_file(place) if named == "list" else check_place(place)
+
+
+def _draw_sheet(rows: Sequence[inspection.Row], data: Path, out: Path | None) -> None:
+    """Where nobody has said where, the sheet is drawn where that can be."""
+    name = data.stem if is_archive(data) else data.resolve().name
+    place = out or Path("runs") / "data" / name
+    if lies_in(place, data):
+        console.print(
+            f"No contact sheet is drawn among the pictures: {option('out', 'FOLDER')} says where", style="yellow"
+        )
+        return
+    try:
+        sheet = pixels.save_png(inspection.sheet_picture(rows), place / "contact-sheet.png", overwrite=out is None)
+    except NotWritten as error:
+        if out is not None:
+            raise
+        console.print(error.message, style="yellow")
+    else:
+        console.print("Drawn in ", bold(sheet))
+
+
+def _wrapped(line: str) -> str:
+    """A line of a report, of which what does not fit stands below its text; in a file it stays one line."""
+    if not console.is_terminal or len(line) <= console.width or line[:2] != "  ":
+        return line
+    return "\n".join(textwrap.wrap(line, console.width, subsequent_indent=" " * 15, break_on_hyphens=False))
+
+
+def reading_of(overrides: Sequence[str]) -> Reading:
     """What a folder's files are taken as, by keys of ``data.source``.
 
     Raises:
         UserError: they are keys of something else.
     """
-    section = json.dumps({"kind": "folder", "path": source})
-    found = load(overrides=[f"data.source={section}", *overrides]).data.source
+    found = load(overrides=["data.source={kind: folder, path: .}", *overrides]).data.source
     if not isinstance(found, Reading):
         raise UserError("what is looked into is a folder of pictures or a zip file of them: leave data.source.kind out")
     return found

@@ -3,12 +3,13 @@ one sees into numbers, ``alike`` finds copies, and ``report`` says it all."""
 
 from carrara.data.inspection.inspecting import inspect_folder, write_findings
 from carrara.data.inspection.report import Colours, DataReport, Finding
-from carrara.data.inspection.sheet import contact_rows, sheet_picture, sheet_text
+from carrara.data.inspection.sheet import Row, contact_rows, sheet_picture, sheet_text
 
 __all__ = [
     "Colours",
     "DataReport",
     "Finding",
+    "Row",
     "contact_rows",
     "inspect_folder",
     "sheet_picture",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 
 from carrara.data.base import Unreadable
 from carrara.data.files import WHOLE, Header, decode, explain, read_header, scan
-from carrara.data.index import FEW
 from carrara.data.inspection.looks import LOOK, Looks, look_at
 from carrara.files import NEVER, PICTURE, BadFile, cache_folder, open_array, opened, replacing, stamp_of
 
+FEW = 50
+"""Fewer pictures are decoded in no time, and nothing is kept about them."""
+_EVERY = 60.0  # seconds after which what was found is kept, for the case of a power cut
 _FIELDS = [
     ("stamp", "<i8", 3),
     ("size", "<i4", 2),
@@ -85,6 +88,7 @@ def examine(folder: Path, names: Sequence[str]) -> Examined:
     good = _recalled(rows, memory)
     problems, unknown = dict[str, Unreadable](), np.flatnonzero(~good).tolist()
     paths = [folder / names[k] for k in unknown]
+    due = monotonic() + _EVERY
     try:
         with closing(scan(_examined, paths, "Reading pictures", threads=os.cpu_count())) as found:
             for k, (header, digest, look) in zip(unknown, found, strict=True):
@@ -93,10 +97,12 @@ def examine(folder: Path, names: Sequence[str]) -> Examined:
                     good[k] = True
                 else:
                     problems[names[k]] = header.problem or Unreadable("it cannot be read")
+                if memory is not None and monotonic() > due:
+                    _remember(memory, rows[good])
+                    due = monotonic() + _EVERY
     finally:
         if memory is not None and good[unknown].any():
-            with suppress(OSError), replacing(memory) as file:  # a memory that cannot be written is only slow
-                np.save(file, rows[good])
+            _remember(memory, rows[good])
     return Examined(rows=rows[good], problems=problems, bytes=int(rows["stamp"][:, 0].sum()))
 
 
@@ -143,7 +149,10 @@ def _recalled(rows: NDArray[Any], memory: Path | None) -> NDArray[np.bool_]:
         known = np.array(open_array(memory))
     except BadFile:
         return np.zeros(len(rows), bool)
-    if known.ndim != 1 or not len(known) or not known.dtype.names or known.dtype != _kind(known.dtype[0].itemsize):
+    if known.ndim != 1 or len(known) < 2 or not known.dtype.names or known.dtype != _kind(known.dtype[0].itemsize):
+        return np.zeros(len(rows), bool)
+    known, seal = known[:-1], known[-1]["digest"].tobytes()
+    if seal != _sealed(known):
         return np.zeros(len(rows), bool)
     places = np.searchsorted(known["name"], rows["name"]).clip(max=len(known) - 1)
     same = (known["name"][places] == rows["name"]) & (known["stamp"][places] == rows["stamp"]).all(1)
@@ -151,3 +160,16 @@ def _recalled(rows: NDArray[Any], memory: Path | None) -> NDArray[np.bool_]:
     for name in (name for name, *_ in _FIELDS):
         rows[name][same] = known[name][places[same]]
     return same
+
+
+def _remember(memory: Path, rows: NDArray[Any]) -> None:
+    """Keeps rows, and after them one that seals them."""
+    kept = np.concatenate([rows, np.zeros(1, rows.dtype)])
+    kept[-1:]["digest"] = np.frombuffer(_sealed(rows), np.uint8)
+    with suppress(OSError), replacing(memory) as file:  # a memory that cannot be written is only slow
+        np.save(file, kept)
+
+
+def _sealed(rows: NDArray[Any]) -> bytes:
+    """Tells whether rows are as they were written."""
+    return hashlib.blake2b(np.ascontiguousarray(rows).data.cast("B"), digest_size=16).digest()

@@ -189,7 +189,7 @@ class DataReport:
             sign = " = " if title == "duplicates" else " ~ "
             yield from _listed(title, [sign.join(_cut(names)) for names in groups])
         yield from _listed("turned", [f"{name} (turn it by {by})" for name, by in self.turned])
-        yield from _listed("turned copies", [f"{name} ~ {other} by {by}" for name, other, by in self.turned_copies])
+        yield from _listed("turned copy", [f"{name} ~ {other} by {by}" for name, other, by in self.turned_copies])
         yield from _listed("blurred", [f"{name} ({sharpness:.2f})" for name, sharpness in self.blurred])
         yield from _listed("blank", self.blank)
 
