@@ -114,6 +114,24 @@ def test_nothing_to_read_is_explained(tmp_path) -> None:
         Folder(tmp_path)
 
 
+def test_what_would_be_read_by_a_package_or_another_program_is_said(tmp_path, caplog) -> None:
+    write(tmp_path, "a.png")
+    for name in ("a.nef", "b.nef", "c.psd", "notes.md"):
+        (tmp_path / name).write_bytes(b"x")
+    with caplog.at_level(logging.WARNING):
+        Folder(tmp_path)
+    assert caplog.messages == [
+        "left out 2 .nef: raw pictures of a camera: export them as PNG or JPEG",
+        "left out 1 .psd: pictures with layers: export them as PNG or JPEG",
+    ]
+
+
+def test_pictures_without_a_class_are_counted(tmp_path) -> None:
+    write(tmp_path, "a.png", "b.png", "c.png")
+    metadata(tmp_path, {"file_name": "a.png", "label": "cat"})
+    assert "2 pictures without a class, 1 with one" in Folder(tmp_path).info.remarks
+
+
 def test_the_size_is_the_median(tmp_path) -> None:
     for k, (height, width) in enumerate([(10, 30), (20, 20), (90, 10)]):
         picture(height, width).save(tmp_path / f"{k}.png")

@@ -20,6 +20,7 @@ _ADVICE = {
     "video: export its frames as PNG or JPEG": ".mp4 .mov .mkv .avi .webm .m4v .wmv .flv .mpg .mpeg .3gp .ts .ogv",
     "sound, not pictures": ".wav .mp3 .flac .ogg .opus .m4a .aac .aif .aiff .wma .mid .midi",
     "an archive: unpack it": ".tar .gz .tgz .bz2 .xz .zst .7z .rar",
+    "a spreadsheet: save it as CSV": ".xls .xlsx .ods .numbers",
     "weights of a model, not pictures": ".ckpt .safetensors .pt .pth .bin .onnx .gguf",
 }
 _BY_ENDING = {ending: words for words, endings in _ADVICE.items() for ending in endings.split()}
@@ -40,6 +41,11 @@ def advice(ending: str) -> str:
     if ending in _PACKAGES and not is_installed(_PACKAGES[ending]):
         return f"pictures that need {installing(_PACKAGES[ending])}"
     return _BY_ENDING.get(ending, "")
+
+
+def is_picture(ending: str) -> bool:
+    """Whether the files of an ending are pictures that cannot be read here."""
+    return advice(ending).startswith(("pictures", "raw pictures"))
 
 
 def is_noise(name: str) -> bool:

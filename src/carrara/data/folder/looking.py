@@ -17,7 +17,7 @@ from carrara.data.folder.lists import restricted
 from carrara.data.folder.metadata import Told, read_metadata, report
 from carrara.data.folder.reading import AS_IT_COMES, Reading
 from carrara.data.folder.tables import rows_of
-from carrara.data.formats import advice
+from carrara.data.formats import advice, is_picture
 from carrara.errors import UserError
 from carrara.files import is_archive, is_folder, shown
 
@@ -154,10 +154,12 @@ def _together(
     passed += Counter(ending_of(table) for table in told.unused)
     if listing.pictures and not any(".zip/" in file.lower() for file in listing.pictures):
         passed += Counter(map(ending_of, listing.archives))
+    lines = _lines(kept.pictures, told, beside, layout, reading)
+    said += _without_class(kept.pictures, lines)
     return Found(
         pictures=kept.pictures,
         maps=maps,
-        lines=_lines(kept.pictures, told, beside, layout, reading),
+        lines=lines,
         parts={file: part for file, part in parts.items() if file not in gone},
         remarks=tuple(said) or (() if maps else ("pictures alone, without classes and captions",)),
         warnings=tuple(_warnings(listing, told, beside)),
@@ -197,6 +199,13 @@ def _few(remarks: Sequence[str], others: str) -> list[str]:
     """The first few."""
     more = len(remarks) - NAMED
     return [*remarks[:NAMED], *([f"{more} more {others}"] if more > 0 else [])]
+
+
+def _without_class(pictures: Sequence[str], lines: Mapping[str, Line]) -> list[str]:
+    """Says how many pictures have no class where others have one."""
+    with_class = sum(bool(line.labels) for line in lines.values())
+    missing = len(pictures) - with_class
+    return [f"{counted(missing, 'picture')} without a class, {with_class} with one"] if with_class and missing else []
 
 
 def _zips(listing: Listing) -> list[str]:
@@ -244,6 +253,9 @@ def _warnings(listing: Listing, told: Told, beside: Beside) -> list[str]:
         said.append(f"left out {len(listing.closed)} folders that may not be looked into: {named}")
     for table, rows in told.missing.items():
         said.append(f"left out {counted(len(rows), 'row')} of {shown(table)}: {some(rows)}")
+    for ending, count in sorted(listing.others.items()):
+        if is_picture(ending):
+            said.append(f"left out {count} {ending}: {advice(ending)}")
     if beside.faults:
         named = some([f"'{shown(name)}' {why}" for name, why in beside.faults.items()])
         said.append(f"left out {counted(len(beside.faults), 'caption')} that cannot be read: {named}")
