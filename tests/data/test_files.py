@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from picture_files import array, encoded, enormous_png, picture, truncated_jpeg
@@ -153,3 +155,10 @@ def test_find_follows_links_once_and_passes_over_what_is_hidden(tmp_path) -> Non
     assert found.pictures == ["a.png", "b.PNG", "x/ü 日本.png"]
     assert found.texts == {"notes.txt": "notes.txt"}
     assert found.others == {"README": 1}
+
+
+@pytest.mark.parametrize("count", [0, 1, 16, 17, 10_001])
+def test_scanning_keeps_the_order_and_says_nothing_where_there_is_no_terminal(capsys, count: int) -> None:
+    paths = [Path(str(k)) for k in range(count)]
+    assert list(scan(lambda path: path, paths, "Reading", threads=2)) == paths
+    assert capsys.readouterr().out == ""

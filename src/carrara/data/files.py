@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from rich import get_console
 from rich.progress import track
 
 from carrara.data.base import Unreadable
@@ -100,7 +101,8 @@ def scan(read: Callable[[Path], _T], paths: Sequence[Path], title: str, *, threa
     try:
         parts = (pool.map(partial(_each, read), tasks[k : k + _AT_ONCE]) for k in range(0, len(tasks), _AT_ONCE))
         results = chain.from_iterable(chain.from_iterable(parts))
-        yield from track(results, title, total=len(paths), transient=True, disable=len(paths) < _MANY)
+        quiet = len(paths) < _MANY or not get_console().is_terminal  # elsewhere an empty line would be left of it
+        yield from track(results, title, total=len(paths), transient=True, disable=quiet)
     finally:
         pool.shutdown(cancel_futures=True)  # an interruption waits for no others
 
