@@ -39,6 +39,7 @@ def test_findings_are_written_as_csv(folder: Path, carrara: Command) -> None:
     assert head == ["file", "finding", "detail", "other"]
     assert ["cat/zero.png", "corrupt", "the file is empty", ""] in rows
     assert ["cat/blank.png", "blank", "", ""] in rows
+    assert ["dog/e.png", "in two classes", "dog and cat", "cat/a.png"] in rows
     assert ["*.psd", "passed over"] in [row[:2] for row in rows]
     assert {(row[0], row[3]) for row in rows if row[1] in ("duplicate", "in two classes")} == {
         ("dog/e.png", "cat/a.png")

@@ -139,9 +139,12 @@ class DataReport:
         for fault, files in self.faults.items():
             yield from (Finding(name, fault, reason) for name, reason in files.items())
         copies = {"duplicate": self.duplicates, "near copy": self.near, "in two classes": self.between}
+        label = {shown(name): label for label, names in self.by_class.items() for name in names}
         for kind, groups in copies.items():
             for first, *others in groups:
-                yield from (Finding(name, kind, "", first) for name in others)
+                for name in others:
+                    apart = f"{label[name]} and {label[first]}" if label[name] != label[first] else ""
+                    yield Finding(name, kind, apart, first)
         yield from (Finding(name, "turned", f"to be turned by {by} degrees") for name, by in self.turned)
         for name, other, by in self.turned_copies:
             yield Finding(name, "turned copy", f"turned by {by} degrees", other)
