@@ -139,6 +139,7 @@ def _divided(
     level: int,
     found: Layout,
 ) -> dict[str, Parts]:
+    """Notes the part of each place, and gives the places within these."""
     named: defaultdict[Part, set[str]] = defaultdict(set)
     kept, gone = dict[str, Parts](), Counter[str]()
     for name, parts in places.items():
@@ -161,6 +162,7 @@ def _divided(
 
 
 def _classify(places: Mapping[str, Parts], counts: Counter[str], reading: Reading, found: Layout) -> None:
+    """Takes the first folders that divide the pictures as classes, if nothing speaks against it."""
     asked, level, strays = reading.classes != "auto", 0, list[str]()
     while True:
         here = [name for name, parts in places.items() if len(parts) == level]
@@ -200,7 +202,7 @@ def _no_classes(
     inside, beside = (sum(counts[name] for name in part if name not in held) for part in (below, strays))
     if all(part_of(head) for head in heads):
         names = " and ".join(map(_folder, sorted(heads)))
-        return f"{names} are parts of a split without one to train on: taken as one, without classes"
+        return f"{names} are called as parts of a split are, and are no classes"
     if len(heads) > 1 and len({_ARCHIVE.sub("", head) for head in heads}) == 1:
         return f"{len(heads)} zip files with the same name, such as {min(heads)}, are no classes"
     if all(_HEAP.fullmatch(head.lower()) for head in heads) and len({len(head) for head in heads}) == 1:
