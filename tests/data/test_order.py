@@ -28,6 +28,7 @@ def test_no_batch_has_examples_of_two_groups() -> None:
     assert all(len({owners[example] for example in order.examples(step)}) == 1 for step in range(100))
 
 
+@pytest.mark.slow
 def test_every_example_is_shown_equally_often_however_small_its_group() -> None:
     groups, epochs = parted(101, 38, 5), 1500
     order, shown = Order(groups, 8, 3), Counter[int]()
