@@ -132,3 +132,15 @@ def test_what_is_no_archive_leads_nowhere(tmp_path: Path) -> None:
     assert stamp_of(tmp_path / "a.txt" / "b") == NEVER
     with pytest.raises(BadFile, match="Not a directory"), opened(tmp_path / "a.txt" / "b"):
         pass
+
+
+@pytest.mark.parametrize("inner", ["", "/"])
+def test_zip_files_of_parts_are_a_split(inner: str, tmp_path: Path) -> None:
+    for part, key in (("train", 0), ("test", 4)):
+        folder = write(tmp_path / part, *(f"{name}/{k}.png" for name in ("cat", "dog") for k in range(key, key + 2)))
+        within = {f"{inner and part + inner}{path.relative_to(folder)}": path for path in sorted(folder.rglob("*.png"))}
+        (tmp_path / "zips").mkdir(exist_ok=True)
+        packed(tmp_path / "zips" / f"{part}.zip", **{name: path.read_bytes() for name, path in within.items()})
+    data = Folder(tmp_path / "zips")
+    assert data.info.classes == ("cat", "dog")
+    assert [data.held(k) for k in range(len(data))] == [data.name(k).startswith("test.zip/") for k in range(8)]

@@ -118,3 +118,10 @@ def test_classes_beside_pictures(tmp_path: Path) -> None:
     for name, label in (("x/a", "cat"), ("x/b", "dog"), ("y/c", "cat")):
         (tmp_path / f"{name}.cls").write_text(f"{label}\n")
     assert Folder(tmp_path).info.classes == ("cat", "dog")
+
+
+def test_files_with_nothing_in_them_are_counted_where_there_are_no_captions(tmp_path: Path) -> None:
+    write(tmp_path, "a.png", "b.png")
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(" \n")
+    assert Folder(tmp_path).info.remarks == ("no caption is in 2 files beside pictures",)

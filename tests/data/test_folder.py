@@ -36,6 +36,25 @@ def test_sub_folders_that_do_not_divide_the_pictures_are_no_classes(tmp_path, na
     assert Folder(write(tmp_path, *names)).info.classes == ()
 
 
+@pytest.mark.parametrize(
+    "names",
+    [("100APPLE", "101APPLE"), ("skin_images_part_1", "skin_images_part_2"), ("Photos from 2021", "Photos from 2022")],
+)
+def test_heaps_of_cameras_and_downloads_are_no_classes(tmp_path, names) -> None:
+    folder = Folder(write(tmp_path, *(f"{name}/{k}.png" for name in names for k in range(2))))
+    assert folder.info.classes == () and "are no classes" in folder.info.remarks[0]
+
+
+@pytest.mark.parametrize("names", [("100_lake", "100_tree"), ("cat_part", "dog_part")])
+def test_classes_that_look_like_heaps(tmp_path, names) -> None:
+    assert len(Folder(write(tmp_path, *(f"{name}/1.png" for name in names))).info.classes) == 2
+
+
+def test_a_class_without_a_picture_to_train_on_is_said(tmp_path) -> None:
+    write(tmp_path, "train/cat/1.png", "train/dog/2.png", "val/cat/3.png", "val/images/4.png")
+    assert "; of images there is none to train on;" in Folder(tmp_path).info.remarks[1]
+
+
 def test_captions_lie_beside_pictures(tmp_path) -> None:
     write(tmp_path, "a.png", "b.png")
     (tmp_path / "a.txt").write_text("ein Löwe\n", encoding="utf-8")
@@ -98,6 +117,15 @@ def test_unreadable_files_are_left_out_with_a_warning(tmp_path, caplog) -> None:
     assert [folder.name(k) for k in range(len(folder))] == ["a.png", "c.png"]
     (message,) = caplog.messages
     assert "left out 2 unreadable of 4" in message and "'b.png' (the file is empty)" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("a.tar", "an archive: unpack it"), ("a.png", "name the folder that it is in")]
+)
+def test_a_file_is_no_folder(tmp_path, name: str, words: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UserError, match=f"{name}' is a file and no folder: {words}"):
+        Folder(tmp_path / name)
 
 
 def test_nothing_to_read_is_explained(tmp_path) -> None:

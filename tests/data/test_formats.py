@@ -459,7 +459,9 @@ def _(folder: Path) -> None:
 @case("another program's format under a picture's ending")
 def _(folder: Path) -> None:
     refused(folder / "a.jpg", b"8BPS\0\1", "it is Photoshop's format inside: export it as PNG or JPEG")
-    refused(folder / "a.png", b"\n<!DOCTYPE html><title>404</title>", "it is a web page inside")
+    refused(
+        folder / "a.png", b"\n<!DOCTYPE html><title>404</title>", "it is a web page inside: download the picture again"
+    )
     refused(folder / "a.png", b"none of all that", "not a .png file inside")
     for form in sorted(Image.SAVE.keys() - {*FORMATS, "MPO"}):
         try:

@@ -124,4 +124,5 @@ def _foreign(head: bytes) -> str:
         missing = form not in known_formats()
         return f"it is {called} inside: {installing(form)}" if missing else f"damaged: no whole {called} file"
     said = next((what for start, what in _FOREIGN.items() if head.lstrip().lower().startswith(start.lower())), "")
-    return said and f"it is {said} inside: export it as PNG or JPEG"
+    advised = "download the picture again" if said == "a web page" else "export it as PNG or JPEG"
+    return said and f"it is {said} inside: {advised}"

@@ -34,7 +34,11 @@ _IMAGES = frozenset({
     "images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "jpg", "jpegs", "png", "data", "dataset",
 })  # fmt: skip
 _REPEATS = re.compile(r"(\d{1,3})_(?=\S)")
-_HEAP = re.compile(r"\d{4,}|\d{4}([-_.]?\d{2}){1,2}([-_ ].*)?|(shard|part|batch|chunk|folder|dir)[-_ ]?\d+")
+_HEAP = re.compile(
+    r"\d{4,}|\d{4}([-_.]?\d{2}){1,2}([-_ ].*)?|(.*[-_ ])?(shard|part|batch|chunk|folder|dir)[-_ ]?\d+"
+    r"|(ph|f)otos (from|von|de|del) \d{4}"  # as Google has it
+    r"|[1-9]\d\d([a-z][a-z\d_]{4}|_pana|_fuji)"  # as cameras have it: 100APPLE, 101MSDCF
+)
 _ARCHIVE = re.compile(r"[-_ .(]*\d*\)?\.zip$", re.IGNORECASE)
 _STRAYS = 4  # times as many lie in sub-folders
 _NAMED = 4
@@ -122,10 +126,14 @@ def held_part(parts: Collection[Part]) -> Part:
 
 def _split(places: dict[str, Parts], counts: Counter[str], found: Layout) -> dict[str, Parts]:
     """The places within the parts of the split, if there is one."""
-    for level in (_level(places), _level(places) + 1):
-        part = {name: part_of(parts[level]) if len(parts) > level else "" for name, parts in places.items()}
+    first = _level(places)
+    for level, ending in ((first, ""), (first + 1, ""), (first, ".zip")):
+        part = {
+            name: part_of(parts[level].lower().removesuffix(ending)) if len(parts) > level else ""
+            for name, parts in places.items()
+        }
         held = held_part(set(part.values()))
-        whole = all(part.values()) or level == _level(places)
+        whole = all(part.values()) or level == first
         if held and whole:
             return _divided(places, counts, part, held, level, found)
     return places
@@ -146,7 +154,8 @@ def _divided(
         if part[name] in ("train", held):
             found.parts[name] = part[name]
             named[part[name]].add(parts[level])
-            kept[name] = parts[:level] + parts[level + 1 :]
+            above = tuple(part for part in parts[:level] if not _ARCHIVE.search(part))  # train.zip/train/
+            kept[name] = above + parts[level + 1 :]
         else:
             found.left_out.add(name)
             gone[_folder(parts[level]) if len(parts) > level else "beside them"] += counts[name]
@@ -246,6 +255,9 @@ def _say_classes(
         held = [name for name, part in found.parts.items() if part != "train"]
         if held and found.left_out.issuperset(held):
             text += ", so that nothing is left of what was to be held out, and a part of the others is"
+    trained = {label for name, label in found.labels.items() if found.parts.get(name, "train") == "train"}
+    if only := sorted(set(classes) - trained):
+        text += f"; of {_some(only)} there is none to train on"
     deeper = {parts[: level + 2] for parts in below.values() if len(parts) > level + 1}
     if reading.classes != "deep" and len(deeper) > 1:
         text += f"; the {len(deeper)} folders in them are not told apart (data.source.classes=deep does)"

@@ -19,7 +19,7 @@ from carrara.data.folder.reading import AS_IT_COMES, Reading
 from carrara.data.folder.tables import rows_of
 from carrara.data.formats import advice, is_picture
 from carrara.errors import UserError
-from carrara.files import is_archive, is_folder, shown
+from carrara.files import is_archive, is_folder, is_regular, shown
 
 NAMED = 3
 _OTHER_MASKS = ("-masklabel", "-condlabel")
@@ -61,6 +61,9 @@ def look(path: Path, reading: Reading = AS_IT_COMES) -> Found:
         UserError: there is no such folder, no picture in it, or its metadata are wrong; with all that is.
     """
     if not is_folder(path) and not is_archive(path):
+        if is_regular(path):
+            advised = advice(ending_of(path.name)) or "name the folder that it is in"
+            raise UserError(f"'{shown(path)}' is a file and no folder: {advised}")
         raise UserError(f"there is no folder '{shown(path)}'")
     listing = find(path, reading.captions if reading.captions[:1] == "." else "")
     if "" in listing.closed:
@@ -119,7 +122,8 @@ def maps_beside(pictures: Sequence[str]) -> set[str]:
 
 def _no_pictures(path: Path, listing: Listing) -> UserError:
     others = listing.others + Counter(map(ending_of, (*listing.texts.values(), *listing.tables, *listing.archives)))
-    kinds = ", ".join(shown(f"{kind}: {advice(kind)}" if advice(kind) else kind) for kind in sorted(others)[:5])
+    said = {kind: "unpack it" if kind == ".zip" else advice(kind) for kind in sorted(others)[:5]}
+    kinds = ", ".join(shown(f"{kind}: {words}" if words else kind) for kind, words in said.items())
     found = f"found {sum(others.values())} files with other endings ({kinds})" if others else "it is empty"
     endings = " ".join(ENDINGS)
     return UserError(
@@ -179,7 +183,7 @@ def _parts(pictures: Sequence[str], told: Told, layout: Layout, reading: Reading
         return {file: part for file, part in folders.items() if part}, []
     out = [file for file, part in said.items() if part not in ("train", held)]
     text = f"what the metadata say is taken as split: '{held}' is held out"
-    text += f", and {len(out)} pictures of other parts are left out" if out else ""
+    text += f", and {counted(len(out), 'picture')} of other parts left out" if out else ""
     parts: dict[str, Part] = {**said, **dict.fromkeys(out, "out")}
     return parts, [f"{text}; data.source.split=none takes all as one"]
 
@@ -233,6 +237,8 @@ def _said_beside(beside: Beside, reading: Reading) -> list[str]:
         for ending, count in sorted(beside.unused.items()):
             text += f"; {count} {ending} beside them are not needed (data.source.captions={ending} takes them)"
         said.append(f"{text}; data.source.captions=none leaves them out")
+    elif beside.empty:
+        said.append(f"no caption is in {counted(len(beside.empty), 'file')} beside pictures")
     elif beside.unused and not beside.captions:
         said += [
             f"{count} {ending} beside pictures are not read, because tables have their captions; "
