@@ -153,6 +153,37 @@ def test_a_column_is_a_split(values: tuple[Any, ...], tmp_path: Path) -> None:
     assert len(whole) == 3 and not any(whole.held(k) for k in range(3))
 
 
+def test_pictures_of_one_name_are_of_the_part_that_their_table_is_called_by(tmp_path: Path) -> None:
+    write(tmp_path, "train/1.png", "train/2.png", "test/1.png", "test/2.png")
+    put(tmp_path / "trainLabels.csv", [{"id": 1, "label": "frog"}, {"id": 2, "label": "truck"}])
+    frog, truck = ((), ["frog"]), ((), ["truck"])
+    assert {name: one for name, one in told(tmp_path).items() if one[1]} == {"train/1.png": frog, "train/2.png": truck}
+
+
+@pytest.mark.parametrize("text", ["0,5 1,25", "0,5; 1,25", "-0,5\t1,0"])
+def test_points_that_are_commas_are_refused(text: str, tmp_path: Path) -> None:
+    put(write(tmp_path, "a.png") / "metadata.csv", [{"file": "a.png", "vector": text}])
+    with pytest.raises(UserError, match=r'line 2: "vector" is a list .* \(has commas for points: write 0\.5\)'):
+        Folder(tmp_path)
+
+
+def test_a_table_of_texts_may_be_called_captions(tmp_path: Path) -> None:
+    (write(tmp_path, "x/a.png", "x/b.png") / "captions.txt").write_text(
+        "image,caption\na.png,a cat\na.png,a small cat\n"
+    )
+    assert told(tmp_path) == {"x/a.png": (("a cat", "a small cat"), []), "x/b.png": ((), [])}
+    write(tmp_path, "x/captions.png")
+    (tmp_path / "captions.txt").rename(tmp_path / "x" / "captions.txt")
+    assert told(tmp_path)["x/captions.png"][0] == ("image,caption", "a.png,a cat", "a.png,a small cat")
+
+
+def test_a_wrong_row_of_any_table_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (write(tmp_path, "a.png", "b.png") / "results.csv").write_text("file|comment\na.png|a cat\nb.png|a dog|small\n")
+    with caplog.at_level(logging.WARNING):
+        assert told(tmp_path) == {"a.png": (("a cat",), []), "b.png": ((), [])}
+    assert "left out 1 row of results.csv: line 3: it has more columns than the first line" in caplog.text
+
+
 def test_all_errors_at_once(tmp_path: Path) -> None:
     write(tmp_path, "a.png", "b.png")
     lines = ['{"file_name": "a.png"}', "{oops", '{"file_name": "b.png", "label": 0.5}', *['{"text": "x"}'] * 30]
@@ -179,6 +210,13 @@ def test_all_errors_at_once(tmp_path: Path) -> None:
         ("sample_submission.csv", "id,label\na,0\n", "answers to be handed in are no classes"),
         ("x.json", '{"images": [], "annotations": [{"bbox": [1]}]}', "annotations that are no captions, such as boxes"),
         ("x.csv", "", "it has no rows"),
+        ("x.csv", "file,text\na.png,x,y\n", "line 2: it has more columns than the first line"),
+        (
+            "x.jsonl",
+            '{"file": "a.png", "label": 0.5}',
+            '"label" is a name, a whole number, or a list of these, not 0.5',
+        ),
+        ("x.json", '{"x": {"p": "a.png"}, "y": {"q": []}}', "it names pictures, and none of its columns is known"),
     ],
 )
 def test_tables_that_say_nothing_are_told(name: str, text: str, why: str, tmp_path: Path) -> None:
@@ -197,6 +235,13 @@ def test_one_table_can_be_chosen(tmp_path: Path) -> None:
     assert told(tmp_path, metadata="none") == {"a.png": ((), [])}
     with pytest.raises(UserError, match=r"data\.source\.metadata is 'z\.csv', and there is no such file"):
         told(tmp_path, metadata="z.csv")
+
+
+def test_the_first_line_may_say_what_is_between_columns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (write(tmp_path, "a.png") / "t.csv").write_bytes(b"sep=;\r\nfile;text\r\na.png;a, b\r\nz.png;c\r\n")
+    with caplog.at_level(logging.WARNING):
+        assert told(tmp_path) == {"a.png": (("a, b",), [])}
+    assert "line 4: there is no picture 'z.png'" in caplog.text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

@@ -4,6 +4,7 @@ Names are compared in small letters, with ``_`` for blanks and hyphens. Where se
 first one of the lists below counts.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -168,7 +169,7 @@ def _read(key: str, value: Any, read: Any, rule: str) -> Any:
     try:
         return read(value)
     except Malformed as error:
-        why = f" ({error})" if "more than" in str(error) else ""
+        why = f" ({error})" if str(error).startswith("has ") else ""
         raise Malformed(f'"{shown(key)}" is {rule}, not {brief(value)}{why}') from None
 
 
@@ -197,6 +198,8 @@ def _vector(value: Any) -> Row | None:
         return None
     if isinstance(value, str):
         text = value.strip()
+        if re.search(r"\d,\d+[;\s]+[-+\d]", text):
+            raise Malformed("has commas for points: write 0.5")
         value = parse_json(text if text[:1] == "[" else f"[{', '.join(text.replace(',', ' ').split())}]")
     return np.array(as_kind(value, _Numbers), np.float32)
 

@@ -28,6 +28,7 @@ CLASS = ".cls"
 """The ending of a file that names the class of the picture beside it."""
 TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """Endings of files that may tell of many pictures."""
+_TABLE_OF_TEXTS = "captions.txt"  # of Flickr's pictures
 _MADE_UP = ("/proc", "/sys", "/dev")
 _MEMORY = "/dev/shm"
 
@@ -139,7 +140,10 @@ def _sort_out(found: Listing) -> None:
         for file in apart:
             del found.texts[stem(file) + ".json"]
         found.tables.extend(apart)
-    found.tables.sort(key=lambda file: (file.count("/"), TABLES.index(ending_of(file)), os.fsencode(file)))
+    bare = {stem(picture) for picture in found.pictures} if found.texts else set[str]()
+    for key in [key for key in found.texts if key.rpartition("/")[2] == _TABLE_OF_TEXTS and stem(key) not in bare]:
+        found.tables.append(found.texts.pop(key))
+    found.tables.sort(key=lambda file: (file.count("/"), (*TABLES, ".txt").index(ending_of(file)), os.fsencode(file)))
 
 
 FOLDERS_OF_TEXTS = frozenset({"captions", "caption", "texts", "text", "txt", "prompts", "tags"})

@@ -179,21 +179,25 @@ def _read(folder: Path, table: str, names: Names, told: Told, needed: bool) -> N
         else:
             told.unused[table] = why
         return
-    lines, faults, missing = _matched(chain(first, rows), column, names, within)
-    if not lines and not needed:
-        told.unused[table] = "it names no picture of the folder"
+    lines, faults, missing = _matched(chain(first, rows), column, names, within, _part_by_name(table))
+    if not needed and (not lines or len(faults) > len(lines)):
+        told.unused[table] = faults[0] if faults else "it names no picture of the folder"
         return
-    told.faults += [_at(folder, table, fault) for fault in faults]
+    if needed:
+        told.faults += [_at(folder, table, fault) for fault in faults]
+    else:
+        missing += faults
     _merge(told, table, lines, first, column)
     if not lines and missing:
         told.faults.append(_at(folder, table, f"{missing[0]}, nor any of the others that it names"))
-    elif missing:
+    elif missing and table not in told.unused:
         told.missing[table] = missing
 
 
 def _part_by_name(table: str) -> Part:
-    """The part of a split that a whole table is of: ``train.csv``, ``captions_val2017.json``."""
-    parts = {part for word in re.split(r"[^a-z]+", stem(table).rpartition("/")[2].lower()) if (part := part_of(word))}
+    """The part of a split that a whole table is of: ``train.csv``, ``trainLabels.csv``, ``captions_val2017.json``."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", stem(table).rpartition("/")[2])
+    parts = {part for word in words if (part := part_of(word))}
     return parts.pop() if len(parts) == 1 else ""
 
 
@@ -220,7 +224,7 @@ def _without_names(rows: Sequence[TableRow], names: Names, within: str) -> str:
     """Why nothing is known of the pictures."""
     columns = columns_of(rows)
     if not columns:
-        return "it has no rows"
+        return next((f"{row.place}: {row.fault}" for row in rows if row.fault), "it has no rows")
     if any(names(one, within) for one in columns):
         return f'its first line names no columns: write one above it, such as "{FILE[0]},text" or "{FILE[0]},label"'
     found = ", ".join(map(shown, columns[:6]))
@@ -228,7 +232,7 @@ def _without_names(rows: Sequence[TableRow], names: Names, within: str) -> str:
 
 
 def _matched(
-    rows: Iterable[TableRow], column: str, names: Names, within: str
+    rows: Iterable[TableRow], column: str, names: Names, within: str, part: Part
 ) -> tuple[dict[str, Line], list[str], list[str]]:
     """What rows say of pictures; what is wrong; and which rows name what is not there."""
     lines, faults, missing = dict[str, Line](), list[str](), list[str]()
@@ -237,7 +241,7 @@ def _matched(
         if row.fault or name is None:
             faults.append(f"{row.place}: {row.fault or _no_name(row, column)}")
             continue
-        picture = names(name, within)
+        picture = names(name, within) or (names(f"{part}/{name}", within) if part else None)
         if picture is None:
             several = names.has_several(name)
             what = f"several pictures are called {brief(name)}: write their folders too" if several else ""

@@ -6,6 +6,7 @@ under ``labels``. Values are plain; what they mean is said in ``columns``.
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +93,9 @@ def _delimited(path: Path) -> Iterator[TableRow]:
         text = decoded(read_bytes(path, TABLE))
     except Malformed as error:
         raise BadFile(path, str(error)) from None
+    skipped = 0
+    if re.match(r"sep=.\r?\n", text, re.IGNORECASE):  # as Excel has it
+        text, skipped = text.partition("\n")[2], 1
     first = text.lstrip().partition("\n")[0]
     mark = "\t" if ending_of(path.name) == ".tsv" else max(",;\t|", key=first.count)
     csv.field_size_limit(4 * LONGEST)
@@ -101,7 +105,7 @@ def _delimited(path: Path) -> Iterator[TableRow]:
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, strict=False, skipinitialspace=True)
     try:
         for row in reader:
-            place = f"line {reader.line_num}"
+            place = f"line {reader.line_num + skipped}"
             if any(row.pop(None, None) or ()):  # type: ignore[call-overload]
                 names = ", ".join(map(shown, reader.fieldnames or ()))
                 said = f"it has more columns than the first line ({names}): put quotes around what has a '{mark}' in it"
@@ -110,7 +114,7 @@ def _delimited(path: Path) -> Iterator[TableRow]:
             if any(row.values()):
                 yield TableRow(place=place, values={key.strip(): value for key, value in row.items() if key})
     except csv.Error as error:
-        yield TableRow(place=f"line {reader.line_num}", fault=f"no line of a CSV file ({error})")
+        yield TableRow(place=f"line {reader.line_num + skipped}", fault=f"no line of a CSV file ({error})")
 
 
 def _documents(document: Any) -> Iterator[TableRow]:
