@@ -134,6 +134,14 @@ def test_what_is_no_archive_leads_nowhere(tmp_path: Path) -> None:
         pass
 
 
+def test_a_zip_file_in_a_zip_file_is_not_read(tmp_path: Path) -> None:
+    inner = packed(tmp_path / "inner.zip", **{"a.png": (write(tmp_path / "x", "a.png") / "a.png").read_bytes()})
+    (tmp_path / "zips").mkdir()
+    packed(tmp_path / "zips" / "outer.zip", **{"inner.zip": inner.read_bytes()})
+    with pytest.raises(UserError, match=r"with other endings \(\.zip: unpack it\)"):
+        Folder(tmp_path / "zips")
+
+
 @pytest.mark.parametrize("inner", ["", "/"])
 def test_zip_files_of_parts_are_a_split(inner: str, tmp_path: Path) -> None:
     for part, key in (("train", 0), ("test", 4)):

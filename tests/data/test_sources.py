@@ -83,7 +83,7 @@ def test_the_names_of_built_in_data_come_first(tmp_path: Path, monkeypatch: pyte
         ("swisroll", r"no folder 'swisroll', and built-in data are digits, .* Did you mean 'swissroll'"),
         ("a.zip", "'a.zip' cannot be read: it is no zip file that is whole: .*Unpack it"),
         ("b.txt", "'b.txt' is a file: give the folder with the pictures, or a zip file of them"),
-        (".", r"no pictures in '.': .* \(\.txt, \.zip\)"),
+        (".", r"no pictures in '.': .* \(\.txt, \.zip: unpack it\)"),
     ],
 )
 def test_what_is_not_there(source: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,6 +149,7 @@ def test_a_column_is_a_split(values: tuple[Any, ...], tmp_path: Path) -> None:
     assert [training.name(k) for k in range(len(training))] == ["a.png"]
     assert held_out.name(0) == "b.png"
     assert len(data) == (3 if values[2] == "eval2" else 2), "the test's part is left out, where there is another"
+    assert (len(data) == 3) != ("and 1 picture of other parts left out" in data.info.remarks[0])
     whole = Folder(tmp_path, reading=Reading(split="none"))
     assert len(whole) == 3 and not any(whole.held(k) for k in range(3))
 

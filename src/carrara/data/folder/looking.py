@@ -62,8 +62,7 @@ def look(path: Path, reading: Reading = AS_IT_COMES) -> Found:
     """
     if not is_folder(path) and not is_archive(path):
         if is_regular(path):
-            advised = advice(ending_of(path.name)) or "name the folder that it is in"
-            raise UserError(f"'{shown(path)}' is a file and no folder: {advised}")
+            raise UserError(f"'{shown(path)}' is a file: give the folder with the pictures, or a zip file of them")
         raise UserError(f"there is no folder '{shown(path)}'")
     listing = find(path, reading.captions if reading.captions[:1] == "." else "")
     if "" in listing.closed:
