@@ -129,7 +129,7 @@ def test_data_sets_have_names(cache, tmp_path) -> None:
     (tmp_path / "a.zip").write_bytes(b"")
     with pytest.raises(UserError, match=r"a.zip' cannot be read: it is no zip file .* Unpack it, and give the folder"):
         open_dataset(tmp_path / "a.zip")
-    with pytest.raises(UserError, match=r"no pictures in .* \(\.zip\)"):
+    with pytest.raises(UserError, match=r"no pictures in .* \(\.zip: unpack it\)"):
         open_dataset(tmp_path)
     with pytest.raises(UserError, match="unknown group of emoji 'Animal'"):
         openmoji(16, groups=("Animal",))
