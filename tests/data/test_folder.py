@@ -169,3 +169,20 @@ def test_keys_depend_on_content_alone(tmp_path) -> None:
     (tmp_path / "t.jpg").write_bytes(truncated_jpeg())
     a, b, c, _ = (Folder(tmp_path).key(k) for k in range(4))
     assert a == c != b
+
+
+def test_a_run_among_the_pictures_is_none_of_them(tmp_path) -> None:
+    write(tmp_path, "a.png", "b.png", "runs/photos/samples/step-1.png", "runs/other/c.png")
+    (tmp_path / "runs" / "photos" / "recipe.yaml").write_text("seed: 0")
+    data = Folder(tmp_path)
+    assert [data.name(k) for k in range(len(data))] == ["a.png", "b.png", "runs/other/c.png"]
+    assert any("runs/photos: run of Carrara's" in remark for remark in data.info.remarks)
+    (tmp_path / "recipe.yaml").write_text("mine")
+    assert len(Folder(tmp_path)) == 3, "a recipe beside one's pictures makes no run of them"
+
+
+def test_masks_of_other_programs_are_no_pictures(tmp_path) -> None:
+    write(tmp_path, "a.png", "a_mask.png", "b.jpg", "b-masklabel.png", "face_mask.png")
+    data = Folder(tmp_path)
+    assert [data.name(k) for k in range(len(data))] == ["a.png", "b.jpg", "face_mask.png"]
+    assert any(remark.startswith("2 pictures called as the mask") for remark in data.info.remarks)

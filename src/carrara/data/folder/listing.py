@@ -31,6 +31,7 @@ TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 _TABLE_OF_TEXTS = "captions.txt"  # of Flickr's pictures
 _MADE_UP = ("/proc", "/sys", "/dev")
 _MEMORY = "/dev/shm"
+_RECIPE = "recipe.yaml"  # in the folder of a run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class Listing:
         archives: the zip files in it.
         others: how many files have each other ending, or no ending and this name.
         closed: the folders that may not be looked into.
+        runs: folders in it that are runs of Carrara's, whose pictures are not taken.
     """
 
     pictures: list[str] = field(default_factory=list[str])
@@ -52,6 +54,7 @@ class Listing:
     archives: list[str] = field(default_factory=list[str])
     others: Counter[str] = field(default_factory=Counter[str])
     closed: list[str] = field(default_factory=list[str])
+    runs: list[str] = field(default_factory=list[str])
 
 
 def find(folder: Path, also: str = "") -> Listing:
@@ -170,6 +173,9 @@ def _folders(folder: Path, found: Listing) -> Iterator[tuple[str, list[str]]]:
                 named = sorted((entry.name, _is_folder(entry)) for entry in entries if entry.name[0] != ".")
         except OSError:
             found.closed.append(within)
+            continue
+        if within and (_RECIPE, False) in named:
+            found.runs.append(within)
             continue
         yield within, [name for name, is_folder in named if not is_folder]
         inner = [name for name, is_folder in reversed(named) if is_folder and not is_noise(name)]

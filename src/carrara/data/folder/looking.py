@@ -22,7 +22,7 @@ from carrara.errors import UserError
 from carrara.files import is_archive, is_folder, is_regular, shown
 
 NAMED = 3
-_OTHER_MASKS = ("-masklabel", "-condlabel")
+_OTHER_MASKS = ("-masklabel", "-condlabel", "_mask", "-mask")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ def look(path: Path, reading: Reading = AS_IT_COMES) -> Found:
     listing, listed_only = restricted(listing, reading)
     told = read_metadata(path, listing, reading)
     report(told)
-    masks = {file for file in listing.pictures if stem(file).endswith(_OTHER_MASKS)}
+    masks = _other_masks(listing.pictures)
     maps = maps_beside(listing.pictures) | {line.map for line in told.lines.values() if line.map is not None}
     pictures = [file for file in listing.pictures if file not in maps and file not in masks]
     if not pictures:
@@ -119,6 +119,13 @@ def maps_beside(pictures: Sequence[str]) -> set[str]:
     return {file for file, bare in named if any(bare + ending in known for ending in ENDINGS)}
 
 
+def _other_masks(pictures: Sequence[str]) -> set[str]:
+    """Which ones are called as the mask of another one beside them, by other programs."""
+    named = [(file, bare, end) for file in pictures for end in _OTHER_MASKS if (bare := stem(file)).endswith(end)]
+    known = set(map(stem, pictures)) if named else set[str]()
+    return {file for file, bare, end in named if bare.removesuffix(end) in known}
+
+
 def _no_pictures(path: Path, listing: Listing) -> UserError:
     others = listing.others + Counter(map(ending_of, (*listing.texts.values(), *listing.tables, *listing.archives)))
     said = {kind: "unpack it" if kind == ".zip" else advice(kind) for kind in sorted(others)[:5]}
@@ -143,9 +150,10 @@ def _together(
     gone = {file for file in listing.pictures if file.rpartition("/")[0] in layout.left_out or parts.get(file) == "out"}
     kept = replace(listing, pictures=[file for file in listing.pictures if file not in gone])
     beside = _texts(path, kept, reading, told)
-    masks_said = f"{counted(len(masks), 'file')} *-masklabel or *-condlabel: taken as another trainer's masks, left out"
+    masks_said = f"{counted(len(masks), 'picture')} called as the mask of another one (such as a_mask): left out"
     said = [
         *([f"{shown(path)} is read as it is, without unpacking it"] if is_archive(path) else _zips(listing)),
+        *([f"{some(listing.runs)}: run of Carrara's, whose pictures are left out"] if listing.runs else []),
         *layout.remarks,
         *remarks,
         *_few(told.remarks, "tables are read too"),
