@@ -41,6 +41,10 @@ class ClassifierConfig:
     schedule: Annotated[AnySchedule, SPELLED, BY_KIND]
     first_stage: str
 
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise ValueError("a classifier tells classes apart, and has none")
+
 
 @final
 class Classifier(Saved):

@@ -143,13 +143,13 @@ def _is_rows(value: Any) -> bool:
 
 
 def _coco(images: Sequence[Any], annotations: Sequence[Any]) -> Iterator[TableRow]:
-    names = {row.get("id"): row.get(_NAME) for row in images if isinstance(row, dict)}
+    names = {str(row.get("id")): row.get(_NAME) for row in images if isinstance(row, dict)}
     told = [row for row in annotations if isinstance(row, dict) and "caption" in row]
     if annotations and not told:
         raise Malformed("holds annotations that are no captions, such as boxes, and these are not read")
     for number, row in enumerate(told, start=1):
         place = f"annotation {number}"
-        if name := names.get(row.get("image_id")):
+        if name := names.get(str(row.get("image_id"))):
             yield TableRow(place=place, values={_NAME: name, "caption": row["caption"]})
         else:
             yield TableRow(place=place, fault=f"there is no image {shown(repr(row.get('image_id')))[:40]} in it")
