@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from picture_files import array, picture, truncated_jpeg, write
 
-from carrara.data import Folder
+from carrara.data import Folder, Reading
 from carrara.errors import UserError
 
 
@@ -186,3 +186,13 @@ def test_masks_of_other_programs_are_no_pictures(tmp_path) -> None:
     data = Folder(tmp_path)
     assert [data.name(k) for k in range(len(data))] == ["a.png", "b.jpg", "face_mask.png"]
     assert any(remark.startswith("2 pictures called as the mask") for remark in data.info.remarks)
+    (tmp_path / "list.txt").write_text("a.png\na_mask.png\n")
+    listed = Folder(tmp_path, reading=Reading(only=str(tmp_path / "list.txt")))
+    assert [listed.name(k) for k in range(len(listed))] == ["a.png", "a_mask.png"]
+
+
+def test_a_list_takes_what_lies_beside_images(tmp_path) -> None:
+    write(tmp_path, "images/a.png", "masks/a.png")
+    assert len(Folder(tmp_path)) == 1
+    (tmp_path / "list.txt").write_text("images/a.png\nmasks/a.png\n")
+    assert len(Folder(tmp_path, reading=Reading(only=str(tmp_path / "list.txt")))) == 2

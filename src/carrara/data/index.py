@@ -32,10 +32,10 @@ def headers_of(folder: Path, names: Sequence[str]) -> tuple[Rows, list[Header]]:
     Args:
         names: within the folder, in order.
     """
-    memory = _memory(folder) if len(names) >= FEW else None
+    memory = memory_of(folder, "headers") if len(names) >= FEW else None
     rows, known = _named(names), _recalled(memory) if memory else _named([])
     rows["stamp"] = [stamp_of(folder / name) for name in names]
-    good = _taken_over(rows, known)
+    good = taken_over(rows, known)
     unknown: list[int] = np.flatnonzero(~good).tolist()
     broken = list[Header]()
     headers = scan(read_header, [folder / names[k] for k in unknown], "Reading headers")
@@ -81,7 +81,7 @@ def _filled(row: np.void, header: Header) -> bool:
     return True
 
 
-def _taken_over(rows: Rows, known: Rows) -> NDArray[np.bool_]:
+def taken_over(rows: Rows, known: Rows) -> NDArray[np.bool_]:
     """Writes what is known of files that have not changed into their rows; which ones these are."""
     if not len(known) or not len(rows):
         return np.zeros(len(rows), bool)
@@ -91,10 +91,10 @@ def _taken_over(rows: Rows, known: Rows) -> NDArray[np.bool_]:
     return same
 
 
-def _memory(folder: Path) -> Path:
-    """The file in which a folder's rows are kept."""
+def memory_of(folder: Path, what: str) -> Path:
+    """The file in which it is kept what is known of a folder's pictures."""
     name = hashlib.blake2b(os.fsencode(folder.resolve()), digest_size=8).hexdigest()
-    return cache_folder() / f"headers-{name}.npy"
+    return cache_folder() / f"{what}-{name}.npy"
 
 
 def _recalled(memory: Path) -> Rows:

@@ -57,7 +57,7 @@ def read_beside(folder: Path, listing: Listing, reading: Reading, told: Mapping[
     Args:
         told: what tables say of pictures; those that they give captions need no file.
     """
-    found, files = Beside(), files_beside(listing, reading)
+    found, files = Beside(), FilesBeside(listing, reading)
     for picture in listing.pictures if listing.texts else ():
         names = files(picture)
         for name in [name for name in names if ending_of(name) == CLASS]:
@@ -74,7 +74,7 @@ def read_beside(folder: Path, listing: Listing, reading: Reading, told: Mapping[
     return found
 
 
-class files_beside:
+class FilesBeside:
     """Finds the texts of a picture, the one that counts first.
 
     Args:

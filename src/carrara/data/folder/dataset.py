@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from carrara.data.base import ClassMap, DataInfo, Dataset, Row, one_hot
 from carrara.data.files import Header, decode
 from carrara.data.folder.columns import WIDEST, Line
-from carrara.data.folder.layout import counted
+from carrara.data.folder.layout import counted, some
 from carrara.data.folder.listing import stem
-from carrara.data.folder.looking import Found, look, some
+from carrara.data.folder.looking import Found, look
 from carrara.data.folder.reading import AS_IT_COMES, Reading
 from carrara.data.index import Rows, headers_of, rows_of
 from carrara.errors import UserError, command

@@ -70,7 +70,8 @@ def laid_out(files: Sequence[str], reading: Reading) -> Layout:
     counts = Counter(file.rpartition("/")[0] for file in files)
     places: dict[str, Parts] = {name: tuple(name.split("/")) if name else () for name in counts}
     found = Layout()
-    _leave_out_companions(places, counts, found)
+    if reading.only == "all":  # whoever lists pictures wants these
+        _leave_out_companions(places, counts, found)
     if reading.split == "auto":
         places = _split(places, counts, found)
     if reading.classes != "none":
@@ -92,7 +93,7 @@ def _leave_out_companions(places: dict[str, Parts], counts: Counter[str], found:
         count = sum(counts[name] for name in names)
         what = "pictures for regularization" if part.lower() in _REGULAR else "no pictures to learn from"
         found.remarks.append(
-            f"{_folder(part)} is taken as {what}: {_pictures(count)} left out; to learn from them, give that folder"
+            f"{_folder(part)} is taken as {what}: {_pictures(count)} left out; a list in data.source.only takes them"
         )
         found.left_out.update(names)
         for name in names:
@@ -247,7 +248,7 @@ def _say_classes(
 ) -> None:
     classes = sorted(set(found.labels.values()))
     folders = len({parts[level] for parts in below.values()}) if reading.classes != "deep" else len(classes)
-    text = f"classes from {counted(folders, 'folder')} ({_some(classes)})"
+    text = f"classes from {counted(folders, 'folder')} ({some(classes, _NAMED)})"
     if strays:
         count = sum(counts[name] for name in strays)
         text += f"; {counted(count, 'picture')} beside them {'is' if count == 1 else 'are'} left out"
@@ -257,7 +258,7 @@ def _say_classes(
             text += ", so that nothing is left of what was to be held out, and a part of the others is"
     trained = {label for name, label in found.labels.items() if found.parts.get(name, "train") == "train"}
     if only := sorted(set(classes) - trained):
-        text += f"; of {_some(only)} there is none to train on"
+        text += f"; of {some(only, _NAMED)} there is none to train on"
     deeper = {parts[: level + 2] for parts in below.values() if len(parts) > level + 1}
     if reading.classes != "deep" and len(deeper) > 1:
         text += f"; the {len(deeper)} folders in them are not told apart (data.source.classes=deep does)"
@@ -277,6 +278,7 @@ def _pictures(count: int) -> str:
     return f"{counted(count, 'picture')} {'is' if count == 1 else 'are'}"
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first few, and how many more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from carrara.data.folder.beside import Beside, files_beside, names_as_captions, read_beside
+from carrara.data.folder.beside import Beside, FilesBeside, names_as_captions, read_beside
 from carrara.data.folder.columns import Line, texts_in
-from carrara.data.folder.layout import Layout, Part, counted, held_part, laid_out
+from carrara.data.folder.layout import Layout, Part, counted, held_part, laid_out, some
 from carrara.data.folder.listing import CLASS, ENDINGS, Listing, ending_of, find, stem
 from carrara.data.folder.lists import restricted
 from carrara.data.folder.metadata import Told, read_metadata, report
@@ -70,7 +70,7 @@ def look(path: Path, reading: Reading = AS_IT_COMES) -> Found:
     listing, listed_only = restricted(listing, reading)
     told = read_metadata(path, listing, reading)
     report(told)
-    masks = _other_masks(listing.pictures)
+    masks = _other_masks(listing.pictures) if reading.only == "all" else set[str]()
     maps = maps_beside(listing.pictures) | {line.map for line in told.lines.values() if line.map is not None}
     pictures = [file for file in listing.pictures if file not in maps and file not in masks]
     if not pictures:
@@ -90,7 +90,7 @@ def looks_captioned(path: Path, reading: Reading = AS_IT_COMES) -> bool:
         if reading.captions == "names":
             return bool(listing.pictures)
         if reading.captions != "metadata":
-            files = files_beside(listing, reading)
+            files = FilesBeside(listing, reading)
             if any(ending_of(name) != CLASS for file in listing.pictures if listing.texts for name in files(file)):
                 return True
         tables = listing.tables if reading.metadata == "auto" else []
@@ -104,12 +104,6 @@ def _has_captions(table: Path) -> bool:
         return any(texts_in(row.values) for row in rows_of(table))
     except UserError:
         return False
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few, and how many more."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def maps_beside(pictures: Sequence[str]) -> set[str]:
@@ -151,6 +145,7 @@ def _together(
     kept = replace(listing, pictures=[file for file in listing.pictures if file not in gone])
     beside = _texts(path, kept, reading, told)
     masks_said = f"{counted(len(masks), 'picture')} called as the mask of another one (such as a_mask): left out"
+    masks_said += "; a list in data.source.only takes them"
     said = [
         *([f"{shown(path)} is read as it is, without unpacking it"] if is_archive(path) else _zips(listing)),
         *([f"{some(listing.runs)}: run of Carrara's, whose pictures are left out"] if listing.runs else []),
@@ -246,7 +241,7 @@ def _said_beside(beside: Beside, reading: Reading) -> list[str]:
         said.append(f"{text}; data.source.captions=none leaves them out")
     elif beside.empty:
         said.append(f"no caption is in {counted(len(beside.empty), 'file')} beside pictures")
-    elif beside.unused and not beside.captions:
+    elif beside.unused:
         said += [
             f"{count} {ending} beside pictures are not read, because tables have their captions; "
             "data.source.captions=files takes these"

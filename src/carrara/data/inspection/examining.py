@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from carrara.data.base import Unreadable
 from carrara.data.files import WHOLE, Header, decode, explain, read_header, scan
+from carrara.data.index import memory_of, taken_over
 from carrara.data.inspection.looks import LOOK, Looks, look_at
-from carrara.files import NEVER, PICTURE, BadFile, cache_folder, open_array, opened, replacing, stamp_of
+from carrara.files import PICTURE, BadFile, open_array, opened, replacing, stamp_of
 
 FEW = 50
 """Fewer pictures are decoded in no time, and nothing is kept about them."""
@@ -84,7 +85,7 @@ def examine(folder: Path, names: Sequence[str]) -> Examined:
     rows = np.zeros(len(names), _kind(encoded.dtype.itemsize))
     rows["name"] = encoded
     rows["stamp"] = [stamp_of(folder / name) for name in names]
-    memory = _memory(folder) if len(names) >= FEW else None
+    memory = memory_of(folder, "looks") if len(names) >= FEW else None
     good = _recalled(rows, memory)
     problems, unknown = dict[str, Unreadable](), np.flatnonzero(~good).tolist()
     paths = [folder / names[k] for k in unknown]
@@ -135,12 +136,6 @@ def _kind(width: int) -> np.dtype[np.void]:
     return np.dtype([("name", f"S{width}"), *_FIELDS])
 
 
-def _memory(folder: Path) -> Path:
-    """The file in which it is kept what a folder's pictures look like."""
-    name = hashlib.blake2b(os.fsencode(folder.resolve()), digest_size=8).hexdigest()
-    return cache_folder() / f"looks-{name}.npy"
-
-
 def _recalled(rows: NDArray[Any], memory: Path | None) -> NDArray[np.bool_]:
     """Writes what is remembered of files that have not changed into their rows; which ones these are."""
     if memory is None:
@@ -154,12 +149,7 @@ def _recalled(rows: NDArray[Any], memory: Path | None) -> NDArray[np.bool_]:
     known, seal = known[:-1], known[-1]["digest"].tobytes()
     if seal != _sealed(known):
         return np.zeros(len(rows), bool)
-    places = np.searchsorted(known["name"], rows["name"]).clip(max=len(known) - 1)
-    same = (known["name"][places] == rows["name"]) & (known["stamp"][places] == rows["stamp"]).all(1)
-    same &= (rows["stamp"] != NEVER).any(1)
-    for name in (name for name, *_ in _FIELDS):
-        rows[name][same] = known[name][places[same]]
-    return same
+    return taken_over(rows, known)
 
 
 def _remember(memory: Path, rows: NDArray[Any]) -> None:

@@ -43,8 +43,8 @@ def inspect_folder(path: Path | str, reading: Reading = AS_IT_COMES) -> DataRepo
     captions = {folder.name(k): folder.captions(k) for k in range(len(folder))} if folder else {}
     texts = [text for told in captions.values() for text in told]
     sizes = [(int(height), int(width)) for height, width in examined.rows["size"].tolist()]
-    classes = _class_counts(folder) if folder else Counter[str]()
     names, labels = list(map(shown, examined.names)), _labels(folder)
+    classes = Counter(folder.info.classes[k] for label in labels for k in sorted(label)) if folder else Counter[str]()
     return DataReport(
         path=path,
         count=len(found.pictures),
@@ -147,11 +147,6 @@ def _by_class(
     for name, label in zip(examined.names, labels or [frozenset[int]()] * len(examined.rows), strict=True):
         found[classes[min(label)] if label else ""].append(name)
     return {name: tuple(pictures) for name, pictures in found.items()}
-
-
-def _class_counts(folder: Folder) -> Counter[str]:
-    labels = [folder.columns(k)["label"] for k in range(len(folder))] if folder.info.classes else []
-    return Counter(name for row in labels for name, weight in zip(folder.info.classes, row, strict=True) if weight)
 
 
 def _empty_folders(path: Path, found: Found) -> tuple[str, ...]:
