@@ -252,6 +252,21 @@ def test_tables_as_other_systems_write_them(encoding: str, tmp_path: Path) -> No
     assert told(tmp_path) == {"a.png": (("Käse",), [])}
 
 
+def test_a_table_with_the_ends_of_lines_of_old_systems(tmp_path: Path) -> None:
+    (write(tmp_path, "a.png") / "t.csv").write_bytes(b"file,text\ra.png,a cat\r")
+    assert told(tmp_path) == {"a.png": (("a cat",), [])}
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "t.csv"])
+def test_a_first_line_that_is_far_too_long_is_told(name: str, tmp_path: Path) -> None:
+    (write(tmp_path, "a.png") / name).write_text("a" * 300_000 + ",b\na.png,x\n")
+    if name == "t.csv":
+        assert any("is no CSV file (field larger" in remark for remark in Folder(tmp_path).info.remarks)
+        return
+    with pytest.raises(UserError, match=r"metadata\.csv' is no CSV file \(field larger"):
+        Folder(tmp_path)
+
+
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(write(tmp_path, "a.png", "b.png") / "metadata.parquet", ROWS)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)

@@ -96,10 +96,13 @@ def _delimited(path: Path) -> Iterator[TableRow]:
     skipped = 0
     if re.match(r"sep=.\r?\n", text, re.IGNORECASE):  # as Excel has it
         text, skipped = text.partition("\n")[2], 1
-    first = text.lstrip().partition("\n")[0]
+    first = next(iter(text.lstrip().splitlines()), "")
     mark = "\t" if ending_of(path.name) == ".tsv" else max(",;\t|", key=first.count)
     csv.field_size_limit(4 * LONGEST)
-    named = next(csv.reader([first], delimiter=mark, skipinitialspace=True), [])
+    try:
+        named = next(csv.reader([first], delimiter=mark, skipinitialspace=True), [])
+    except csv.Error as error:
+        raise BadFile(path, f"is no CSV file ({error})") from None
     if twice := [name for name in named if name and named.count(name) > 1]:
         raise BadFile(path, f"has two columns called '{shown(twice[0])}': give one another name")
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, strict=False, skipinitialspace=True)
