@@ -23,10 +23,22 @@ preview: {every: 0}
 """
 
 
+SLOWLY = """
+import sys, time
+from carrara.cli.entry import main
+from carrara.run.models import Models
+
+write = Models.write
+Models.write = lambda *arguments: (time.sleep(1), write(*arguments))
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command, on a disk so slow that whoever does not wait for a model finds none."""
+
+
 def start(arguments: list[str], rank: int, world: int, port: int) -> subprocess.Popen[str]:
     ranks = {"RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return subprocess.Popen(
-        [sys.executable, "-m", "carrara", *arguments],
+        [sys.executable, "-c", SLOWLY, *arguments],
         env={**os.environ, **(ranks if world > 1 else {}), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

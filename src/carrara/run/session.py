@@ -365,10 +365,11 @@ class Session:
             return
         with self.training.ema.swapped_in():
             self._models.finish()
-            if not distributed.is_main():
-                return
-            self._models.write(self._models.final, self.training.clock)
-        yield ModelSaved(step=self.training.clock.step, path=self._models.final)
+            if distributed.is_main():
+                self._models.write(self._models.final, self.training.clock)
+        distributed.wait()  # the others' next stage reads what was written
+        if distributed.is_main():
+            yield ModelSaved(step=self.training.clock.step, path=self._models.final)
 
     def _give_up(self, step: int) -> Iterator[Event]:
         """Ends the training before its time, all processes together."""
