@@ -9,12 +9,12 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "carrara"
 LAYERS = (
-    {"types", "shapes", "pixels", "seeds", "errors", "kinds", "device", "docs", "memory", "plots", "files"},
+    {"types", "shapes", "modality", "pixels", "seeds", "errors", "kinds", "device", "docs", "memory", "plots", "files"},
     {"noise", "nn", "data"},
     {"autoencoder", "conditioning", "backbone", "medium"},
     {"denoiser"},
     {"objective", "sample"},
-    {"saved", "classifier", "model", "train"},
+    {"saved", "classifier", "distilled", "model", "train"},
     {"evaluate"},
     {"store"},
     {"draw"},

@@ -15,16 +15,18 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
-from carrara.autoencoder import AnyFirstStage, FirstStage, IdentityConfig, TinyDecoderConfig
+from carrara.autoencoder import AnyFirstStage, FirstStage, IdentityConfig
 from carrara.backbone import AnyBackbone
 from carrara.classifier import Classifier, ClassifierConfig
 from carrara.conditioning import AnyConditioner, AnyImageCondition, Conditioner, UnconditionalConfig
 from carrara.data import CaptionTable
 from carrara.denoiser import Denoiser
+from carrara.distilled import DecoderConfig, DistilledDecoder
 from carrara.errors import UserError
 from carrara.files import BadFile, Malformed, as_kind, check_inside, is_regular, read_as
 from carrara.kinds import BY_KIND, SHAPE, SPELLED
 from carrara.medium import Size, medium_of
+from carrara.modality import AnyModality
 from carrara.nn import BESIDE, bounded
 from carrara.noise import AnyParameterization, AnySchedule
 from carrara.sample import SampleSettings
@@ -43,6 +45,7 @@ class ModelConfig:
     Attributes:
         shape: one sample's: (C, H, W) of pictures, (D,) of points.
         image: what the network sees beside its input.
+        modality: what the numbers of a sample are; None for pictures and plain points.
         learned_variance: whether the network says how sure it is, for the variational bound.
         sample: how to sample it unless told otherwise.
     """
@@ -59,25 +62,7 @@ class ModelConfig:
     image: Annotated[AnyImageCondition | None, SPELLED, BY_KIND] = field(default=None, repr=False)  # as digests were
     learned_variance: bool = False
     sample: SampleSettings = field(default_factory=SampleSettings)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderConfig:
-    """Everything needed to build a decoder that was distilled from a first stage's.
-
-    Attributes:
-        shape: of what it makes, (C, H, W), padding included.
-        latent_shape: of model latents, (C', h, w).
-        teacher: the digest of the first stage that it learned from, which it belongs to.
-    """
-
-    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    kind: Literal["decoder"] = "decoder"
-    shape: Annotated[tuple[int, ...], SHAPE]
-    latent_shape: Annotated[tuple[int, ...], SHAPE]
-    decoder: TinyDecoderConfig
-    teacher: str
+    modality: Annotated[AnyModality | None, BY_KIND] = field(default=None, repr=False)  # as digests were
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +71,7 @@ class AutoencoderConfig:
 
     Attributes:
         shape: one sample's, (C, H, W).
+        modality: as of ``ModelConfig``.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -93,6 +79,7 @@ class AutoencoderConfig:
     kind: Literal["autoencoder"] = "autoencoder"
     shape: Annotated[tuple[int, ...], SHAPE]
     first_stage: Annotated[AnyFirstStage, SPELLED, BY_KIND]
+    modality: Annotated[AnyModality | None, BY_KIND] = field(default=None, repr=False)
 
 
 AnyModelConfig = ModelConfig | AutoencoderConfig | DecoderConfig | ClassifierConfig
@@ -122,7 +109,7 @@ class Model(Saved):
     def __init__(self, config: ModelConfig | AutoencoderConfig, about: Mapping[str, Any] | None) -> None:
         super().__init__(about)
         self.shape = config.shape
-        self.medium = medium_of(config.shape)
+        self.medium = medium_of(config.shape, config.modality)
         self.first_stage = config.first_stage.build(config.shape)
         self.latent_shape = self.first_stage.latent_shape(config.shape)
         self.fast: Callable[[Tensor], Tensor] | None = None
@@ -210,28 +197,6 @@ class Model(Saved):
             return self.first_stage.latent_shape((self.shape[0], *size))
         except ValueError as error:
             raise UserError(f"{what}: {error}") from None
-
-
-@final
-class DistilledDecoder(Saved):
-    """A small decoder that makes what a first stage's decoder makes, sooner."""
-
-    def __init__(self, config: DecoderConfig, about: Mapping[str, Any] | None = None) -> None:
-        super().__init__(about)
-        self._config = config
-        self.shape, self.latent_shape = config.shape, config.latent_shape
-        self.decoder = config.decoder.build(config.latent_shape, config.shape)
-
-    @property
-    def config(self) -> DecoderConfig:
-        return self._config
-
-    def purpose(self, path: Path) -> str:
-        return "a distilled decoder, which is used through the run above it: name that one"
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Model latents (B, C', h, w) to pixels (B, C, H, W)."""
-        return self.decoder(z)
 
 
 @final

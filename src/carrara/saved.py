@@ -171,5 +171,7 @@ def read_part(path: Path, part: nn.Module) -> None:
 def config_json(config: object, about: Mapping[str, Any]) -> bytes:
     """The contents of ``config.json``."""
     model = TypeAdapter(type(config)).dump_python(config, mode="json")
+    if model.get("modality", "") is None:  # which pictures do without
+        del model["modality"]
     document = {"format": FORMAT, "sealed": True, "carrara": carrara.__version__, "model": model, "about": dict(about)}
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()

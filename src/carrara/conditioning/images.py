@@ -45,7 +45,7 @@ LARGEST_PALETTE, MOST_TIMES = 64, 64
 
 Encode = Callable[[Tensor], Tensor]
 """Pictures (B, C, *N) to model latents (B, C', *n), without chance."""
-Size = tuple[int, int]
+Size = tuple[int, ...]
 Maps = Iterable[NDArray[np.uint8]]
 """The maps of all examples, (H, W, 3) each."""
 Colour = tuple[int, int, int]

@@ -70,7 +70,7 @@ class DataInfo:
 
     Attributes:
         channels: what suits most of the pictures; a transform converts the others. 0 for points.
-        native: (height, width), the medians over the pictures; None for points.
+        native: (height, width), the medians over the pictures; as many edges as other examples have; None for points.
         classes: the names behind the column ``label``; empty if there is none.
         vector_size: how many numbers the column ``vector`` has; 0 if there is none.
         captions: whether there are any.
@@ -82,7 +82,7 @@ class DataInfo:
 
     name: str
     channels: int = 0
-    native: tuple[int, int] | None = None
+    native: tuple[int, ...] | None = None
     classes: tuple[str, ...] = ()
     vector_size: int = 0
     captions: bool = False
@@ -148,14 +148,14 @@ class Dataset(ABC):
         """The same without what a model's recipe adds to it."""
         return self
 
-    def native(self, index: int) -> tuple[int, int]:
-        """The (height, width) of a picture before anything is done to it; it is decoded where nothing else tells.
+    def native(self, index: int) -> tuple[int, ...]:
+        """The (height, width) of a picture before anything is done to it, or an edge for each axis of others; it is
+        decoded where nothing else tells.
 
         Raises:
             Unreadable: it cannot be decoded.
         """
-        height, width = self.pixels(index).shape[:2]
-        return height, width
+        return self.pixels(index).shape[:-1]
 
     def held(self, index: int) -> bool | None:
         """Whether the data themselves hold an example out; None where they do not say."""
@@ -215,7 +215,7 @@ class View(Dataset):
     def key(self, index: int) -> str:
         return self.dataset.key(self.at(index))
 
-    def native(self, index: int) -> tuple[int, int]:
+    def native(self, index: int) -> tuple[int, ...]:
         return self.dataset.native(self.at(index))
 
     def held(self, index: int) -> bool | None:

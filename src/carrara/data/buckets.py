@@ -10,8 +10,8 @@ from math import log
 
 from carrara.data.base import Dataset
 
-Size = tuple[int, int]
-"""(height, width) in pixels."""
+Size = tuple[int, ...]
+"""(height, width) in pixels; of other samples as many edges as they have."""
 WIDEST = 4.0
 """The largest ratio of a size's edges."""
 
@@ -57,9 +57,8 @@ def _candidates(size: Size, unit: int) -> list[Size]:
     return sorted(one for one in found if min(one) and max(one) <= WIDEST * min(one))
 
 
-def suggested_size(native: tuple[int, int], largest: int = 64) -> tuple[int, int]:
-    """A size to train at: the shorter side is a power of two, at most ``largest``, and the longer a multiple of 8."""
+def suggested_size(native: Size, largest: int = 64) -> Size:
+    """A size to train at: the shortest edge is a power of two, at most ``largest``, and the others multiples of 8."""
     short = min(native)
     side = max(8, min(largest, 1 << (short.bit_length() - 1)))
-    height, width = (max(8, round(edge * side / short / 8) * 8) for edge in native)
-    return height, width
+    return tuple(max(8, round(edge * side / short / 8) * 8) for edge in native)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import prod
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
@@ -13,15 +14,17 @@ from carrara.data.transforms import Transform
 from carrara.errors import UserError
 from carrara.files import PIXEL_LIMIT
 from carrara.kinds import BY_KIND
+from carrara.modality import AnyModality
+from carrara.shapes import by
 from carrara.types import Batch
 
 
-def _square(value: object) -> object:
-    return (value, value) if isinstance(value, int) else value
+def _edges(value: object) -> object:
+    return (value,) if isinstance(value, int) else value
 
 
-SizeSetting = Annotated[tuple[int, int], BeforeValidator(_square)]
-"""(height, width) in pixels; one number is a square."""
+SizeSetting = Annotated[tuple[int, ...], BeforeValidator(_edges)]
+"""(height, width) in pixels, (length,) of sounds, (depth, height, width) of volumes; one number is all edges."""
 BESIDE = ("skin_tones", "points", "thickness")
 """Keys of sources that stand beside ``source`` in older recipes."""
 
@@ -32,7 +35,8 @@ class DataSettings:
 
     Attributes:
         source: a folder, or one of the built-in data sets; None = still to be named.
-        size: (height, width) that pictures are brought to; None = chosen from the data.
+        size: (height, width) that pictures are brought to, or (length,), or (depth, height, width); None = chosen from
+            the data.
         channels: 1 grey, 3 colour, 4 colour with transparency, others for ``.npy`` arrays; None = the data's.
         fit: what becomes of another shape: ``cover`` crops, ``contain`` adds a border, ``stretch`` distorts.
         crop: where ``cover`` crops: the centre, or at random.
@@ -54,15 +58,29 @@ class DataSettings:
     buckets: tuple[SizeSetting, ...] | Literal["auto"] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "size", self._of_all_edges(self.size) if self.size else self.size)
+        if self.buckets != "auto":
+            object.__setattr__(self, "buckets", tuple(map(self._of_all_edges, self.buckets)))
         for size in ((self.size,) if self.size else ()) + (self.buckets if self.buckets != "auto" else ()):
             if min(size) < 4:
-                raise ValueError(f"pictures need at least 4x4 pixels, got {size[0]}x{size[1]}")
-            if size[0] * size[1] > PIXEL_LIMIT:
-                raise ValueError(f"pictures have at most {PIXEL_LIMIT:,} pixels, got {size[0]}x{size[1]}")
+                raise ValueError(f"samples need at least 4 places along each edge, as 4x4 pixels, got {by(size)}")
+            if prod(size) > PIXEL_LIMIT:
+                raise ValueError(f"samples have at most {PIXEL_LIMIT:,} places, got {by(size)}")
         if self.channels is not None and self.channels < 1:
             raise ValueError(f"pictures need at least 1 channel, got {self.channels}")
         if not 0 <= self.held_out < 1:
             raise ValueError(f"held_out is a part of the data, at least 0 and below 1, got {self.held_out}")
+
+    def _of_all_edges(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """A size with an edge for each axis of the source's examples; one number stands for all."""
+        spatial = 2 if self.source is None else self.source.spatial
+        if len(size) == 1:
+            return size * max(spatial, 1)
+        if len(size) != spatial:
+            raise ValueError(
+                f"these data have {spatial} edges, and {by(size)} are {len(size)}: name as many, or one for all"
+            )
+        return size
 
     def open(self) -> Dataset:
         """All of the data.
@@ -124,6 +142,11 @@ class DataSettings:
         sizes = () if self.buckets == "auto" else self.buckets
         edges = [min(edges) for edges in zip(*sizes, strict=True)] or self.shape[1:]
         return self.shape[:1] + tuple(map(min, self.shape[1:], edges))
+
+    @property
+    def modality(self) -> AnyModality | None:
+        """What the numbers of a sample are; None for pictures and plain points."""
+        return self.source.modality if self.source else None
 
     @property
     def facts(self) -> tuple[Fact, ...]:

@@ -13,7 +13,7 @@ import carrara
 from carrara import pixels
 from carrara.draw.generate import Progress, sample
 from carrara.draw.request import Request, dump_request
-from carrara.medium import Medium, save_numbers
+from carrara.medium import Medium
 from carrara.sample import SampleStep
 from carrara.store import OpenModel
 
@@ -47,19 +47,18 @@ class Samples:
     def save(self, folder: Path, about: Mapping[str, Any], *, strip: bool = False) -> list[Path]:
         """Writes all samples as one ``grid.png``, each as a file of its own, and their way from noise if asked for.
 
-        Pictures become PNGs that carry their recipe; points, and pictures that PNG cannot hold, become ``.npy``.
+        Pictures become PNGs that carry their recipe, and other samples files of their own formats; points, and
+        pictures that PNG cannot hold, become ``.npy``.
         Nothing is overwritten.
         """
         paths = [pixels.save_png(self.picture("grid"), folder / "grid.png", about)]
         if strip:
             paths.append(pixels.save_png(self.picture("strip"), folder / "strip.png", {**about, "picture": "strip"}))
-        for k, value in enumerate(self.values):
-            image = self.medium.single(value)
-            if image is None:
-                return [*paths, save_numbers(self.values, folder / "samples.npy")]
-            own = {**about, "picture": "sample", "request": dump_request(self.request.only(k))}
-            paths.append(pixels.save_png(image, folder / f"{k:04d}.png", own))
-        return paths
+        return paths + self.medium.write_all(self.values, folder, lambda k: self._about(k, about))
+
+    def _about(self, k: int, about: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the files of a sample say of themselves."""
+        return {**about, "picture": "sample", "request": dump_request(self.request.only(k))}
 
 
 def collect(opened: OpenModel, request: Request, progress: Iterable[Progress] | None = None) -> Samples:

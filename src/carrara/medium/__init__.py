@@ -1,7 +1,8 @@
 """What a sample is: read from files, shown, and written."""
 
 from carrara.medium.animation import save_animation
-from carrara.medium.base import Medium, PictureMedium, PointMedium, medium_of, save_numbers
+from carrara.medium.base import Medium, PictureMedium, PointMedium, save_numbers
+from carrara.medium.catalogue import medium_of
 from carrara.medium.picture import Picture, find_picture
 from carrara.medium.size import SaidSize, Size, read_size
 

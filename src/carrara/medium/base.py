@@ -4,9 +4,9 @@ The rest of the package knows shapes alone. A picture alone holds what it shows;
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from carrara import pixels, plots
 from carrara.files import replacing
-from carrara.shapes import spatial_of
 
 STRIP_SAMPLES = 6
 """Samples whose way from noise a strip shows."""
@@ -46,6 +45,30 @@ class Medium(ABC):
     def single(self, sample: Tensor) -> Image.Image | None:
         """A sample (*S) as a picture that holds all that it is; None where a picture cannot."""
         return None
+
+    def write(self, sample: Tensor, stem: Path, about: Mapping[str, Any]) -> list[Path]:
+        """Writes a sample (*S) in the formats that such samples have, of free names that begin as ``stem``; none where
+        they are written all in one file.
+
+        Args:
+            about: what the files say of themselves, if their format can.
+        """
+        image = self.single(sample)
+        return [] if image is None else [pixels.save_png(image, stem.with_name(f"{stem.name}.png"), about)]
+
+    def write_all(self, samples: Tensor, folder: Path, about: Callable[[int], Mapping[str, Any]]) -> list[Path]:
+        """Writes samples (N, *S): each as files of its own, or all as numbers.
+
+        Args:
+            about: what the files of a sample say of themselves, by its number.
+        """
+        paths: list[Path] = []
+        for k, sample in enumerate(samples):
+            own = self.write(sample, folder / f"{k:04d}", about(k))
+            if not own:
+                return [save_numbers(samples, folder / "samples.npy")]
+            paths += own
+        return paths
 
 
 class PointMedium(Medium):
@@ -106,11 +129,6 @@ class VolumeMedium(Medium):
 
 MEDIA = (PointMedium(), SoundMedium(), PictureMedium(), VolumeMedium())
 """By the number of axes of places."""
-
-
-def medium_of(shape: Sequence[int]) -> Medium:
-    """What samples of a shape are."""
-    return MEDIA[spatial_of(shape)]
 
 
 def _curves(sounds: Tensor) -> Image.Image:

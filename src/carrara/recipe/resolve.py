@@ -28,8 +28,12 @@ from carrara.shapes import by
 
 NARROW_FROM = 24
 """On a CPU, pictures of this many pixels along an edge have a narrow network."""
-LARGEST = {"cpu": 32, "cuda": 64}
-"""Diffusion in pixels costs four times as much at twice the size: up to here a model is trained in hours."""
+LARGEST = {"cpu": (8192, 32, 16), "cuda": (65_536, 64, 32)}
+"""Up to this edge of sounds, pictures and volumes a model that diffuses them as they are is trained in hours."""
+LOWEST_PLACES = (6, 3, 2)
+"""Halvings from one place to the longest edge that a U-Net's lowest level has, of sounds, pictures and volumes."""
+ATTENTIVE = 64
+"""So many places attend to each other on a level of a U-Net, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +49,7 @@ def resolve(
     info: DataInfo,
     device: str,
     captions: Iterable[str] = (),
-    natives: Iterable[tuple[int, int]] = (),
+    natives: Iterable[tuple[int, ...]] = (),
     maps: Maps = (),
 ) -> Resolved:
     """Completes a recipe.
@@ -85,26 +89,40 @@ def complete(recipe: Recipe, data: Dataset) -> Resolved:
     """What a recipe leaves open, filled in from its data and this machine; errors as of ``resolve``."""
     captions = (caption for k in range(len(data)) for caption in data.captions(k))
     natives = (data.native(k) for k in range(len(data)))
-    return resolve(recipe, data.info, default_device().type, captions, natives, maps_of(data))
+    recipe, why = with_source(recipe, data)
+    resolved = resolve(recipe, data.info, default_device().type, captions, natives, maps_of(data))
+    return replace(resolved, reasons=(*why, *resolved.reasons))
+
+
+def with_source(recipe: Recipe, data: Dataset) -> tuple[Recipe, tuple[str, ...]]:
+    """A recipe with what its source leaves open as the opened data have it, and why."""
+    if recipe.data.source is None:
+        return recipe, ()
+    source, why = recipe.data.source.completed(data)
+    return recipe.model_copy(update={"data": replace(recipe.data, source=source)}), why
 
 
 def _pictures(
-    recipe: Recipe, kind: Kind[Any, Any], info: DataInfo, native: tuple[int, int], device: str
+    recipe: Recipe, kind: Kind[Any, Any], info: DataInfo, native: tuple[int, ...], device: str
 ) -> tuple[DataSettings, list[str]]:
     """The data with size and channels, and why."""
     reasons: list[str] = []
     data, why = kind.like_first_stage(recipe.data)
     reasons += [f"size {why}"] * bool(why)
+    own = data.source.shape if data.source else None
+    if own is not None:
+        data = replace(data, size=data.size or own[1:], channels=data.channels or own[0])
     if data.size is None:
-        size, why = _size(native, LARGEST[device] * _factor(recipe), device)
+        size, why = _size(native, LARGEST[device][len(native) - 1] * _factor(recipe), device)
         data = replace(data, size=size)
         reasons.append(f"size {by(size)}: {why}")
     _check_channels(data.channels, info.channels)
     if data.channels is None:
-        transparent = info.channels == 4
+        transparent = info.channels == 4 and data.modality is None
         data = replace(data, channels=3 if transparent else info.channels)
         over_white = "transparency is laid over white; data.channels=4 keeps it"
-        why = over_white if transparent else "as most of the pictures have"
+        most = "pictures" if data.modality is None else "examples"
+        why = over_white if transparent else f"as most of the {most} have"
         reasons.append(f"{data.channels} channels: {why}")
     return data, reasons
 
@@ -142,8 +160,9 @@ def _image(
     assert image is not None
     if not kind.sees:
         raise UserError("model.image is what a denoiser sees, and this recipe trains none: leave model.image out")
-    if data.size is None:
-        raise UserError("model.image is a picture, and the data are points: leave model.image out")
+    if data.size is None or data.modality is not None:
+        what = "points" if data.size is None else "no pictures"
+        raise UserError(f"model.image is a picture, and the data are {what}: leave model.image out")
     image, why = image.complete(info, (data.size, *(data.buckets if data.buckets != "auto" else ())), maps)
     latent = "" if recipe.in_pixels else "needs the pixels, so pictures are encoded at each step, not once before"
     return image, "; ".join(filter(None, (why, latent)))
@@ -162,25 +181,27 @@ def _factor(recipe: Recipe) -> int:
     return recipe.first_stage.factor or 1
 
 
-def _size(native: tuple[int, int], largest: int, device: str) -> tuple[tuple[int, int], str]:
+def _size(native: tuple[int, ...], largest: int, device: str) -> tuple[tuple[int, ...], str]:
     """A size, and why."""
     size = suggested_size(native, largest)
     limit = f"at most {largest} on a {device.upper()}, so that training takes hours"
     near = "their own size" if size == native else "the nearest size that a network halves well"
     why = limit if min(size) == largest < min(native) else near
-    return size, f"the pictures are {by(native)} at the median; {why}"
+    what = "pictures" if len(native) == 2 else "examples"
+    return size, f"the {what} are {by(native)} at the median; {why}"
 
 
 def _bucketed(
-    recipe: Recipe, data: DataSettings, backbone: AnyBackbone | None, natives: Iterable[tuple[int, int]]
+    recipe: Recipe, data: DataSettings, backbone: AnyBackbone | None, natives: Iterable[tuple[int, ...]]
 ) -> tuple[DataSettings, str]:
     """The data with buckets, and which pictures they suit.
 
     Raises:
         UserError: the model takes pictures of one size only.
     """
-    if data.size is None:
-        raise UserError("data.buckets are sizes of pictures, and the data are points: leave data.buckets out")
+    if data.size is None or len(data.size) != 2:
+        what = "points" if data.size is None else "none"
+        raise UserError(f"data.buckets are sizes of pictures, and the data are {what}: leave data.buckets out")
     if recipe.first_stage.factor is None:
         raise UserError("a variational autoencoder takes pictures of one size only: leave data.buckets out")
     if data.buckets != "auto":
@@ -192,7 +213,7 @@ def _bucketed(
 
 
 def _backbone(size: tuple[int, ...], device: str, *, text: bool, narrow: bool) -> tuple[AnyBackbone, str]:
-    """A U-Net whose lowest level is 4 to 8 pixels, with attention at 8 pixels and below.
+    """A U-Net whose lowest level is 4 to 8 pixels, with attention at 8 pixels and below; of other samples likewise.
 
     A narrow one has few channels where there are many places: on a CPU it sees each picture more often in the same
     time, which is worth more (benchmarks/ablations.md).
@@ -201,9 +222,9 @@ def _backbone(size: tuple[int, ...], device: str, *, text: bool, narrow: bool) -
         return MlpConfig(), "a perceptron, because the data are points"
     channels = 32 if narrow else 64 if device == "cpu" else 128
     widths = (1, 2, 4, 4, 4, 4) if narrow else (1, 2, 2, 3, 4, 4)
-    multipliers = widths[: max(2, (min(size) - 1).bit_length() - 2)]
+    multipliers = widths[: max(2, (min(size) - 1).bit_length() + 1 - LOWEST_PLACES[len(size) - 1])]
     levels = len(multipliers)
-    attention = tuple(level for level in range(levels) if min(size) >> level <= 8)
+    attention = tuple(level for level in range(levels) if (min(size) >> level) ** len(size) <= ATTENTIVE)
     unet = UNetConfig(
         channels=channels,
         multipliers=multipliers,

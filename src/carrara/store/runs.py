@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from carrara.classifier import Classifier
+from carrara.distilled import DistilledDecoder
 from carrara.errors import UserError, close_match, command
 from carrara.files import BadFile, as_kind, is_folder, is_regular, lies_in, read_tensors, read_yaml, sealed
 from carrara.kinds import mapping_of
 from carrara.model import (
     AnySaved,
     AutoencoderConfig,
-    DistilledDecoder,
     Model,
     ModelConfig,
     build_saved,

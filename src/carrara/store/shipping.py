@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
+from carrara.distilled import DistilledDecoder
 from carrara.errors import UserError
-from carrara.model import DistilledDecoder, Model
+from carrara.model import Model
 from carrara.store.runs import TINY, first_stage_digest, open_model, read_saved, run_of, shipped
 
 

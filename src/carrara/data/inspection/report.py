@@ -117,7 +117,7 @@ class DataReport:
     blank: tuple[str, ...] = ()
     others: Counter[str]
     unused: Mapping[str, str]
-    suggested: tuple[int, int] | None
+    suggested: tuple[int, ...] | None
 
     def lines(self) -> Iterator[str]:
         """The report as text."""

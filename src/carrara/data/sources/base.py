@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from carrara.data.base import Dataset
+from carrara.modality import AnyModality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,12 @@ class Source(ABC):
 
     builtin: ClassVar[bool] = True
     """Whether its name is enough to open it."""
+    endings: ClassVar[frozenset[str]] = frozenset()
+    """Of files, as ``.wav``, that make a folder one of this kind, or that are such data by themselves."""
+    spatial: ClassVar[int] = 2
+    """How many axes of places its examples have: 0 points, 1 sounds, 2 pictures, 3 volumes."""
+    preset: ClassVar[str] = ""
+    """The preset that suits it; empty = one of its own name, or that of pictures."""
 
     kind: str
 
@@ -52,6 +59,15 @@ class Source(ABC):
     def shape(self) -> tuple[int, ...] | None:
         """Of an example; None for pictures, which have the size and the channels that one asks for."""
         return None
+
+    @property
+    def modality(self) -> AnyModality | None:
+        """What the numbers of its examples are; None for pictures and plain points."""
+        return None
+
+    def completed(self, dataset: Dataset) -> "tuple[Source, tuple[str, ...]]":
+        """The same with what it leaves open as the opened data have it, and a sentence for each such choice."""
+        return self, ()
 
     @property
     def facts(self) -> tuple[Fact, ...]:

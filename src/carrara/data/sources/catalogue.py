@@ -1,14 +1,20 @@
 """All sources. A new one is a module beside this one, and a line in the union."""
 
+import os
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
 from carrara.data.base import Dataset
+from carrara.data.formats import endings
 from carrara.data.sources.base import Source
 from carrara.data.sources.digits import DigitsSource
 from carrara.data.sources.folder import FolderSource
 from carrara.data.sources.openmoji import OpenMojiSource
 from carrara.data.sources.swissroll import SwissRollSource
+from carrara.files import is_folder
 
 AnySource = (
     FolderSource
@@ -21,15 +27,41 @@ AnySource = (
 SOURCES: dict[str, type[Source]] = {source.kind: source for source in get_args(AnySource)}
 BUILTIN = tuple(name for name, source in SOURCES.items() if source.builtin)
 """The names of those that need no path."""
+_LOOKED_AT = 2_000  # files of a folder, which say what it is a folder of
 
 
 def source_mapping(source: Any) -> Any:
-    """A source as a mapping, if it is named by a string: a built-in name, else the path of a folder."""
+    """A source as a mapping, if it is named by a string: a built-in name, else the path of a folder or a file."""
     if source == "":
         return None
     if not isinstance(source, str | Path):
         return source
-    return {"kind": str(source)} if str(source) in BUILTIN else {"kind": FolderSource.kind, "path": str(source)}
+    if str(source) in BUILTIN:
+        return {"kind": str(source)}
+    return {"kind": _kind_of(Path(source)).kind, "path": str(source)}
+
+
+def _kind_of(path: Path) -> type[Source]:
+    """What a file is, or what most of the first files in a folder are; pictures where nothing says otherwise."""
+    ending = {ending: source for source in SOURCES.values() for ending in source.endings}
+    if path.suffix.lower() in ending:
+        return ending[path.suffix.lower()]
+    names = islice(_names(path), _LOOKED_AT) if is_folder(path) else iter(())
+    suffixes = [Path(name).suffix.lower() for name in names]
+    kinds = Counter(ending[suffix] for suffix in suffixes if suffix in ending)
+    pictures = sum(suffix in endings() for suffix in suffixes)
+    most, count = next(iter(kinds.most_common(1)), (FolderSource, 0))
+    return most if count > pictures else FolderSource
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Of the files in a folder and in those below, in order; what may not be looked into is passed over."""
+    for within, below, names in os.walk(folder):
+        hidden = [name for name in below if name.startswith(".")]
+        below[:] = sorted(name for name in below if name not in hidden)
+        yield from (name for name in sorted(names) if not name.startswith("."))
+        if (Path(within) / "recipe.yaml").exists():  # a run's own pictures are not its data
+            below.clear()
 
 
 def as_source(source: str | Path | Source, **options: Any) -> Source:

@@ -7,9 +7,10 @@ from typing import TypeVar
 
 from carrara.autoencoder import FirstStage, TinyDecoderConfig
 from carrara.autoencoder.tiny import SMALL, decoded_shape
+from carrara.distilled import DecoderConfig, DistilledDecoder
 from carrara.draw.reconstruct import compared
 from carrara.errors import UserError, command
-from carrara.model import DecoderConfig, DistilledDecoder, Model
+from carrara.model import Model
 from carrara.objective import DecoderDistillation, DistillationSettings, Objective
 from carrara.recipe.kinds.base import Examples, Kind, Next, Shown
 from carrara.recipe.sections import Sections, TrainedConfig

@@ -60,6 +60,7 @@ class DrawingKind(NetworkKind[S, DiffusionModel]):
             first_stage=self.recipe.first_stage,
             image=model.image,
             sample=self.recipe.sample,
+            modality=self.recipe.data.modality,
         )
         return config if model.conditioner is None else replace(config, conditioner=model.conditioner)
 

@@ -25,7 +25,8 @@ class StageKind(Kind[S, Autoencoder], Generic[S, F]):
     stage_class: type[F]
 
     def config(self) -> AutoencoderConfig:
-        return AutoencoderConfig(shape=self.recipe.data.shape, first_stage=self.recipe.first_stage)
+        data = self.recipe.data
+        return AutoencoderConfig(shape=data.shape, first_stage=self.recipe.first_stage, modality=data.modality)
 
     def untrained(self) -> Autoencoder:
         return Autoencoder(self.config())

@@ -1,0 +1,18 @@
+"""Which medium samples have: by their modality, and where they have none by their shape."""
+
+from collections.abc import Sequence
+
+from carrara.medium.base import MEDIA, Medium
+from carrara.modality import AnyModality
+from carrara.shapes import spatial_of
+
+
+def medium_of(shape: Sequence[int], modality: AnyModality | None = None) -> Medium:
+    """What samples of a shape are.
+
+    Args:
+        modality: what their numbers are; None for pictures and plain points.
+    """
+    match modality:
+        case _:
+            return MEDIA[spatial_of(shape)]
