@@ -5,16 +5,21 @@ r"""The denoiser: a network, a schedule and a parameterization make an estimate 
 A network with a learned variance answers two numbers for each of the sample's, F and v; v places the reverse step's log
 variance between those of beta (v = 1) and beta-tilde (v = -1) (Nichol and Dhariwal, "Improved Denoising Diffusion
 Probabilistic Models", 2021, equation 15). Only the variational bound looks at it; see ``noise.bound``.
+
+Where states are masked, see ``noise.absorbing``, the estimate is the probabilities of the states given what is seen.
+What is seen is the estimate of itself.
 """
 
+from dataclasses import replace
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from carrara.backbone import Backbone
+from carrara.backbone import Backbone, BackboneConfig
 from carrara.noise import Coefficients, Parameterization, Schedule, Transition
-from carrara.shapes import Samples, Scalars, expand
+from carrara.noise.absorbing import grouped, level_of_seen, seen_in
+from carrara.shapes import Samples, Scalars, Signals, expand
 from carrara.types import Conditioning, DenoiseFn
 
 
@@ -87,6 +92,62 @@ class Denoiser(nn.Module):
             return self(x_t, t, cond)
 
         return denoise
+
+
+@final
+class AbsorbingDenoiser(Denoiser):
+    """The probabilities of masked states. The network sees x_t and, beside it, a channel for each group that is 1 where
+    it is masked; it is told how much is seen, and not the time, so estimates are functions of x_t alone.
+
+    Args:
+        backbone: answers logits.
+        channels: C, the groups of states.
+    """
+
+    def __init__(
+        self, backbone: Backbone, schedule: Schedule, parameterization: Parameterization, *, channels: int
+    ) -> None:
+        super().__init__(backbone, schedule, parameterization)
+        self.channels = channels
+
+    def log_probabilities(self, x_t: Signals, cond: Conditioning) -> Signals:
+        """ln p(x0 | x_t) of each value as if it was masked, (B, C K, *N) float32, normalised over each group."""
+        seen = seen_in(x_t, self.channels)
+        beside = (~seen).to(x_t)
+        image = beside if cond.image is None else torch.cat([cond.image, beside], dim=1)
+        logits = self.backbone(x_t, level_of_seen(seen).to(x_t), replace(cond, image=image)).float()
+        return torch.log_softmax(grouped(logits, self.channels), dim=2).flatten(1, 2)
+
+    def forward(self, x_t: Samples, t: Scalars, cond: Conditioning) -> Samples:
+        seen = seen_in(x_t, self.channels)[:, :, None]
+        p = grouped(self.log_probabilities(x_t, cond).exp(), self.channels)
+        return torch.where(seen, grouped(x_t, self.channels).float(), p).flatten(1, 2)
+
+
+def build_denoiser(
+    network: BackboneConfig,
+    shape: tuple[int, ...],
+    schedule: Schedule,
+    parameterization: Parameterization,
+    *,
+    beside: int = 0,
+    learned_variance: bool = False,
+    groups: int | None = None,
+) -> Denoiser:
+    """Makes the denoiser of latents of ``shape``.
+
+    Args:
+        beside: channels of what the network sees beside its input.
+        groups: of states, if these are masked; None where numbers are noised.
+
+    Raises:
+        ValueError: the parts do not fit together.
+    """
+    if groups is not None:
+        backbone = network.build(shape, image_channels=beside + groups)
+        return AbsorbingDenoiser(backbone, schedule, parameterization, channels=groups)
+    backbone = network.build(shape, image_channels=beside, answers=1 + learned_variance)
+    return Denoiser(backbone, schedule, parameterization, learned_variance=learned_variance)
 
 
 @final

@@ -20,7 +20,7 @@ from carrara.backbone import AnyBackbone
 from carrara.classifier import Classifier, ClassifierConfig
 from carrara.conditioning import AnyConditioner, AnyImageCondition, Conditioner, UnconditionalConfig
 from carrara.data import CaptionTable
-from carrara.denoiser import Denoiser
+from carrara.denoiser import build_denoiser
 from carrara.distilled import DecoderConfig, DistilledDecoder
 from carrara.errors import UserError
 from carrara.files import BadFile, Malformed, as_kind, check_inside, is_regular, read_as
@@ -241,14 +241,20 @@ class DiffusionModel(Model):
         super().__init__(config, about)
         self._config = config
         self.conditioner = config.conditioner.build(config.backbone.vector_width)
-        _check_tokens(self.conditioner.token_width, config.backbone.context_width)
+        config.backbone.check_tokens(self.conditioner.token_width)
         self.image = config.image
         if self.image is not None and self.first_stage.factor is None:
             raise ValueError("latents that are vectors have no places beside which something is seen: leave image out")
         beside = 0 if self.image is None else self.image.channels(config.shape, self.latent_shape)
-        backbone = config.backbone.build(self.latent_shape, image_channels=beside, answers=1 + config.learned_variance)
-        self.denoiser = Denoiser(
-            backbone, config.schedule, config.parameterization, learned_variance=config.learned_variance
+        config.sample.check(self.first_stage.levels is not None)
+        self.denoiser = build_denoiser(
+            config.backbone,
+            self.latent_shape,
+            config.schedule,
+            config.parameterization,
+            beside=beside,
+            learned_variance=config.learned_variance,
+            groups=None if self.first_stage.levels is None else config.shape[0],
         )
 
     @property
@@ -283,16 +289,8 @@ class DiffusionModel(Model):
                 f"guidance {settings.guidance:g} needs a model with a condition, and this one is unconditional: "
                 "leave the guidance at 1"
             )
+        settings.check(self.first_stage.levels is not None)
         return settings
-
-
-def _check_tokens(given: int | None, seen: int | None) -> None:
-    if given != seen and given is not None:
-        looks = "looks at no tokens" if seen is None else f"looks at tokens of width {seen}"
-        raise ValueError(
-            f"the condition gives tokens of width {given}, and the network {looks}: set model.backbone.context_width=0 "
-            "(and transformer_depths, for a U-Net), which takes the condition's width"
-        )
 
 
 AnySaved = Model | DistilledDecoder | Classifier

@@ -3,12 +3,13 @@
 from carrara.autoencoder.base import FirstStage, Identity, IdentityConfig, LearnedStage
 from carrara.autoencoder.critic import Critic, CriticConfig
 from carrara.autoencoder.hierarchical import LayeredVae, VaeConfig
+from carrara.autoencoder.levels import Levels, LevelsConfig
 from carrara.autoencoder.perceptual import AnyPerceptual, LpipsConfig, Perceptual, PerceptualConfig
 from carrara.autoencoder.stages import ConvolutionalStage, Kl, KlConfig, Reconstruction, Vq, VqConfig
 from carrara.autoencoder.statistics import measure
 from carrara.autoencoder.tiny import TinyDecoder, TinyDecoderConfig
 
-AnyFirstStage = IdentityConfig | KlConfig | VqConfig | VaeConfig
+AnyFirstStage = IdentityConfig | KlConfig | VqConfig | VaeConfig | LevelsConfig
 """The union that saved models hold."""
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "KlConfig",
     "LayeredVae",
     "LearnedStage",
+    "Levels",
+    "LevelsConfig",
     "LpipsConfig",
     "Perceptual",
     "PerceptualConfig",

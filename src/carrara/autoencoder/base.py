@@ -37,6 +37,11 @@ class FirstStage(nn.Module, ABC):
         """The edge of the square (or cube) of pixels that a latent stands for; None if latents have no places."""
         return None
 
+    @property
+    def levels(self) -> int | None:
+        """How many states each value has, if latents are their one-hot vectors; None if latents are numbers."""
+        return None
+
     @abstractmethod
     def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of model latents for pixels of ``shape``, both without the batch axis.

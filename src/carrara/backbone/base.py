@@ -33,6 +33,24 @@ class BackboneConfig(ABC):
     def vector_width(self) -> int:
         """The width D of ``Conditioning.vector`` that the network takes."""
 
+    def check_tokens(self, width: int | None) -> None:
+        """Refuses the tokens of a condition that the network does not look at.
+
+        Args:
+            width: of the tokens; None if there are none.
+
+        Raises:
+            ValueError: they have another width.
+        """
+        seen = self.context_width
+        if width not in (seen, None):
+            looks = "looks at no tokens" if seen is None else f"looks at tokens of width {seen}"
+            raise ValueError(
+                f"the condition gives tokens of width {width}, and the network {looks}: set "
+                "model.backbone.context_width=0 (and transformer_depths, for a U-Net), which takes the condition's "
+                "width"
+            )
+
     @abstractmethod
     def build(self, shape: tuple[int, ...], image_channels: int = 0, answers: int = 1) -> Backbone:
         """Makes the network for samples of ``shape``, with all that a model may ask of it.

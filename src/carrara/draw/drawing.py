@@ -214,6 +214,19 @@ def editable(model: Model) -> DiffusionModel:
     return diffusion
 
 
+def check_noise(model: Model, what: str) -> None:
+    """Refuses a model of levels for what goes by way of Gaussian noise.
+
+    Raises:
+        UserError: it is one.
+    """
+    if model.first_stage.levels is not None:
+        raise UserError(
+            f"{what} goes by way of noise, and this model of levels goes from masks: it inpaints, outpaints and draws "
+            "again (img2img)"
+        )
+
+
 def check_guidance(model: Model, request: Request, weak: DiffusionModel | None) -> None:
     """Refuses what guidance cannot lead away from."""
     if request.negative is None and weak is None:

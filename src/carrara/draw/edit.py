@@ -29,9 +29,8 @@ from carrara.draw.generate import Progress, decoded
 from carrara.errors import UserError
 from carrara.medium import Size
 from carrara.model import DiffusionModel
-from carrara.noise import add_noise
 from carrara.pixels import Pictures
-from carrara.sample import Repaint, SampleStep, draws_for, initial, noise_for
+from carrara.sample import Inpainting, SampleStep, draws_for, inpainting, noise_for
 from carrara.sample.base import Times
 from carrara.sample.generate import without_gradients
 
@@ -99,17 +98,16 @@ def _redraw(drawing: Drawing, z: Tensor, times: Times) -> Iterator[SampleStep]:
     draws, schedule = draws_for(drawing.seeds, drawing.model.device), drawing.model.config.schedule
     if len(times) == 1:
         return iter([SampleStep(index=0, total=1, t=0.0, x=z, x0=z)])
-    eps = draws.normal("initial noise", *z.shape[1:])
-    x = add_noise(z, eps, *(value.float() for value in schedule(times[0])))
-    noise = noise_for(draws, z.shape[1:])
-    return without_gradients(drawing.settings.sampler.steps(drawing.denoise(), x, times, schedule, noise))
+    sampler, noise = drawing.settings.sampler, noise_for(draws, z.shape[1:])
+    x = sampler.noised(draws, z, schedule, times[0])
+    return without_gradients(sampler.steps(drawing.denoise(), x, times, schedule, noise))
 
 
 def inpaint(
     drawing: Drawing,
     picture: Pictures,
     mask: Mask,
-    how: Repaint | None = None,
+    how: Inpainting | None = None,
     *,
     feather: int = 0,
     batch: int = 64,
@@ -120,21 +118,26 @@ def inpaint(
         picture: (1, C, H, W) in [-1, 1], of any size. What it shows in the mask has no influence in pixels; in latents
             it has a little on those beside it.
         mask: True where something new is made.
-        how: None is 10 resamplings of each step.
+        how: None is what goes with the settings' sampler: 10 resamplings of each step, or none of levels.
         feather: w's width in pixels in equation (2); a model in pixels keeps the picture there anyway.
         batch: results of the model's own size at a time.
 
     Raises:
         UserError: the mask has another size than the picture, or is all or nothing, or see ``Drawing.denoise``.
     """
-    model, settings, size, how = drawing.model, drawing.settings, size_of(picture), how or Repaint()
+    model, settings, size, how = (
+        drawing.model,
+        drawing.settings,
+        size_of(picture),
+        how or inpainting(drawing.settings.sampler),
+    )
     check_mask(mask, size)
     new, z, w = latents_in(model, mask), encode(model, picture), feathered(mask, feather)
     schedule = model.config.schedule
     times = settings.grid(settings.steps, schedule)
     for part in drawing.batches(z.shape[1:], batch):
         draws = draws_for(drawing.seeds[part], model.device)
-        x = initial(draws, z.shape[1:], schedule, times[0].item())
+        x = settings.sampler.initial(draws, z.shape[1:], schedule, times[0].item())
         noise = noise_for(draws, z.shape[1:])
         denoise, known = drawing.part(part).denoise(), z.expand_as(x)
         steps = how.steps(denoise, x, times, schedule, noise, known=known, new=new.to(x.device))

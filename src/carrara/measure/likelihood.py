@@ -26,6 +26,7 @@ from torch import Tensor
 
 from carrara.autoencoder import Kl, LayeredVae
 from carrara.autoencoder.hierarchical import GaussianNoise, Likelihood
+from carrara.denoiser import AbsorbingDenoiser
 from carrara.draw.image_input import seen
 from carrara.errors import UserError
 from carrara.medium import medium_of
@@ -42,6 +43,7 @@ from carrara.noise import (
     level_log_probability,
     variational_bound,
 )
+from carrara.noise.absorbing import order_cost
 from carrara.sample import clip, dequantized, log_density, rademacher
 from carrara.seeds import Draws
 from carrara.shapes import PerSample, Samples, cropped
@@ -60,6 +62,7 @@ class CodeLength:
     Attributes:
         parts: (B,) float64 each. Of latents: ``reconstruction`` and ``posterior``, which are -ln p(x | z) and -H. Of
             the variational bound: ``prior`` L_T, ``diffusion`` L_1 + ... + L_{T-1}, ``decoder`` L_0. Or ``flow``.
+            Or ``levels``.
         dimensions: of a sample; a point counts as one.
         bound: each term of the variational bound.
     """
@@ -127,6 +130,33 @@ def diffusion_bound(
         bound = estimated_bound(chain, denoise, z, noise, draws.uniform("steps of the bound", evaluations))
     costs = {"prior": bound.prior, "diffusion": bound.rate - bound.prior, "decoder": bound.distortion}
     return CodeLength(parts={**parts, **costs}, dimensions=_dimensions(model, batch), bound=bound)
+
+
+@torch.no_grad()
+def levels_bound(model: DiffusionModel, batch: Batch, draws: Draws, *, evaluations: int | None = 64) -> CodeLength:
+    """The bound of a model of levels, ``noise.absorbing``, equation (4): of their probability, not of a density.
+
+    Args:
+        batch: pixels on the model's device. Without the column that the model reads, nothing is said to it.
+        draws: of what is masked, one per sample of the batch.
+        evaluations: numbers of masked values that are drawn, evenly spread; None takes each number once.
+
+    Raises:
+        UserError: no such number of evaluations.
+    """
+    denoiser, cond = model.denoiser, _told(model, batch)
+    assert isinstance(denoiser, AbsorbingDenoiser)
+    if evaluations is not None and evaluations < 1:
+        raise UserError(f"the bound is estimated from 1 evaluation or more, not {evaluations}: raise the number")
+    z, values = _coded(model, batch, draws, None)[0], tuple(batch.x.shape[1:])
+    count = min(evaluations or batch.x[0].numel(), batch.x[0].numel())
+    nats = torch.zeros(len(batch), dtype=torch.float64, device=z.device)
+    for k in range(count):
+        at = draws.at(k)
+        u, order = at.uniform("masked"), at.uniform("order", *values)
+        u = (k + u) / count
+        nats += order_cost(lambda x_t: denoiser.log_probabilities(x_t, cond), z, denoiser.channels, u, order) / count
+    return CodeLength(parts={"levels": nats}, dimensions=_dimensions(model, batch))
 
 
 def flow_bound(
@@ -220,7 +250,7 @@ def _coded(model: DiffusionModel, batch: Batch, draws: Draws, scale: float | Non
     """What diffuses, a draw from q(z | x), and the first two parts of equation (1)."""
     stage = model.first_stage
     if not stage.learned:
-        return batch.x, {}
+        return stage.latents(stage.encode_raw(batch.x), None), {}
     if not isinstance(stage, Kl | LayeredVae):
         raise UserError(
             "the latents of vector quantization have no density, so there is no likelihood to bound: take a KL "

@@ -21,7 +21,7 @@ from carrara.measure.timing import Timing, Work, flops_of, peak_memory, roofline
 from carrara.model import AnySaved, DiffusionModel
 from carrara.nn import compile_for_sampling
 from carrara.objective import Objective
-from carrara.sample import SampleStep, draws_for, generate, initial
+from carrara.sample import SampleStep, draws_for, generate
 from carrara.train import TrainSettings, TrainState, optim, train
 from carrara.train.precision import matmul_dtype
 from carrara.types import Batch
@@ -169,7 +169,8 @@ def _sampling(drawing: Drawing) -> Iterator[Work]:
     """Evaluates the network, makes a step of the model's own sampler, and decodes where that is something to do."""
     model, images = drawing.model, len(drawing.seeds)
     shape = model.latent_shape
-    x = initial(draws_for(drawing.seeds, model.device), shape, model.config.schedule)
+    draws = draws_for(drawing.seeds, model.device)
+    x = drawing.settings.sampler.initial(draws, shape, model.config.schedule)
     plain = drawing.asked(settings=replace(drawing.settings, guidance=1.0)).denoise()
     steps = _endless(drawing, shape)
 

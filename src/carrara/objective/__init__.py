@@ -1,5 +1,6 @@
 """From a batch to a loss."""
 
+from carrara.objective.absorbing import AbsorbingObjective, AbsorbingSettings
 from carrara.objective.autoencoding import AutoencodingObjective, AutoencodingSettings
 from carrara.objective.base import LossReport, Objective, ObjectiveSettings
 from carrara.objective.classification import ClassificationObjective, ClassificationSettings
@@ -9,6 +10,8 @@ from carrara.objective.elbo import ElboObjective, ElboSettings
 from carrara.objective.fewstep import FewStepDistillation, FewStepSettings
 
 __all__ = [
+    "AbsorbingObjective",
+    "AbsorbingSettings",
     "AutoencodingObjective",
     "AutoencodingSettings",
     "ClassificationObjective",

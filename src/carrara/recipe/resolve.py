@@ -64,7 +64,8 @@ def resolve(
     Raises:
         UserError: the recipe asks for what the data does not have.
     """
-    kind, reasons = kind_of(recipe), list(info.remarks)
+    recipe, reasons = _fitting(recipe)
+    kind, reasons = kind_of(recipe), [*info.remarks, *reasons]
     data, model = recipe.data, recipe.model
     if info.native is not None:
         data, more = _pictures(recipe, kind, info, info.native, device)
@@ -83,6 +84,12 @@ def resolve(
         reasons += [f"buckets: {why}"] * bool(why)
     resolved = recipe.model_copy(update={"data": data, "model": model})
     return Resolved(recipe=resolved, reasons=tuple(reasons))
+
+
+def _fitting(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe as its objective needs it where it says nothing else, and why."""
+    model, sample, reasons = kind_of(recipe).fitting()
+    return recipe.model_copy(update={"model": model, "sample": sample}), reasons
 
 
 def complete(recipe: Recipe, data: Dataset) -> Resolved:

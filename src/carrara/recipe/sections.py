@@ -42,7 +42,8 @@ class ModelSettings:
         backbone: None = a U-Net that suits the size of the pictures.
         conditioner: None = the labels or vectors that the data has, or nothing.
         image: what the network sees beside its input, with any conditioner: None = nothing.
-        first_stage: what diffuses: pixels, or the latents of an autoencoder; or the autoencoder that is to be trained.
+        first_stage: what diffuses: pixels, their levels, or the latents of an autoencoder; or the autoencoder that is
+            to be trained.
     """
 
     backbone: Annotated[AnyBackbone | None, SPELLED, BY_KIND] = None
@@ -136,5 +137,5 @@ class Sections(BaseModel):
 
     @property
     def in_pixels(self) -> bool:
-        """Whether there is no first stage, neither to train nor trained before."""
-        return self.autoencoder is None and self.model.first_stage.kind == "identity"
+        """Whether there is no first stage that learns, neither to train nor trained before."""
+        return self.autoencoder is None and self.model.first_stage.kind in ("identity", "levels")

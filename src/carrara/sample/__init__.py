@@ -1,11 +1,12 @@
 """Noise to data: samplers, time grids, guidance. Nothing here knows what a network is; a denoiser is any function."""
 
-from carrara.sample.base import Level, Sampler, SampleStep, Step, last, walk
+from carrara.sample.absorbing import Absorbing, Unmasking
+from carrara.sample.base import Level, Sampler, SampleStep, Step, initial, last, walk
 from carrara.sample.catalogue import GRIDS, METHODS, SAMPLERS, AnySampler, grid, method, sampler
-from carrara.sample.generate import draws_for, generate, initial, noise_for
+from carrara.sample.generate import draws_for, generate, noise_for
 from carrara.sample.grids import AnyGrid, Karras, Leading, Quadratic, TimeGrid, Trailing, Uniform
 from carrara.sample.guidance import AnyMethod, Apg, Both, Cfg, CfgZero, Method, clip, dynamic_threshold, guide
-from carrara.sample.inpainting import Repaint
+from carrara.sample.inpainting import Inpainting, Repaint, inpainting
 from carrara.sample.interpolation import blend, compose, slerp
 from carrara.sample.inverse import AnyLikelihood, Dps, MeasurementLikelihood, PiGdm, measured
 from carrara.sample.inversion import invert
@@ -21,6 +22,7 @@ __all__ = [
     "GRIDS",
     "METHODS",
     "SAMPLERS",
+    "Absorbing",
     "AnyGrid",
     "AnyLikelihood",
     "AnyMethod",
@@ -38,6 +40,7 @@ __all__ = [
     "EulerAncestral",
     "Flowed",
     "Heun",
+    "Inpainting",
     "Karras",
     "Leading",
     "Level",
@@ -58,6 +61,7 @@ __all__ = [
     "Trailing",
     "UniPC",
     "Uniform",
+    "Unmasking",
     "blend",
     "blurred",
     "classifier_guided",
@@ -73,6 +77,7 @@ __all__ = [
     "grid",
     "guide",
     "initial",
+    "inpainting",
     "invert",
     "last",
     "log_density",

@@ -27,15 +27,18 @@ the expected noise is 0, which leaves :math:`x_s = (\alpha_s / \alpha_t) x_t`.
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from carrara.noise import Schedule
+from carrara.noise import Schedule, add_noise
+from carrara.sample.guidance import Method, Rule
+from carrara.seeds import Draws
 from carrara.shapes import Samples
 from carrara.types import DenoiseFn, NoiseFn
 
@@ -65,9 +68,27 @@ class SampleStep:
 @dataclass(frozen=True, kw_only=True)
 class Sampler(ABC):
     """A way from noise to data. Frozen and stateless: memory of earlier steps lives in the generator that ``steps`` is,
-    so that one object serves any number of requests at once."""
+    so that one object serves any number of requests at once.
+
+    Attributes:
+        masks: whether it comes from masks, for models of levels, and not from Gaussian noise.
+    """
 
     kind: str
+    masks: ClassVar[bool] = False
+
+    def initial(self, draws: Draws, shape: Sequence[int], schedule: Schedule, t: float = 1.0) -> Tensor:
+        """The state (B, *shape) from which sampling begins at time ``t``: sigma(t) eps, float32."""
+        return initial(draws, shape, schedule, t)
+
+    def noised(self, draws: Draws, z: Samples, schedule: Schedule, t: Tensor) -> Samples:
+        """Data (B, *S) as the forward process leaves them at a time ()."""
+        eps = draws.normal("initial noise", *z.shape[1:])
+        return add_noise(z, eps, *(value.float() for value in schedule(t)))
+
+    def rule(self, method: Method, schedule: Schedule) -> Rule:
+        """How a method of guidance acts on what this sampler is given; errors where it does not."""
+        return method.rule(schedule)
 
     @abstractmethod
     def steps(
@@ -149,6 +170,12 @@ class Step:
     def done(self, x: Tensor, x0: Tensor) -> SampleStep:
         """What the sampler reports when it has arrived at level s."""
         return SampleStep(index=self.index, total=self.total, t=self.s.t, x=x, x0=x0)
+
+
+def initial(draws: Draws, shape: Sequence[int], schedule: Schedule, t: float = 1.0) -> Tensor:
+    """Returns ``(B, *shape)`` float32: sigma(t) eps, the state from which sampling begins at time ``t``."""
+    _, sigma = schedule(torch.tensor(t, dtype=torch.float64))
+    return sigma.item() * draws.normal("initial noise", *shape)
 
 
 def levels(times: Times, schedule: Schedule) -> list[Level]:

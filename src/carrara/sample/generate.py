@@ -7,7 +7,6 @@ and ``seeds=[7]`` is the picture that ``seeds=range(64)`` has at place 7.
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
 
 from carrara.noise import Schedule
 from carrara.sample.base import Sampler, SampleStep
@@ -19,12 +18,6 @@ from carrara.types import DenoiseFn, NoiseFn
 def draws_for(seeds: Sequence[int], device: torch.device | str = "cpu") -> Draws:
     """The random numbers of one sample per seed, on ``device``."""
     return Draws(seed=0, samples=torch.tensor(seeds, dtype=torch.int64, device=device))
-
-
-def initial(draws: Draws, shape: Sequence[int], schedule: Schedule, t: float = 1.0) -> Tensor:
-    """Returns ``(B, *shape)`` float32: sigma(t) eps, the state from which sampling begins at time ``t``."""
-    _, sigma = schedule(torch.tensor(t, dtype=torch.float64))
-    return sigma.item() * draws.normal("initial noise", *shape)
 
 
 def noise_for(draws: Draws, shape: Sequence[int]) -> NoiseFn:
@@ -64,5 +57,5 @@ def generate(
     """
     draws = seeds if isinstance(seeds, Draws) else draws_for(seeds, device)
     times = grid(steps, schedule)
-    x = initial(draws, shape, schedule, times[0].item())
+    x = sampler.initial(draws, shape, schedule, times[0].item())
     return without_gradients(sampler.steps(denoise, x, times, schedule, noise_for(draws, shape)))

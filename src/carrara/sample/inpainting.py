@@ -24,7 +24,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from carrara.noise import Schedule, transition
-from carrara.sample.base import Level, SampleStep, Times, walk
+from carrara.sample.absorbing import Unmasking
+from carrara.sample.base import Level, Sampler, SampleStep, Times, walk
 from carrara.shapes import Samples
 from carrara.types import DenoiseFn, NoiseFn
 
@@ -87,6 +88,15 @@ class Repaint:
             x = torch.where(new, x, _noised(known, step.s, fresh) if b < len(intervals) else known)
             yield SampleStep(index=done, total=total, t=step.s.t, x=x, x0=x0)
             done += 1
+
+
+Inpainting = Repaint | Unmasking
+"""What takes the sampler's place where a part of a sample is known."""
+
+
+def inpainting(sampler: Sampler) -> Inpainting:
+    """How samples of which a part is known are drawn, unless one says."""
+    return Unmasking() if sampler.masks else Repaint()
 
 
 def moves(intervals: int, resamplings: int, jump: int) -> Iterator[tuple[int, int]]:

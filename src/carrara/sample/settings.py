@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated
 
+from carrara.errors import UserError, option
 from carrara.kinds import BY_KIND, SPELLED
 from carrara.noise import Schedule
 from carrara.sample.catalogue import AnyGrid, AnySampler
@@ -56,6 +57,25 @@ class SampleSettings:
         if self.threshold is not None and not 0 < self.threshold <= 1:
             raise ValueError(f"threshold is a percentile in (0, 1], got {self.threshold}")
 
+    def check(self, levels: bool) -> None:
+        """Refuses what does not go with a model, whether of ``levels`` or of numbers.
+
+        Raises:
+            UserError: the sampler is of the other kind, or guidance of levels is to be changed.
+        """
+        if levels and not self.sampler.masks:
+            raise UserError(
+                f"this model goes from masks to levels, and {self.sampler.kind} from noise to numbers: take "
+                f"{option('sampler', 'absorbing')}"
+            )
+        if self.sampler.masks and not levels:
+            raise UserError(
+                f"the sampler {self.sampler.kind} is for models of levels (objective.kind=absorbing), and this one "
+                f"goes from noise to numbers: take another, as in {option('sampler', 'dpmpp')}"
+            )
+        if levels and (self.method.kind != "cfg" or self.rescale or self.threshold is not None):
+            raise UserError("guidance of levels is a product of probabilities: leave method, rescale and threshold out")
+
     def wrap(
         self,
         cond: DenoiseFn,
@@ -70,7 +90,7 @@ class SampleSettings:
             within: what else becomes of the guided estimate before it is kept in range.
             both: ``cond`` and ``null`` at once, where that is cheaper; see ``guide``.
         """
-        rule = self.method.rule(schedule)
+        rule = self.sampler.rule(self.method, schedule)
         guided = guide(cond, null, self.guidance, rule=rule, interval=self.interval, rescale=self.rescale, both=both)
         guided = guided if within is None else within(guided)
         if self.threshold is not None:

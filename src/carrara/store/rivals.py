@@ -97,6 +97,10 @@ def check_classifier(folder: Path, classifier: Classifier, model: Model) -> Diff
     guided = model.diffusion(
         f"an autoencoder samples in one step, which no classifier guides: leave {option('classifier')} out"
     )
+    if model.first_stage.levels is not None:
+        raise UserError(
+            f"no classifier guides a model of levels, which have no gradient: leave {option('classifier')} out"
+        )
     for what, theirs, ours in (
         ("shape", classifier.shape, model.shape),
         ("first stage", classifier.config.first_stage, first_stage_digest(model)),

@@ -17,7 +17,7 @@ from carrara.errors import UserError, option, unknown
 from carrara.medium import Size
 from carrara.model import DiffusionModel, Model
 from carrara.pixels import Pictures
-from carrara.sample import AnySampler, Ddim, Repaint
+from carrara.sample import AnySampler, Ddim, Inpainting, Repaint, Unmasking
 from carrara.shapes import by
 from carrara.store import OpenModel
 
@@ -46,7 +46,7 @@ class Holes(Verb):
     def request(self, opened: OpenModel, ask: Ask) -> Request:
         """Resampling draws by a sampler of its own, which is named in the place of the one that was asked for."""
         asked = super().request(opened, ask)
-        if _masked(opened.model) is not None:
+        if not _resamples(opened.model):
             return asked
         eta = 1.0 if ask.sampler is None else _eta(asked.settings.sampler)
         return replace(asked, settings=replace(asked.settings, sampler=Ddim(eta=eta)))
@@ -58,13 +58,13 @@ class Holes(Verb):
             UserError: a number below 1, a feather that is none, or resampling for a model that needs none.
         """
         feather = _feather(asked.model, self.feather, size)
-        if _masked(asked.model) is None:
+        if _resamples(asked.model):
             how = self._repaint(asked)
             return replace(self, feather=feather, resamplings=how.resamplings, jump=how.jump)
         if self.resamplings is None and self.jump is None:
             return replace(self, feather=feather)
         no = f"leave {option('resamplings')} and {option('jump')} out"
-        raise UserError(f"this model was trained to fill holes and resamples nothing: {no}")
+        raise UserError(f"this model fills holes as it was trained to, and resamples nothing: {no}")
 
     def draw(self, asked: Drawing, picture: Pictures, new: Mask) -> Generator[Progress | Remark, None, Tensor]:
         """Makes a picture new where it is to be, after a word about a size that the model has not learned."""
@@ -73,7 +73,8 @@ class Holes(Verb):
         yield from _remarks(asked, size)
         if (masked := _masked(model)) is not None:
             return (yield from follow(fill(asked, masked, picture, new, feather=self.feather)))
-        return (yield from follow(inpaint(asked, picture, new, self._repaint(asked), feather=self.feather)))
+        how: Inpainting = self._repaint(asked) if _resamples(model) else Unmasking()
+        return (yield from follow(inpaint(asked, picture, new, how, feather=self.feather)))
 
     def _repaint(self, asked: Drawing) -> Repaint:
         said = {"resamplings": self.resamplings, "jump": self.jump}
@@ -88,6 +89,11 @@ def _masked(model: Model) -> Masked | None:
     """What the model sees of a picture with a hole, if it was trained to fill holes."""
     image = model.image
     return image if image is not None and image.kind == "masked" else None
+
+
+def _resamples(model: Model) -> bool:
+    """Whether the model fills holes that it was not trained to fill: one of levels learns nothing else."""
+    return _masked(model) is None and model.first_stage.levels is None
 
 
 def _eta(sampler: AnySampler) -> float:

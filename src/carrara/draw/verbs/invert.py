@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from carrara.draw.ask import Ask
-from carrara.draw.drawing import Drawing, open_drawing
+from carrara.draw.drawing import Drawing, check_noise, open_drawing
 from carrara.draw.edit import size_of
 from carrara.draw.generate import Progress, Remark
 from carrara.draw.invert import rewrite
@@ -18,7 +18,7 @@ from carrara.draw.verbs.base import Edited, SheetRow, Steps, Verb, check_named
 from carrara.errors import UserError
 from carrara.evaluate.reconstruction import psnr
 from carrara.medium import Picture, Size
-from carrara.model import DiffusionModel
+from carrara.model import DiffusionModel, Model
 from carrara.pixels import Pictures
 from carrara.sample import Ddim
 from carrara.store import OpenModel
@@ -46,6 +46,11 @@ class ByNoise(Verb):
                 f"{self.refinements} refinements cannot be: 0 is plain DDIM inversion, 5 are usually enough, and "
                 f"{MOST_REFINEMENTS} the most"
             )
+
+    @classmethod
+    def check_model(cls, model: Model) -> None:
+        super().check_model(model)
+        check_noise(model, cls.name)
 
     def request(self, opened: OpenModel, ask: Ask) -> Request:
         """DDIM draws, whatever the model's own sampler is."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from carrara import pixels
-from carrara.draw.drawing import Drawing, open_drawing
+from carrara.draw.drawing import Drawing, check_noise, open_drawing
 from carrara.draw.edit import size_of
 from carrara.draw.generate import Progress, Remark, follow
 from carrara.draw.request import Request
@@ -16,7 +16,7 @@ from carrara.draw.restore import restore
 from carrara.draw.verbs.base import Edited, RowSteps, SheetRow, Steps, Verb
 from carrara.errors import UserError, known, option
 from carrara.medium import Picture, Size
-from carrara.model import DiffusionModel
+from carrara.model import DiffusionModel, Model
 from carrara.pixels import Pictures
 from carrara.sample import AnyLikelihood, Dps, Measurement, PiGdm, blurred, downscaled, greyed
 from carrara.seeds import Draws
@@ -70,6 +70,11 @@ class Restore(Verb):
             raise UserError(f"noise {self.noise:g} is none: it is a standard deviation of values from 0 to 255")
         if self.factor < 2:
             raise UserError(f"factor {self.factor} makes nothing larger: take 2 or more")
+
+    @classmethod
+    def check_model(cls, model: Model) -> None:
+        super().check_model(model)
+        check_noise(model, cls.name)
 
     def run(self, opened: OpenModel, request: Request) -> Steps:
         if request.size is not None and not self.images:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from carrara import plots
 from carrara.autoencoder import LayeredVae
 from carrara.errors import UserError, option
-from carrara.measure.likelihood import CodeLength, decoder_scale, diffusion_bound, flow_bound, has_scale
+from carrara.measure.likelihood import CodeLength, decoder_scale, diffusion_bound, flow_bound, has_scale, levels_bound
 from carrara.measure.measurement import MetricResult
 from carrara.measure.metrics.autoencoders import mean_of, measure_elbo
 from carrara.measure.subject import Subject
@@ -32,6 +33,8 @@ def measure_likelihood(subject: Subject) -> MetricResult:
     if not subject.model.diffuses and isinstance(stage, LayeredVae):
         return measure_elbo(subject, stage)
     model = subject.diffusion("is an autoencoder without a prior: only what diffuses in it has a likelihood")
+    if model.first_stage.levels is not None:
+        return _measure_levels(subject, model)
     scale, evaluations = _scale(subject, model), None if subject.settings.exact else EVALUATIONS
     costs = [
         diffusion_bound(
@@ -43,11 +46,30 @@ def measure_likelihood(subject: Subject) -> MetricResult:
     return _describe(f"variational bound, {method}", subject, costs)
 
 
+def _measure_levels(subject: Subject, model: DiffusionModel) -> MetricResult:
+    """The bound of the levels' probability, in bits per dimension and in nats."""
+    evaluations = None if subject.settings.exact else EVALUATIONS
+    costs = [
+        levels_bound(model, batch, Draws(subject.settings.seed, batch.position), evaluations=evaluations)
+        for batch in subject.data.batches(what="bound")
+    ]
+    numbers = "each number" if evaluations is None else f"{evaluations} numbers"
+    described = _describe(f"evidence bound of levels, {numbers} of masked values for each", subject, costs)
+    nats, dimensions = torch.cat([cost.nats.cpu() for cost in costs]), costs[0].dimensions
+    per_dimension, per_example = nats.mean().item() / dimensions, nats.mean().item()
+    error = (nats.std() / len(nats) ** 0.5).item() if len(nats) > 1 else float("inf")
+    line = f"nats/example  {per_example:.2f} ± {error:.2g}    {per_dimension:.4f} nats/dim"
+    data = {**described.data, "nats": per_example, "nats_per_dimension": per_dimension}
+    return replace(described, lines=[*described.lines, line], data=data)
+
+
 def measure_flow(subject: Subject) -> MetricResult:
     """The likelihood that the probability flow gives to held-out data."""
     _check_denoises(subject)
     other = option("metrics", "nll")
     model = subject.diffusion(f"does not diffuse, so it has no probability flow: {other} measures it")
+    if model.first_stage.levels is not None:
+        raise UserError(f"'{subject.folder}' draws levels, which no flow leads to: {other} measures it")
     scale, probes = _scale(subject, model), None if math.prod(model.latent_shape) <= EXACT_UP_TO else 1
     costs = [
         flow_bound(model, batch, Draws(subject.settings.seed, batch.position), scale=scale, probes=probes)

@@ -6,6 +6,7 @@ A new kind is a file beside its objective's, with the settings and the loss; a f
 from typing import Any
 
 from carrara.model import Model
+from carrara.recipe.kinds.absorbing import AbsorbingDiffusion
 from carrara.recipe.kinds.autoencoding import Autoencoding
 from carrara.recipe.kinds.base import Examples, Kind, Next, Shown
 from carrara.recipe.kinds.classification import Classification
@@ -17,6 +18,7 @@ from carrara.recipe.sections import Sections
 
 KINDS: tuple[type[Kind[Any, Any]], ...] = (
     Diffusion,
+    AbsorbingDiffusion,
     Autoencoding,
     Elbo,
     Classification,

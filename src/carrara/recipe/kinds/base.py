@@ -23,7 +23,8 @@ from carrara.memory import installed
 from carrara.model import AnyModelConfig, AnySaved, Model
 from carrara.nn import bounded
 from carrara.objective import Objective, ObjectiveSettings
-from carrara.recipe.sections import Sections
+from carrara.recipe.sections import ModelSettings, Sections
+from carrara.sample import SampleSettings
 from carrara.store.latents import Cache, captioned
 from carrara.store.runs import begun_about, first_stage_digest
 from carrara.types import Batch
@@ -133,6 +134,11 @@ class Kind(ABC, Generic[S, M]):
             UserError: the recipe asks for others.
         """
         return data, ""
+
+    def fitting(self) -> tuple[ModelSettings, SampleSettings, tuple[str, ...]]:
+        """The recipe's model and sampling, where it leaves them as they usually are as this objective needs them; and a
+        sentence for each change."""
+        return self.recipe.model, self.recipe.sample, ()
 
     @abstractmethod
     def config(self) -> AnyModelConfig:

@@ -108,6 +108,11 @@ def few_step_recipe(run: Path, trained: Model, source: _R, chosen: _R) -> _R:
 
 def _draws(trained: Model, run: Path) -> DiffusionModel:
     """Refuses a model from which one of few steps cannot learn."""
+    if trained.first_stage.levels is not None:
+        raise UserError(
+            f"'{run}' draws levels, which have no straight way from noise that few steps could learn: sample it in "
+            f"fewer steps as it is, with {option('steps')}"
+        )
     return trained.diffusion(
         f"'{run}' is an autoencoder, which takes no steps: name a run that diffuses, or distil its decoder with "
         f"{option('decoder')}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -43,15 +44,26 @@ class NetworkKind(Kind[S, M]):
 
 
 class DrawingKind(NetworkKind[S, DiffusionModel]):
-    """A model learns to draw from noise, by default from data. Abstract in how."""
+    """A model learns to draw from noise, by default from data. Abstract in how.
+
+    Attributes:
+        of_levels: whether it draws levels, from masks.
+    """
 
     metrics = ("nll", "kid", "memorisation")
     draws = True
+    of_levels: ClassVar[bool] = False
 
     def config(self) -> ModelConfig:
         model = self.recipe.model
         if model.backbone is None:
             raise UserError("the recipe leaves the network open: set model.backbone, or give data")
+        if self.recipe.first_stage.kind == "levels" and not self.of_levels:
+            raise UserError(
+                f"{self.settings.kind} is of numbers, and model.first_stage makes levels of them: set "
+                "objective.kind=absorbing, or leave the first stage out"
+            )
+        self.recipe.sample.check(self.of_levels)
         config = ModelConfig(
             shape=self.recipe.data.shape,
             backbone=model.backbone,
