@@ -83,7 +83,7 @@ SAMPLER = Addition(
     what="sampler",
     files=("sample/midpoint.py",),
     catalogue="sample/catalogue.py",
-    after="AnySampler = Ddpm | Ddim | Euler | EulerAncestral | Heun | DpmPp | DpmPpSde | UniPC | Lms\n",
+    after="AnySampler = Ddpm | Ddim | Euler | EulerAncestral | Heun | DpmPp | DpmPpSde | UniPC | Lms | Absorbing\n",
     line="AnySampler |= Midpoint\n",
     name="Midpoint",
 )

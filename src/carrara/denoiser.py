@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from carrara.backbone import Backbone, BackboneConfig
 from carrara.noise import Coefficients, Parameterization, Schedule, Transition
-from carrara.noise.absorbing import grouped, level_of_seen, seen_in
-from carrara.shapes import Samples, Scalars, Signals, expand
+from carrara.noise.absorbing import States, grouped, level_of_seen, seen_in
+from carrara.shapes import Samples, Scalars, expand
 from carrara.types import Conditioning, DenoiseFn
 
 
@@ -110,7 +110,7 @@ class AbsorbingDenoiser(Denoiser):
         super().__init__(backbone, schedule, parameterization)
         self.channels = channels
 
-    def log_probabilities(self, x_t: Signals, cond: Conditioning) -> Signals:
+    def log_probabilities(self, x_t: States, cond: Conditioning) -> States:
         """ln p(x0 | x_t) of each value as if it was masked, (B, C K, *N) float32, normalised over each group."""
         seen = seen_in(x_t, self.channels)
         beside = (~seen).to(x_t)

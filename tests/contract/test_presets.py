@@ -31,6 +31,7 @@ SMALL = ("train.steps=2", "preview.every=0", "checkpoint.every=2", "train.precis
 OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "swissroll": (None, ("data.points=64", "train.batch=16")),
     "digits": (None, ("train.batch=4",)),
+    "digits-absorbing": (None, ("train.batch=4",)),
     "sprites": ("pictures", ("train.batch=2", "data.size=16")),
     "pixel": ("pictures", ("train.batch=2", "data.size=8")),
     "ddpm-cifar": ("pictures", ("train.batch=2",)),

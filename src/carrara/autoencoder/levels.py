@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from carrara.autoencoder.base import FirstStage
-from carrara.noise.absorbing import grouped, one_hot
+from carrara.noise.absorbing import States, grouped, one_hot
 from carrara.seeds import Draws
-from carrara.shapes import Samples, Signals, spatial_of
+from carrara.shapes import Samples, spatial_of
 
 MOST_LEVELS = 4096
 """More are taken for a mistake: each is a channel."""
@@ -73,12 +73,12 @@ class Levels(FirstStage):
     def encode_raw(self, pixels: Samples) -> Tensor:
         return pixels
 
-    def latents(self, raw: Tensor, draws: Draws | None) -> Signals:
+    def latents(self, raw: Tensor, draws: Draws | None) -> States:
         """The nearest levels, one-hot."""
         states = ((raw.double() + 1) / 2 * (self.levels - 1)).round().long()
         return one_hot(states.clamp(0, self.levels - 1), self.levels)
 
-    def decode(self, z: Signals) -> Samples:
+    def decode(self, z: States) -> Samples:
         """The likeliest levels; 0, which is grey, for what is masked."""
         groups = grouped(z, self.channels)
         values = groups.argmax(2).float() * (2 / (self.levels - 1)) - 1

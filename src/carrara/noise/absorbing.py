@@ -36,14 +36,16 @@ A draw of (4) has no weight 1 / (1 - alpha), which is large near the data, and s
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from carrara.noise.schedule import Schedule
-from carrara.shapes import PerSample, Signals, expand
+from carrara.shapes import PerSample
 
 LogProbabilities = Callable[[Tensor], Tensor]
 """``x_t (B, C K, *N) -> ln p(x0 | x_t) (B, C K, *N)``, normalised over each group of K."""
+States = Float[Tensor, "B CK *N"]
+"""One-hot states, zeros where they are masked; or their probabilities."""
 Values = Bool[Tensor, "B C *N"]
 """Something about each value."""
 TOLERANCE = 1e-6
@@ -57,18 +59,18 @@ def masks(schedule: Schedule) -> bool:
     return bool(((alpha + sigma - 1).abs() < TOLERANCE).all()) and alpha[-1].item() < TOLERANCE
 
 
-def one_hot(states: Int[Tensor, "B C *N"], count: int) -> Signals:
+def one_hot(states: Int[Tensor, "B C *N"], count: int) -> States:
     """States (B, C, *N) of ``count`` as float32 (B, C K, *N)."""
     made = torch.zeros(*states.shape[:2], count, *states.shape[2:], device=states.device)
     return made.scatter_(2, states[:, :, None], 1.0).flatten(1, 2)
 
 
-def grouped(z: Signals, channels: int) -> Tensor:
+def grouped(z: States, channels: int) -> Tensor:
     """(B, C K, *N) as (B, C, K, *N)."""
     return z.unflatten(1, (channels, -1))
 
 
-def channels_of(z: Signals) -> int:
+def channels_of(z: States) -> int:
     """C of one-hot states or of probabilities (B, C K, *N): the numbers of a group add up to 1, so those of a place add
     up to C."""
     channels = round(z[0].flatten(1)[:, 0].double().sum().item())
@@ -76,17 +78,17 @@ def channels_of(z: Signals) -> int:
     return channels
 
 
-def seen_in(x_t: Signals, channels: int) -> Values:
+def seen_in(x_t: States, channels: int) -> Values:
     """Which values are not masked."""
     return grouped(x_t, channels).sum(2) > 0
 
 
-def masked_except(z: Signals, seen: Values) -> Signals:
+def masked_except(z: States, seen: Values) -> States:
     """The states (B, C K, *N) where they are ``seen``, and masks elsewhere."""
     return (grouped(z, seen.shape[1]) * seen[:, :, None]).flatten(1, 2)
 
 
-def chosen(u: Signals, count: Int[Tensor, "B"]) -> Values:
+def chosen(u: Float[Tensor, "B C *N"], count: Int[Tensor, "B"]) -> Values:
     """So many values of each sample, by the order of uniform numbers (B, C, *N)."""
     ranks = u.flatten(1).argsort(stable=True, dim=1).argsort(dim=1)
     return (ranks < count[:, None]).reshape(u.shape)
@@ -100,7 +102,9 @@ def level_of_seen(seen: Values) -> PerSample:
     return torch.log((there + 0.5) / (share.shape[1] - there + 0.5))
 
 
-def order_cost(estimate: LogProbabilities, z: Signals, channels: int, u: PerSample, order: Signals) -> PerSample:
+def order_cost(
+    estimate: LogProbabilities, z: States, channels: int, u: PerSample, order: Float[Tensor, "B C *N"]
+) -> PerSample:
     """An unbiased estimate of equation (4) in nats, (B,), differentiable.
 
     Args:
@@ -114,4 +118,4 @@ def order_cost(estimate: LogProbabilities, z: Signals, channels: int, u: PerSamp
     log_p = grouped(estimate(masked_except(z, ~hidden)), channels)
     own = log_p.gather(2, grouped(z, channels).argmax(2, keepdim=True))[:, :, 0]
     nats = -torch.where(hidden, own, 0.0).flatten(1).double().sum(1)
-    return nats * total / expand(count, nats)
+    return nats * total / count

@@ -29,11 +29,11 @@ from torch import Tensor
 
 from carrara.errors import UserError
 from carrara.noise import Schedule
-from carrara.noise.absorbing import channels_of, grouped, masked_except, seen_in
+from carrara.noise.absorbing import States, channels_of, grouped, masked_except, seen_in
 from carrara.sample.base import Sampler, SampleStep, Times, walk
 from carrara.sample.guidance import Method, Rule
 from carrara.seeds import Draws
-from carrara.shapes import Samples, Signals
+from carrara.shapes import Samples
 from carrara.types import DenoiseFn, NoiseFn
 
 LEAST = 1e-30
@@ -96,7 +96,7 @@ def product(x: Samples, t: Tensor, cond: Samples, null: Samples, w: float) -> Sa
     return torch.softmax(theirs + w * (ours - theirs), dim=2).flatten(1, 2)
 
 
-def revealed(x: Signals, x0: Signals, share: float, eps: Signals) -> Signals:
+def revealed(x: States, x0: States, share: float, eps: States) -> States:
     """The state after a step, equation (1).
 
     Args:
