@@ -136,7 +136,8 @@ def test_the_command_draws_replays_and_reports(carrara: Command, made: Path, dig
     assert about["request"]["settings"]["sampler"] == {"kind": "absorbing"}
     assert "every pixel is the same" in carrara("replay", tmp_path / "s" / "0000.png", "--run", made)[1]
     assert carrara("edit", made, "inpaint", digit, "--box", "2,2,4,4", "-n", 2, "--out", tmp_path / "e")[0] == 0
-    assert "every pixel is the same" in carrara("replay", tmp_path / "e" / "sheet.png", "--run", made, "--pictures", tmp_path)[1]
+    where = ("--run", made, "--pictures", tmp_path)
+    assert "every pixel is the same" in carrara("replay", tmp_path / "e" / "sheet.png", *where)[1]
     shutil.copytree(made, tmp_path / "copy")
     assert carrara("evaluate", tmp_path / "copy", "--report")[0] == 0
     assert carrara("inspect", made)[0] == 0
