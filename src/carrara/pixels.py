@@ -172,6 +172,18 @@ def _labelled(
     return page
 
 
+def stacked(images: Sequence[Image.Image]) -> Image.Image:
+    """Pictures below each other, white beside narrower ones."""
+    if len(images) == 1:
+        return images[0]
+    page = Image.new("RGB", (max(image.width for image in images), sum(image.height for image in images)), WHITE)
+    top = 0
+    for image in images:
+        page.paste(image, (0, top))
+        top += image.height
+    return page
+
+
 def displayed(x: Tensor) -> Tensor:
     """Pictures in [-1, 1] as the values 0 .. 255 that a screen shows, float32."""
     return (127.5 * (x.float().clamp(-1, 1) + 1)).round()

@@ -65,7 +65,7 @@ def run(folder: Path) -> None:
 
 def picture(path: Path) -> None:
     """Says how a picture was made."""
-    about = pixels.read_recipe(path)
+    about = read_about(path)
     console.print(bold(path))
     for name, text in _facts(about):
         _row(name, text)

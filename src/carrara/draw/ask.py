@@ -12,6 +12,7 @@ from typing import Any
 from carrara.draw.request import Request, Terms, check_seed, cycled
 from carrara.draw.wishes import parts_of
 from carrara.errors import UserError, option
+from carrara.medium import suited
 from carrara.model import Model
 from carrara.sample import AnyGrid, AnyMethod, AnySampler, SampleSettings, grid, method, sampler
 from carrara.store import OpenModel
@@ -137,8 +138,8 @@ def _request(
         columns=columns if ask.prompts else None,
         labels=ask.prompts,
         fast=ask.fast,
-        size=ask.size,
-        tile=ask.tile,
+        size=suited(ask.pixel_size, len(model.size)),
+        tile=suited(ask.window, len(model.size)),
         negative=ask.negative,
         weak=None if weak is None else opened.weaker(Path(weak)),
         guide=None if judge is None else opened.guide(judge, ask.label, ask.classifier_scale),

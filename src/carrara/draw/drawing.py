@@ -15,7 +15,7 @@ from carrara.denoiser import Denoiser
 from carrara.draw.request import Request, check_fast
 from carrara.draw.wishes import spoken
 from carrara.errors import UserError, command
-from carrara.medium import Picture, Size
+from carrara.medium import Picture, PictureMedium, Size
 from carrara.model import DiffusionModel, Model
 from carrara.nn import lowered
 from carrara.pixels import Pictures
@@ -105,7 +105,7 @@ class Drawing:
     def fitted(self, image: Picture) -> Pictures:
         """A picture brought to ``own_size``, (1, C, H, W) in [-1, 1]; errors as of ``brought``."""
         self.model.latents_of(self.own_size)
-        return image.tensor(self.model.shape[0], self.own_size)
+        return self.model.medium.tensor(image, self.model.shape, self.own_size)
 
     def brought(self, image: Picture, enlarged: int = 1) -> Pictures:
         """A picture at its own size, or brought to the one that is asked for, (1, C, H, W) in [-1, 1].
@@ -118,7 +118,7 @@ class Drawing:
         """
         if (size := self.request.pixel_size) is not None:
             self.model.latents_of(tuple(enlarged * edge for edge in size))
-        return image.tensor(self.model.shape[0], size)
+        return self.model.medium.tensor(image, self.model.shape, size)
 
     def network(self, model: DiffusionModel) -> Denoiser:
         """A model's network in the form that is asked, made once for all batches."""
@@ -196,14 +196,17 @@ def open_drawing(opened: OpenModel, request: Request, image: Tensor | None = Non
     return Drawing(model=model, request=request, weak=rivals.weak, within=rivals.within, image=image)
 
 
-def editable(model: Model) -> DiffusionModel:
-    """The model, if it can draw over pictures.
+def editable(model: Model, *, pictures: bool = True) -> DiffusionModel:
+    """The model, if it can draw over pictures, or over whatever its samples are.
+
+    Args:
+        pictures: whether it is done to pictures alone.
 
     Raises:
         UserError: it makes no pictures, is an autoencoder alone, or knows no other way than its own few steps.
     """
     diffusion = model.diffusion(_ALONE)
-    if spatial_of(model.shape) != 2:
+    if not isinstance(model.medium, PictureMedium) and (pictures or spatial_of(model.shape) == 0):
         makes = f"this model makes {model.medium.name}, and pictures are edited"
         raise UserError(f"{makes}: take a model that was trained on pictures")
     if model.few_steps is not None:

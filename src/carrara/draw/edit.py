@@ -33,9 +33,10 @@ from carrara.pixels import Pictures
 from carrara.sample import Inpainting, SampleStep, draws_for, inpainting, noise_for
 from carrara.sample.base import Times
 from carrara.sample.generate import without_gradients
+from carrara.shapes import by, window
 
-Mask = Bool[Tensor, "rows columns"]
-"""True where something new is made."""
+Mask = Bool[Tensor, "..."]
+"""(*N), or (C, *N) where channels differ: True where something new is made."""
 
 
 def encode(model: DiffusionModel, pictures: Pictures) -> Tensor:
@@ -145,23 +146,24 @@ def inpaint(
             yield at if at.pixels is None else replace(at, pixels=blended(at.pixels, picture.to(x.device), w))
 
 
-def placed(picture: Pictures, size: Size, corner: tuple[int, int]) -> tuple[Tensor, Mask]:
+def placed(picture: Pictures, size: Size, corner: Size) -> tuple[Tensor, Mask]:
     """A picture on a larger canvas, where its edges go on, and the mask of what is around it."""
-    (top, left), (height, width) = corner, size_of(picture)
-    below, right = size[0] - height - top, size[1] - width - left
-    if min(top, left, below, right) < 0:
-        raise UserError(f"a canvas of {size[0]}x{size[1]} does not hold a picture of {height}x{width}: enlarge it")
+    own = size_of(picture)
+    behind = [edge - had - first for edge, had, first in zip(size, own, corner, strict=True)]
+    if min(*corner, *behind) < 0:
+        raise UserError(f"a canvas of {by(size)} does not hold what is {by(own)}: enlarge it")
     mask = torch.ones(size, dtype=torch.bool)
-    mask[top : top + height, left : left + width] = False
-    return F.pad(picture, (left, right, top, below), mode="replicate"), mask
+    mask[window(corner, own)] = False
+    margins = [margin for pair in reversed(list(zip(corner, behind, strict=True))) for margin in pair]
+    return F.pad(picture, margins, mode="replicate"), mask
 
 
 def check_mask(mask: Mask, size: Size) -> None:
     """Refuses masks that do not fit a picture of ``size``, or leave nothing to do or to keep."""
-    if tuple(mask.shape) != size:
+    if tuple(mask.shape[-len(size) :]) != size:
+        order = " (height x width)" if len(size) == 2 else ""
         raise UserError(
-            f"the mask is {mask.shape[0]}x{mask.shape[1]} and the picture {size[0]}x{size[1]} (height x width): "
-            "a mask has the size of its picture"
+            f"the mask is {by(mask.shape)} and the picture {by(size)}{order}: a mask has the size of its picture"
         )
     if not mask.any():
         raise UserError("the mask is black everywhere, so nothing is to be made new: paint that white")
@@ -175,8 +177,8 @@ def check_feather(width: int, size: Size) -> None:
         raise UserError(f"a feather of {width} pixels is none: take 0 to {max(size)}, the picture's longer edge")
 
 
-def latents_in(model: DiffusionModel, mask: Mask) -> Bool[Tensor, "1 1 h w"]:
-    """The latents of which any pixel is in the mask.
+def latents_in(model: DiffusionModel, mask: Mask) -> Bool[Tensor, "1 channels *n"]:
+    """The latents of which any pixel is in the mask; of all channels, or of each that the mask tells apart.
 
     Raises:
         UserError: the model's latents have no places.
@@ -184,19 +186,23 @@ def latents_in(model: DiffusionModel, mask: Mask) -> Bool[Tensor, "1 1 h w"]:
     factor = model.first_stage.factor
     if factor is None:
         raise UserError("this model's latents are vectors without places, so no part of a picture can be kept")
-    return touched(mask[None, None].float(), factor) > 0
+    if mask.ndim < len(model.shape):
+        return touched(mask[None, None].float(), factor) > 0
+    if not model.first_stage.learned:
+        return mask.repeat_interleave(model.first_stage.levels or 1, dim=0)[None]
+    raise UserError("this model's latents hold all channels together, so none is kept alone: leave the channels out")
 
 
-def feathered(mask: Mask, width: int) -> Float[Tensor, "rows columns"]:
+def feathered(mask: Mask, width: int) -> Float[Tensor, "..."]:
     """Equation (2)'s w: 1 in the mask, 0 more than ``width`` pixels from it, and between them in equal steps.
 
     Raises:
         UserError: see ``check_feather``.
     """
-    check_feather(width, (mask.shape[0], mask.shape[1]))
+    check_feather(width, tuple(mask.shape))
     w = total = mask[None].float()
     for _ in range(width):
-        w = F.max_pool2d(w, 3, stride=1, padding=1)
+        w = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[mask.ndim - 1](w, 3, stride=1, padding=1)
         total = total + w
     return total[0] / (width + 1)
 

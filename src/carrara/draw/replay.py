@@ -25,8 +25,8 @@ from carrara.draw.request import Request
 from carrara.draw.samples import collect
 from carrara.draw.verbs import VERBS, Verb
 from carrara.errors import UserError, option
-from carrara.files import Malformed, as_kind, check_file, is_regular
-from carrara.medium import Picture, Size, find_picture
+from carrara.files import Malformed, as_kind, check_file, is_regular, read_bytes
+from carrara.medium import RECORDED, Picture, Size, find_picture, read_about
 from carrara.medium.base import STRIP_SAMPLES
 from carrara.pixels import read_picture
 from carrara.saved import CONFIG
@@ -65,16 +65,40 @@ def replay(
         NotWritten: nothing can be written there.
         UserError: it carries none, a picture is gone or another one, or the run is gone or has learned since.
     """
-    about = pixels.read_recipe(image)
-    record, before = read_record(image, about), read_picture(image)
+    about = read_about(image)
     path = out or image.with_stem(f"{image.stem}-replay")
     check_file(path)
+    if image.suffix.lower() in RECORDED:
+        return _sample_again(image, about, open_again(image, read_record(image, about), store, folder), pictures, path)
+    record, before = read_record(image, about), read_picture(image)
     opened = open_again(image, record, store, folder)
     make = _edited if record.picture == "edit" else _sampled
     again = make(image, record, opened, pictures, (before.height, before.width))
     path = pixels.save_png(again, path, about)
     same = before.size == again.size and np.array_equal(np.asarray(before), np.asarray(again))
     return Replay(path=path, identical=same)
+
+
+def _sample_again(image: Path, about: Mapping[str, Any], opened: OpenModel, pictures: Path, path: Path) -> Replay:
+    """A file that holds one sample, made again in the same format."""
+    record = read_record(image, about)
+    if record.picture == "edit":
+        with _understood(image):
+            results = result_of(read_verb(record.edit or {}, pictures).run(opened, requested(image, record)))
+            sample = results.sample(record.place)
+    else:
+        request = requested(image, record)
+        if record.picture != "sample" or len(request.seeds) != 1:
+            raise not_understood(image)
+        with _understood(image):
+            sample = collect(opened, request).values[0]
+    if sample is None:
+        raise not_understood(image)
+    written = opened.model.medium.write(sample, path.with_suffix(""), about)
+    made = next((one for one in written if one.suffix.lower() == path.suffix.lower()), None)
+    if made is None:
+        raise UserError(f"the model in '{opened.folder}' writes no {path.suffix} files: replay another one")
+    return Replay(path=made, identical=read_bytes(made) == read_bytes(image))
 
 
 def open_again(image: Path, record: Record, store: Store, folder: Path | None) -> OpenModel:

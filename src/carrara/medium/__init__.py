@@ -4,9 +4,11 @@ from carrara.medium.animation import save_animation
 from carrara.medium.base import Medium, PictureMedium, PointMedium, save_numbers
 from carrara.medium.catalogue import medium_of
 from carrara.medium.picture import Picture, find_picture
-from carrara.medium.size import SaidSize, Size, read_size
+from carrara.medium.records import RECORDED, read_about
+from carrara.medium.size import SaidSize, Size, read_size, suited
 
 __all__ = [
+    "RECORDED",
     "Medium",
     "Picture",
     "PictureMedium",
@@ -15,7 +17,9 @@ __all__ = [
     "Size",
     "find_picture",
     "medium_of",
+    "read_about",
     "read_size",
     "save_animation",
     "save_numbers",
+    "suited",
 ]

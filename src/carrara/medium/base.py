@@ -13,7 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from carrara import pixels, plots
+from carrara.errors import UserError
 from carrara.files import replacing
+from carrara.medium.picture import Picture
+from carrara.medium.size import Size
 
 STRIP_SAMPLES = 6
 """Samples whose way from noise a strip shows."""
@@ -25,10 +28,12 @@ class Medium(ABC):
     Attributes:
         name: what several of them are called.
         of_levels: whether their numbers are levels of 8 bits, so that a likelihood is a probability.
+        timed: whether their first axis is time, so that they go on at its end.
     """
 
     name: ClassVar[str]
     of_levels: ClassVar[bool] = False
+    timed: ClassVar[bool] = False
 
     @abstractmethod
     def grid(self, samples: Tensor, columns: int | None = None, labels: Sequence[str] = ()) -> Image.Image:
@@ -45,6 +50,35 @@ class Medium(ABC):
     def single(self, sample: Tensor) -> Image.Image | None:
         """A sample (*S) as a picture that holds all that it is; None where a picture cannot."""
         return None
+
+    def tensor(self, given: Picture, shape: Sequence[int], size: Size | None = None) -> Tensor:
+        """What a user gives as a sample (1, C, *N) of a model of ``shape`` (C, *N).
+
+        Args:
+            size: it is brought to this; None leaves it as it is.
+
+        Raises:
+            UserError: it is no such thing.
+        """
+        return given.tensor(shape[0], size)
+
+    def unit(self, given: Picture) -> tuple[float, str]:
+        """How many places along the first axis are one unit that a user counts in, and what these are called."""
+        return 1.0, "places"
+
+    def channels(self, said: str, shape: Sequence[int]) -> list[int]:
+        """The channels that a user names, as in ``1,3``.
+
+        Raises:
+            UserError: there are no such.
+        """
+        try:
+            numbers = [int(part) - 1 for part in said.split(",")]
+        except ValueError:
+            numbers = [-1]
+        if not all(0 <= number < shape[0] for number in numbers):
+            raise UserError(f"'{said}' are no channels: these {self.name} have 1 to {shape[0]}")
+        return numbers
 
     def write(self, sample: Tensor, stem: Path, about: Mapping[str, Any]) -> list[Path]:
         """Writes a sample (*S) in the formats that such samples have, of free names that begin as ``stem``; none where

@@ -1,4 +1,4 @@
-"""A picture of a user's, as a value: what is in it, and what a record says of its file."""
+"""A picture of a user's, or another file of samples, as a value: what is in it, and what a record says of its file."""
 
 import hashlib
 import warnings
@@ -22,21 +22,35 @@ from carrara.files.sealed import sha256
 from carrara.medium.size import Size
 from carrara.pixels import Pictures, Pixels
 
+OTHERS = (".mid", ".midi", ".kar", ".wav", ".flac", ".ogg", ".mp3", ".npz")
+"""Endings of files that are samples of other kinds, which their models read."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture of a user's.
+    """A picture of a user's, or a file that a model of something else can read, such as a sound.
 
     Attributes:
-        pixels: (H, W, C) uint8, uint16, or float32 in [0, 1].
+        decoded: (H, W, C) uint8, uint16, or float32 in [0, 1]; None of a file that is no picture.
         path: its file's, or a name of its own.
         sha256: of the file's bytes, or of the pixels', in hexadecimal digits.
     """
 
-    pixels: Pixels
+    decoded: Pixels | None
     path: Path
     sha256: str
+
+    @property
+    def pixels(self) -> Pixels:
+        """``decoded``.
+
+        Raises:
+            UserError: it is no picture.
+        """
+        if self.decoded is None:
+            raise UserError(f"'{self.path}' is no picture, and one is needed here: name a picture")
+        return self.decoded
 
     @staticmethod
     def read(path: Path) -> "Picture":
@@ -51,6 +65,8 @@ class Picture:
             names = [str(other) for other in path.parent.glob("*")]
             near = close_match(str(path), names) or " Name one that is there."
             raise UserError(f"there is no picture '{path}'.{near}")
+        if path.suffix.lower() in OTHERS:
+            return Picture(None, path, sha256(path))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the header's limit is the rule here

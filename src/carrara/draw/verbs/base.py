@@ -24,9 +24,9 @@ from carrara.draw.generate import Progress, Remark
 from carrara.draw.request import Request
 from carrara.draw.samples import origin, record
 from carrara.errors import UserError, command
-from carrara.medium import Picture, save_animation, save_numbers
+from carrara.medium import Medium, Picture, PictureMedium, save_animation, save_numbers
 from carrara.model import Model
-from carrara.pixels import Pictures
+from carrara.shapes import Signals
 from carrara.store import OpenModel
 
 Steps = Generator[Progress | Remark, None, "Results"]
@@ -38,7 +38,8 @@ class Verb(ABC):
     """Something that is done to pictures. Abstract in what.
 
     ``name`` is what it is called, ``arguments`` are the pictures that it takes and what it cannot do without, as one
-    writes it (see ``errors``), and ``leaves`` the options of ``Ask`` that mean nothing to it.
+    writes it (see ``errors``), and ``leaves`` the options of ``Ask`` that mean nothing to it. ``pictures`` says whether
+    it is done to pictures alone, and not to sounds, music or volumes.
     """
 
     __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True, extra="forbid", allow_inf_nan=False)
@@ -47,6 +48,7 @@ class Verb(ABC):
     arguments: ClassVar[str]
     leaves: ClassVar[frozenset[str]] = frozenset()
     usual: ClassVar[Mapping[str, Any]] = {}
+    pictures: ClassVar[bool] = True
 
     @abstractmethod
     def run(self, opened: OpenModel, request: Request) -> Steps:
@@ -72,7 +74,7 @@ class Verb(ABC):
     @classmethod
     def check_model(cls, model: Model) -> None:
         """Refuses a model that can do no such thing, whatever the pictures are."""
-        editable(model)
+        editable(model, pictures=cls.pictures)
 
     def check(self, ask: Ask) -> None:
         """Refuses what means nothing here."""
@@ -125,6 +127,10 @@ class Results(ABC):
     def picture(self, about: Mapping[str, Any]) -> Image.Image:
         """The one that a record is about."""
 
+    def sample(self, about: Mapping[str, Any]) -> Tensor | None:
+        """The same as a sample (C, *N), where there is one."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plates(Results):
@@ -149,17 +155,17 @@ class Plates(Results):
 
 @dataclass(frozen=True, kw_only=True)
 class SheetRow:
-    """What came of one picture.
+    """What came of one picture, or of what else samples are.
 
     Attributes:
         name: of the picture, from which its results' names are made.
-        before: (K, C, H, W) in [-1, 1], what the sheet shows left of the results: the picture, its mask, ...
-        results: (N, C, H, W) in [-1, 1].
+        before: (K, C, *N) in [-1, 1], what the sheet shows left of the results: the picture, its mask, ...
+        results: (R, C, *N) in [-1, 1].
     """
 
     name: str
-    before: Pictures
-    results: Float[Tensor, "N C H W"]
+    before: Signals
+    results: Float[Tensor, "R C *N"]
 
 
 RowSteps = Generator[Progress | Remark, None, SheetRow]
@@ -174,6 +180,7 @@ class Edited(Results):
         rows: one for each picture.
         before: what each of the pictures left of the results is.
         labels: of the results; their seeds, if there are none.
+        medium: what they are.
         animated: whether the results of a row are the pictures of an animation, too.
     """
 
@@ -181,16 +188,21 @@ class Edited(Results):
     rows: tuple[SheetRow, ...]
     before: tuple[str, ...] = ("input",)
     labels: tuple[str, ...] = ()
+    medium: Medium = PictureMedium()
     animated: bool = False
 
     @property
     def images(self) -> list[Image.Image]:
+        if not isinstance(self.medium, PictureMedium):
+            return [self.medium.single(x) or self.medium.grid(x[None]) for row in self.rows for x in row.results]
         return [_image(result) for row in self.rows for result in row.results]
 
     def sheet(self) -> Image.Image:
         """Side by side: a row per picture, with what was there before, and the results; white beside smaller ones."""
         labels = [*self.before, *(self.labels or (f"seed {seed}" for seed in self.request.seeds))]
         rows = [torch.cat([row.before.cpu(), row.results.cpu()]) for row in self.rows]
+        if not isinstance(self.medium, PictureMedium):
+            return pixels.stacked([self.medium.grid(x, 1, labels) for x in rows])
         height, width = (max(x.shape[axis] for x in rows) for axis in (2, 3))
         x = torch.cat([F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2]), value=1.0) for x in rows])
         return pixels.grid(x, len(labels), row_labels=[row.name for row in self.rows], column_labels=labels)
@@ -199,16 +211,27 @@ class Edited(Results):
         about = record(opened, self.request, "edit") | {"edit": self.verb.record}
         paths = [pixels.save_png(self.sheet(), out / "sheet.png", about)]
         for number, row in enumerate(self.rows, start=1):
-            if self.animated:
+            if self.animated and isinstance(self.medium, PictureMedium):
                 paths += [save_animation(row.results, out / f"{row.name}.{kind}") for kind in ("gif", "webp")]
             for k, result in enumerate(row.results, start=1):
-                paths.append(_written(result, out / f"{row.name}-{k}.png", {**about, "row": number, "column": k}))
+                own = {**about, "row": number, "column": k}
+                if isinstance(self.medium, PictureMedium):
+                    paths.append(_written(result, out / f"{row.name}-{k}.png", own))
+                else:
+                    written = self.medium.write(result.cpu(), out / f"{row.name}-{k}", own)
+                    paths += written or [save_numbers(result.cpu(), out / f"{row.name}-{k}.npy")]
         return paths
 
     def picture(self, about: Mapping[str, Any]) -> Image.Image:
         if "row" not in about:
             return self.sheet()
-        return _image(self.rows[about["row"] - 1].results[about["column"] - 1])
+        result = self.rows[about["row"] - 1].results[about["column"] - 1]
+        if isinstance(self.medium, PictureMedium):
+            return _image(result)
+        return self.medium.single(result.cpu()) or self.medium.grid(result.cpu()[None])
+
+    def sample(self, about: Mapping[str, Any]) -> Tensor | None:
+        return self.rows[about["row"] - 1].results[about["column"] - 1].cpu() if "row" in about else None
 
 
 def _image(x: Tensor) -> Image.Image:

@@ -23,6 +23,8 @@ from carrara.store import OpenModel
 
 ETA = {"ddpm": 1.0, "euler_a": 1.0, "euler": 0.0}
 """The samplers that resampling works with beside DDIM: those that look at one step, once."""
+SPAN = 1e9
+"""No place is beyond."""
 GREY = 0.4
 """What the sheet shows where something new is made."""
 
@@ -38,6 +40,8 @@ class Holes(Verb):
             10, if not given; a model that was trained to fill holes takes none.
         jump: How many steps are gone over at a time; 1, if not given.
     """
+
+    pictures = False
 
     feather: int | None = None
     resamplings: int | None = None
@@ -141,3 +145,18 @@ def whole_numbers(text: str, what: str, form: str) -> tuple[int, ...]:
     if len(numbers) != len(form.split(",")):
         raise UserError(f"'{text}' is no {what}: say {form} in whole pixels")
     return numbers
+
+
+def two_numbers(text: str) -> tuple[float, float]:
+    """A beginning and an end.
+
+    Raises:
+        UserError: it says no such thing.
+    """
+    try:
+        begin, end = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"'{text}' is no span: say begin,end, as in 2,4") from None
+    if not (abs(begin) < SPAN and abs(end) < SPAN):
+        raise UserError(f"'{text}' is no span: say begin,end, as in 2,4")
+    return begin, end

@@ -28,6 +28,8 @@ class Img2Img(Verb):
     name = "img2img"
     arguments = "PICTURE ..."
 
+    pictures = False
+
     images: tuple[Picture, ...]
     strength: float = 0.6
 
@@ -36,7 +38,7 @@ class Img2Img(Verb):
         asked, rows = open_drawing(opened, request), list[SheetRow]()
         for image in self.images:
             rows.append((yield from redraw(asked, image, self.strength)))
-        return Edited(verb=self, request=request, rows=tuple(rows))
+        return Edited(verb=self, request=request, rows=tuple(rows), medium=opened.model.medium)
 
 
 def redraw(asked: Drawing, image: Picture, strength: float) -> RowSteps:

@@ -6,16 +6,17 @@ import torch
 
 from carrara import pixels
 from carrara.draw.ask import Ask, check_seed
-from carrara.draw.drawing import Drawing, open_drawing
+from carrara.draw.drawing import Drawing, check_noise, editable, open_drawing
 from carrara.draw.generate import follow
 from carrara.draw.invert import between_pictures, between_wishes
+from carrara.draw.levels import between_levels
 from carrara.draw.reconstruct import interpolate
 from carrara.draw.request import Request
 from carrara.draw.verbs.base import Edited, Plates, SheetRow, Steps
 from carrara.draw.verbs.decode import check_decodes, ends_for
 from carrara.draw.verbs.invert import ByNoise
 from carrara.errors import UserError, option
-from carrara.medium import Picture
+from carrara.medium import Medium, Picture
 from carrara.model import Model
 from carrara.pixels import Pictures
 from carrara.store import OpenModel
@@ -47,6 +48,7 @@ class Interpolate(ByNoise):
 
     name = "interpolate"
     arguments = "[PICTURE PICTURE]"
+    pictures = False
 
     images: tuple[Picture, ...]
     frames: int = 9
@@ -65,8 +67,10 @@ class Interpolate(ByNoise):
 
     @classmethod
     def check_model(cls, model: Model) -> None:
-        if model.diffuses:
+        if model.diffuses and model.first_stage.levels is None:
             super().check_model(model)
+        elif model.diffuses:
+            editable(model, pictures=cls.pictures)
 
     def check(self, ask: Ask) -> None:
         super().check(replace(ask, seed=0))
@@ -91,14 +95,19 @@ class Interpolate(ByNoise):
         if len(self.images) != 2:
             raise UserError(f"interpolate goes between two pictures, and {len(self.images)} are named: name two")
         ends = torch.cat([first.fitted(image) for image in self.images])
-        way = between_pictures((first, other), ends, self._shares, refinements=self.refinements)
+        if first.model.first_stage.levels is not None:
+            way = between_levels(first, ends, self._shares)
+        else:
+            way = between_pictures((first, other), ends, self._shares, refinements=self.refinements)
         name = "-".join(image.name for image in self.images)
-        return self._edited(first.request, SheetRow(name=name, before=ends, results=(yield from follow(way))))
+        row = SheetRow(name=name, before=ends, results=(yield from follow(way)))
+        return self._edited(first.request, row, first.model.medium)
 
     def _by_wishes(self, first: Drawing, other: Drawing) -> Steps:
         seed = self.seed or 0
         to_seed = seed if self.to_seed is None else self.to_seed
         check_seed(to_seed)
+        check_noise(first.model, "the way between prompts or seeds")
         if self.to is None and to_seed == seed:
             ways = f"another wish with {option('to')}, or another {option('to_seed')}"
             raise UserError(f"there is only one end: name two pictures, or {ways}")
@@ -106,7 +115,7 @@ class Interpolate(ByNoise):
         way = between_wishes(drawings, self._shares, size=first.request.pixel_size)
         none: Pictures = torch.empty(0, first.model.shape[0], *first.own_size)
         row = SheetRow(name="way", before=none, results=(yield from follow(way)))
-        return replace(self, seed=seed, to_seed=to_seed)._edited(first.request, row)
+        return replace(self, seed=seed, to_seed=to_seed)._edited(first.request, row, first.model.medium)
 
     def _in_latents(self, opened: OpenModel) -> Steps:
         """An autoencoder's way, in one piece."""
@@ -122,7 +131,15 @@ class Interpolate(ByNoise):
     def _shares(self) -> torch.Tensor:
         return torch.linspace(0, 1, self.frames)
 
-    def _edited(self, request: Request, row: SheetRow) -> Edited:
+    def _edited(self, request: Request, row: SheetRow, medium: Medium) -> Edited:
         labels = tuple(f"{share:.2f}" for share in self._shares.tolist())
         before = ("from", "to") if self.images else ()
-        return Edited(verb=self, request=request, rows=(row,), before=before, labels=labels, animated=True)
+        return Edited(
+            verb=self,
+            request=request,
+            rows=(row,),
+            before=before,
+            labels=labels,
+            medium=medium,
+            animated=True,
+        )

@@ -53,8 +53,10 @@ class ByNoise(Verb):
         check_noise(model, cls.name)
 
     def request(self, opened: OpenModel, ask: Ask) -> Request:
-        """DDIM draws, whatever the model's own sampler is."""
+        """DDIM draws, whatever the model's own sampler is; but of levels, which have a way without noise."""
         asked = super().request(opened, ask)
+        if opened.model.first_stage.levels is not None:
+            return asked
         return replace(asked, settings=replace(asked.settings, sampler=Ddim()))
 
 

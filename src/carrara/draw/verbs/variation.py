@@ -25,9 +25,11 @@ class Variation(Verb):
     name = "variation"
     arguments = "PICTURE"
 
+    pictures = False
+
     image: Picture
     strength: float = 0.5
 
     def run(self, opened: OpenModel, request: Request) -> Steps:
         row = yield from redraw(open_drawing(opened, request), self.image, self.strength)
-        return Edited(verb=self, request=request, rows=(row,))
+        return Edited(verb=self, request=request, rows=(row,), medium=opened.model.medium)
