@@ -49,7 +49,7 @@ def test_every_preset_parses_and_survives_dump_and_load(name: str, write: Write)
 
 def test_the_shipped_presets() -> None:
     autoencoders = {"autoencoder-kl-f4", "autoencoder-vq-f4", "tiny-decoder", "vae", "vae-two-layer"}
-    diffusers = {"ddpm-cifar", "digits", "latent", "openmoji-text", "pixel", "sprites", "swissroll"}
+    diffusers = {"ddpm-cifar", "digits", "digits-absorbing", "latent", "openmoji-text", "pixel", "sprites", "swissroll"}
     others = {"inpaint", "segmentation", "upscale-x4", "classifier", "few-step"}
     assert set(presets()) == autoencoders | diffusers | others
     paper = load("ddpm-cifar")
@@ -175,7 +175,7 @@ def test_all_mistakes_at_once_each_with_its_place(write: Write) -> None:
         ("a.b.c=1", "unknown key 'a'. Accepted here: preset,"),
         ("model.schedule=cosin", "Did you mean 'cosine'?"),
         ("model.schedule.kind=cosin", "Did you mean 'cosine'?"),
-        ("sample.sampler=ddmi", "it is one of ddpm, ddim, euler, euler_a, heun, dpmpp, dpmpp_sde, unipc, lms."),
+        ("sample.sampler=ddmi", "it is one of ddpm, ddim, euler, euler_a, heun, dpmpp, dpmpp_sde, unipc, lms"),
         ("objective.weighting=minsnr", "Did you mean 'min_snr'?"),
         ("train.precision=fp16", "train.precision is 'fp16', but must be 'auto', 'float32' or 'bfloat16'"),
         ("model.backbone=3", "model.backbone needs a 'kind', such as model.backbone.kind="),
