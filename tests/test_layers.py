@@ -9,7 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "carrara"
 LAYERS = (
-    {"types", "shapes", "modality", "pixels", "seeds", "errors", "kinds", "device", "docs", "memory", "plots", "files"},
+    {
+        *("types", "shapes", "modality", "pixels", "seeds", "errors", "kinds", "device", "docs", "memory", "plots"),
+        *("files", "sounds"),
+    },
     {"noise", "nn", "data"},
     {"autoencoder", "conditioning", "backbone", "medium"},
     {"denoiser"},
