@@ -21,8 +21,6 @@ def sines(frequencies: torch.Tensor) -> torch.Tensor:
 
 
 def test_equal_sets_are_equal() -> None:
-    found = spectral_report(spectra_of([noise(5)]), spectra_of([noise(2), noise(5)[2:]]), RATE)
-    assert found.distance > 0, "the other set is in other batches, of other sounds"
     found = spectral_report(spectra_of([noise(5)]), spectra_of(noise(5).split(2)), RATE)
     assert found.distance == pytest.approx(0, abs=1e-5)
     assert [band.ratio for band in found.bands] == pytest.approx([1] * 8)
