@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SOUND = 1 << 33
 """The largest file of a sound, in bytes."""
-LONGEST_SOUND = 1 << 32
+LONGEST_SOUND = (1 << 31) - 1
 """The most samples of all channels that a file may declare."""
 FASTEST, MOST_CHANNELS = 1_000_000, 64
 BLOCK = 1 << 16

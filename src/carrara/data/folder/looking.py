@@ -136,10 +136,9 @@ def _no_pictures(path: Path, listing: Listing, reading: Reading) -> UserError:
     said = {kind: "unpack it" if kind == ".zip" else advice(kind) for kind in sorted(others)[:5]}
     kinds = ", ".join(shown(f"{kind}: {words}" if words else kind) for kind, words in said.items())
     found = f"found {sum(others.values())} files with other endings ({kinds})" if others else "it is empty"
-    endings = " ".join(ENDINGS if reading.endings == set(ENDINGS) else sorted(reading.endings))
-    return UserError(
-        f"no {reading.noun}s in '{shown(path)}': {found}; Carrara reads {endings}: put some there, or name another folder"
-    )
+    endings = " ".join(ENDINGS if reading.endings == frozenset(ENDINGS) else sorted(reading.endings))
+    none = f"no {reading.noun}s in '{shown(path)}': {found}"
+    return UserError(f"{none}; Carrara reads {endings}: put some there, or name another folder")
 
 
 def _together(

@@ -74,8 +74,8 @@ class TonesSource(Source):
 
 
 def strings(draws: Draws, rate: int, length: int) -> NDArray[np.float64]:
-    """Equation (1): pitches from 110 to 880 Hz, which lose 60 dB in 0.4 to 2 seconds; (B, length)."""
-    pitch, fading = _between(draws, "string pitch", 110, 880), _between(draws, "string fading", 0.4, 2)
+    """Equation (1): pitches from 110 to 440 Hz, whose rho alone takes 60 dB in 0.4 to 2 seconds; (B, length)."""
+    pitch, fading = _between(draws, "string pitch", 110, 440), _between(draws, "string fading", 0.4, 2)
     sounds = np.zeros((len(pitch), length))
     for sound, f, seconds, noise in zip(sounds, pitch, fading, _noise(draws, "string", rate // 100), strict=True):
         period = round(rate / f - 0.5)
@@ -124,12 +124,12 @@ def _levelled(sounds: NDArray[np.float64], draws: Draws) -> NDArray[np.float64]:
     return (np.rint(values * _STEP) / _STEP + 1) / 2
 
 
-def _between(draws: Draws, purpose: str, low: float, high: float) -> NDArray[np.float64]:
+def _between(draws: Draws, purpose: str, low: float | int, high: float | int) -> NDArray[np.float64]:
     """(B,), evenly by their logarithms."""
     return low * (high / low) ** draws.uniform(purpose).double().numpy()
 
 
-def _uniform(draws: Draws, purpose: str, count: int, low: float, high: float) -> NDArray[np.float64]:
+def _uniform(draws: Draws, purpose: str, count: int, low: float | int, high: float | int) -> NDArray[np.float64]:
     """(B, count)."""
     return low + (high - low) * draws.uniform(purpose, count).double().numpy()
 
