@@ -9,21 +9,18 @@ from torch import Tensor
 
 from carrara import sounds
 from carrara.medium.base import Medium
+from carrara.modality import Sound
 from carrara.pixels import fresh
 
 
 @final
 class SoundMedium(Medium):
-    """(C, L) in [-1, 1].
-
-    Args:
-        rate: samples a second.
-    """
+    """(C, L) in [-1, 1]."""
 
     name = "sounds"
 
-    def __init__(self, rate: int) -> None:
-        self.rate = rate
+    def __init__(self, modality: Sound) -> None:
+        self.rate = modality.rate
 
     def grid(self, samples: Tensor, columns: int | None = None, labels: Sequence[str] = ()) -> Image.Image:
         return sounds.sheet(samples, self.rate, columns, labels)

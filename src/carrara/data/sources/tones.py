@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from carrara.data.arrays import Arrays
 from carrara.data.base import DataInfo, Dataset
 from carrara.data.sources.base import Source
+from carrara.modality import AnyModality, Sound
 from carrara.seeds import Draws
 
 CLASSES = ("string", "bell", "drum")
@@ -48,6 +49,8 @@ class TonesSource(Source):
         length: samples of a sound; ``data.size`` goes before it.
     """
 
+    spatial = 1
+    preset = "sound"
     kind: Literal["tones"] = "tones"
     count: int = 1500
     rate: int = 8000
@@ -71,6 +74,10 @@ class TonesSource(Source):
         numbers = [info.classes.index(CLASSES[k % len(made)]) for k in range(self.count)]
         names = [f"{CLASSES[k % len(made)]} {k}" for k in range(self.count)]
         return Arrays(info, samples, numbers, names=names, keys=[f"tone {k}" for k in range(self.count)])
+
+    @property
+    def modality(self) -> AnyModality:
+        return Sound(rate=self.rate)
 
 
 def strings(draws: Draws, rate: int, length: int) -> NDArray[np.float64]:
