@@ -49,6 +49,7 @@ OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "upscale-x4": ("pictures", ("train.batch=2", "data.size=16")),
     "inpaint": ("pictures", ("train.batch=2", "data.size=8")),
     "segmentation": ("pictures", ("train.batch=2", "data.size=8")),
+    "sound": (None, ("train.batch=4", "data.source.count=30", "data.size=256")),
     "vae": (None, ("train.batch=4", "model.first_stage.hidden=8")),
     "vae-two-layer": (None, ("train.batch=4", "model.first_stage.hidden=8")),
 }

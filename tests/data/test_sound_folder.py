@@ -79,6 +79,7 @@ def test_another_rate_is_resampled_once(folder: Path, cache: Path, monkeypatch: 
     monkeypatch.setattr("carrara.data.sound.resampled.read_sound", lambda path: pytest.fail("it is read again"))
     assert np.array_equal(SoundSource(path=str(folder)).open().pixels(1), data.pixels(1))
     monkeypatch.undo()
+    kept[0].unlink()  # the other one is still open
     kept[0].write_bytes(before[:200])
     monkeypatch.setenv("CARRARA_CACHE", str(cache))
     assert np.array_equal(SoundSource(path=str(folder)).open().pixels(1), data.pixels(1))
@@ -112,7 +113,7 @@ def test_long_sounds_are_cut_into_parts(tmp_path: Path) -> None:
     data = SoundSource(path=str(tmp_path / "sounds"), seconds=1.25).open()
     assert [len(data.pixels(k)) for k in range(len(data))] == [8000, 8000, 8000, 800]
     joined = np.concatenate([data.pixels(k) for k in range(3)])[:, 0] * 2 - 1
-    assert np.abs(joined - samples).max() <= 0.5 / 32768 + 1e-7
+    assert np.abs(joined - samples).max() <= 1 / 32768 + 1e-7
     assert len({data.key(k) for k in range(4)}) == 4
     assert data.name(1) == "long.wav from 1.00 s"
     assert any("1 sound longer than 1.25 s cut into parts: 4 examples in all" in line for line in data.info.remarks)

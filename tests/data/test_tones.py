@@ -1,7 +1,6 @@
 """Strings, bells and drums: their pitch and fading are those of the formulas, and they are always the same."""
 
 import hashlib
-import math
 
 import numpy as np
 import pytest
@@ -39,7 +38,7 @@ def test_a_sound_does_not_depend_on_how_many_there_are() -> None:
 def test_they_are_always_the_same() -> None:
     data = TonesSource(count=6, length=2048).open()
     digest = hashlib.blake2b(b"".join(data.pixels(k).tobytes() for k in range(6)), digest_size=8).hexdigest()
-    assert digest == "DIGEST"
+    assert digest == "002b6c15d034c319"
 
 
 def test_a_string_repeats_and_fades() -> None:
@@ -74,10 +73,8 @@ def test_bells_ring_and_drums_fall() -> None:
         assert spectrum[prime - 12 : prime + 13].max() > 10 * np.median(spectrum)
     pitch = 50 * 3.6 ** draws(4).uniform("drum pitch").double().numpy()
     for sound, low in zip(drums(draws(4), RATE, 8192), pitch, strict=True):
-        late = sound[2000:4000]
-        crossings = np.flatnonzero((late[:-1] < 0) & (late[1:] >= 0))
-        if np.abs(late).max() > 0.02:
-            assert RATE / np.diff(crossings).mean() == pytest.approx(low, rel=0.05)
+        late = np.abs(np.fft.rfft(sound[2000:4000] * np.hanning(2000), 1 << 16))
+        assert late.argmax() * RATE / (1 << 16) == pytest.approx(low, rel=0.05)
         assert np.square(sound[:2000]).sum() > np.square(sound[4000:]).sum()
 
 
@@ -89,4 +86,3 @@ def test_what_cannot_be_made_is_told(keys: dict[str, int]) -> None:
 
 def test_the_noise_is_centred() -> None:
     assert abs(drums(draws(16), RATE, 4096).mean()) < 0.01
-    assert math.isclose(strings(draws(4), RATE, 64)[0, :9].mean(), 0, abs_tol=0.3)

@@ -75,7 +75,10 @@ class SampleSet:
         return [readable[k % len(readable)] for k in range(count)]
 
     def pictures(self, wishes: Sequence[str | None], numbers: Sequence[int]) -> Iterator[Tensor]:
-        """Samples of some numbers, as ``carrara sample`` draws them, a batch at a time, on the CPU; pictures with 8 bits."""
+        """Samples of some numbers, as ``carrara sample`` draws them, a batch at a time, on the CPU.
+
+        Pictures have 8 bits.
+        """
         seeds = tuple(self._settings.seed + k for k in numbers)
         wanted = replace(self.request, wishes=tuple(wishes), seeds=seeds)
         for at in sample(self._opened, wanted, image=self._image(numbers)):

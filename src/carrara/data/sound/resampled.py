@@ -148,9 +148,9 @@ def decoded(path: Path, own: int, rate: int, channels: int) -> Iterator[NDArray[
     try:
         for block in read_sound(path):
             mixed = block if block.shape[1] == channels else block.mean(1, keepdims=True)
-            yield _whole(mixed if stream is None else stream.resample_chunk(np.ascontiguousarray(mixed)))
+            yield _whole(mixed if stream is None else stream.resample_chunk(np.ascontiguousarray(mixed)), channels)
         if stream is not None:
-            yield _whole(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True))
+            yield _whole(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True), channels)
     except BadFile as error:
         raise explain(path, error) from None
 
@@ -165,9 +165,9 @@ def _resampler(own: int, rate: int, channels: int) -> Any:
     return soxr.ResampleStream(own, rate, channels, dtype="float32", quality="HQ")
 
 
-def _whole(values: NDArray[np.float32]) -> NDArray[np.int16]:
+def _whole(values: NDArray[np.float32], channels: int) -> NDArray[np.int16]:
     """As 16 bits hold samples; those that resampling made louder than full scale are clipped."""
-    return np.rint(values * np.float32(_SCALE)).clip(-_SCALE, _SCALE - 1).astype("<i2").reshape(len(values), -1)
+    return np.rint(values * np.float32(_SCALE)).clip(-_SCALE, _SCALE - 1).astype("<i2").reshape(-1, channels)
 
 
 def as_levels(samples: NDArray[np.int16]) -> NDArray[np.float32]:

@@ -54,7 +54,7 @@ class TonesSource(Source):
     kind: Literal["tones"] = "tones"
     count: int = 1500
     rate: int = 8000
-    length: int = 8192
+    length: int = 4096
 
     def __post_init__(self) -> None:
         if self.count < 3 or not 1000 <= self.rate <= 192_000 or not 16 <= self.length <= _LONGEST:
