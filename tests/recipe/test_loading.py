@@ -51,7 +51,17 @@ def test_every_preset_parses_and_survives_dump_and_load(name: str, write: Write)
 
 def test_the_shipped_presets() -> None:
     autoencoders = {"autoencoder-kl-f4", "autoencoder-vq-f4", "tiny-decoder", "vae", "vae-two-layer"}
-    diffusers = {"ddpm-cifar", "digits", "latent", "openmoji-text", "pixel", "sprites", "swissroll", "sound"}
+    diffusers = {
+        "ddpm-cifar",
+        "digits",
+        "latent",
+        "openmoji-text",
+        "pixel",
+        "sprites",
+        "swissroll",
+        "sound",
+        "sound-latent",
+    }
     others = {"inpaint", "segmentation", "upscale-x4", "classifier", "few-step"}
     assert set(presets()) == autoencoders | diffusers | others
     paper = load("ddpm-cifar")
