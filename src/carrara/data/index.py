@@ -27,13 +27,13 @@ file), ``size`` (height, width), ``channels`` and ``content``: see ``Header``.""
 
 
 def headers_of(
-    folder: Path, names: Sequence[str], read: Callable[[Path], Header] = read_header, what: str = "headers"
+    folder: Path, names: Sequence[str], read: Callable[[Path], Header] | None = None, what: str = "headers"
 ) -> tuple[Rows, list[Header]]:
     """The rows of a folder's good pictures, and the headers of those that cannot be used.
 
     Args:
         names: within the folder, in order.
-        read: reads the header of a file; never raises.
+        read: reads the header of a file, and never raises; a picture's, if not given.
         what: these are called in the user's cache.
     """
     memory = memory_of(folder, what) if len(names) >= FEW else None
@@ -42,7 +42,7 @@ def headers_of(
     good = taken_over(rows, known)
     unknown: list[int] = np.flatnonzero(~good).tolist()
     broken = list[Header]()
-    headers = scan(read, [folder / names[k] for k in unknown], "Reading headers")
+    headers = scan(read or read_header, [folder / names[k] for k in unknown], "Reading headers")
     for k, header in zip(unknown, headers, strict=True):
         good[k] = _filled(rows[k], header)
         if header.problem:
