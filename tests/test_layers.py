@@ -23,7 +23,7 @@ LAYERS = (
         "plots",
         "files",
         "sounds",
-    },  # fmt: skip
+    },
     {"noise", "nn", "data"},
     {"autoencoder", "conditioning", "backbone", "medium"},
     {"denoiser"},
