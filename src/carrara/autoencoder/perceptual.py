@@ -13,13 +13,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from carrara.autoencoder.efficientnet import STAGES, as_colour, efficientnet_lite0
+from carrara.autoencoder.spectral import SpectralConfig
 from carrara.errors import UserError
 from carrara.files import BadFile, read_pickled, read_tensors
 from carrara.pixels import Pictures
@@ -87,6 +88,9 @@ class Perceptual(nn.Module, ABC):
 class PerceptualConfig:
     """EfficientNet-lite0, from a package that ships it."""
 
+    spatial: ClassVar[int] = 2
+    """Axes of places of what it looks at."""
+
     kind: Literal["efficientnet"] = "efficientnet"
 
     def build(self) -> Perceptual:
@@ -122,6 +126,8 @@ class LpipsConfig:
         path: a folder or a file (.safetensors, .pth, .pt or .bin) with VGG16's weights by torchvision's names
             (``features.0.weight``) and LPIPS's own (``lin0.model.1.weight``).
     """
+
+    spatial: ClassVar[int] = 2
 
     kind: Literal["lpips"] = "lpips"
     path: str
@@ -214,5 +220,5 @@ def _shapes() -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-AnyPerceptual = PerceptualConfig | LpipsConfig
+AnyPerceptual = PerceptualConfig | LpipsConfig | SpectralConfig
 """The union that recipes hold."""

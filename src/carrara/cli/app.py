@@ -138,10 +138,12 @@ def evaluate(
         likelihood by the probability flow, which takes longer. kid, fid, prdc (precision, recall, density, coverage):
         samples against held-out pictures; so do is, with inception:FILE, and cmmd, with clip:FOLDER. clip_score:
         samples against their captions, with clip:FOLDER. memorisation: whether samples repeat training pictures.
-        retrieval: whether pictures drawn for 100 held-out captions are nearest to the right ones. If neither metrics
-        nor a report is asked for: reconstruction of an autoencoder, nll of all other runs.
+        retrieval: whether pictures drawn for 100 held-out captions are nearest to the right ones. spectrum: the spectra
+        of generated sounds against those of held-out ones, by bands. kad: kernel distance of sounds, by their log-mel
+        spectra over time. If neither metrics nor a report is asked for: reconstruction of an autoencoder, nll of all
+        other runs.
     samples
-        How many to draw, for kid, fid, prdc, cmmd, is, clip_score and memorisation.
+        How many to draw, for kid, fid, prdc, cmmd, is, clip_score, memorisation, spectrum and kad.
     features
         What these look at: efficientnet-lite0, inception:FILE, clip:FOLDER or dinov2:FOLDER.
     exact

@@ -121,7 +121,7 @@ def read_header(path: Path) -> Header:
     stamp = NEVER
     try:
         with opened(path, PICTURE) as file:
-            stamp, content = _begun(file), _content(file)
+            stamp, content = _begun(file), content_in(file)
             size, mode, channels = (_array_header if _is_array(path) else _image_header)(file, path)
     except Exception as error:  # the plugins of Pillow raise almost anything on broken files
         return Header(path=path, stamp=stamp, problem=explain(path, error))
@@ -194,11 +194,11 @@ def _is_same(file: Opened, header: Header) -> bool:
     stamp = stamp_of(file)
     if header.stamp in (NEVER, stamp):
         return True
-    return stamp[:2] == header.stamp[:2] and header.content in ("", _content(file))
+    return stamp[:2] == header.stamp[:2] and header.content in ("", content_in(file))
 
 
-def _content(file: Opened) -> str:
-    """See ``Header``; the file is at its beginning again."""
+def content_in(file: Opened) -> str:
+    """The ``content`` of ``Header``; the file is at its beginning, and is there again."""
     total = stamp_of(file)[0]
     digest = hashlib.blake2b(str(total).encode(), digest_size=16)
     for start in _probes(total):

@@ -7,7 +7,7 @@ missing, damaged or of other files, headers are read again.
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,19 +26,23 @@ Rows = NDArray[Any]
 file), ``size`` (height, width), ``channels`` and ``content``: see ``Header``."""
 
 
-def headers_of(folder: Path, names: Sequence[str]) -> tuple[Rows, list[Header]]:
+def headers_of(
+    folder: Path, names: Sequence[str], read: Callable[[Path], Header] | None = None, what: str = "headers"
+) -> tuple[Rows, list[Header]]:
     """The rows of a folder's good pictures, and the headers of those that cannot be used.
 
     Args:
         names: within the folder, in order.
+        read: reads the header of a file, and never raises; a picture's, if not given.
+        what: these are called in the user's cache.
     """
-    memory = memory_of(folder, "headers") if len(names) >= FEW else None
+    memory = memory_of(folder, what) if len(names) >= FEW else None
     rows, known = _named(names), _recalled(memory) if memory else _named([])
     rows["stamp"] = [stamp_of(folder / name) for name in names]
     good = taken_over(rows, known)
     unknown: list[int] = np.flatnonzero(~good).tolist()
     broken = list[Header]()
-    headers = scan(read_header, [folder / names[k] for k in unknown], "Reading headers")
+    headers = scan(read or read_header, [folder / names[k] for k in unknown], "Reading headers")
     for k, header in zip(unknown, headers, strict=True):
         good[k] = _filled(rows[k], header)
         if header.problem:

@@ -64,7 +64,7 @@ class Transform(Preparation):
         """
         pixels = resize(pixels, self._inner(pixels.shape[:-1]))
         try:
-            pixels = with_channels(pixels, self.channels, self.background)
+            pixels = _converted(pixels, self.channels, self.background)
         except ValueError as error:
             raise Unreadable(str(error)) from None
         return self._cut(pixels, _border(pixels, self.background))
@@ -133,6 +133,21 @@ def resize(pixels: Pixels, size: tuple[int, ...]) -> Pixels:
     y = resized(torch.from_numpy(np.moveaxis(pixels, -1, 0)[None].astype(np.float32)), size)
     value = y[0].movedim(0, -1).clamp(0, largest(pixels.dtype)).numpy()
     return (value if pixels.dtype.kind == "f" else value.round()).astype(pixels.dtype)
+
+
+def _converted(pixels: Pixels, channels: int, background: tuple[int, int, int]) -> Pixels:
+    """With other channels: as ``with_channels`` has it, and sounds of one become two that are equal, or any their mean.
+
+    Raises:
+        ValueError: they do not convert.
+    """
+    have = pixels.shape[-1]
+    if pixels.ndim != 2 or have == channels or 1 not in (have, channels):
+        return with_channels(pixels, channels, background)
+    if have == 1:
+        return pixels.repeat(channels, -1)
+    mean = pixels.mean(-1, keepdims=True)
+    return (mean if pixels.dtype.kind == "f" else mean.round()).astype(pixels.dtype)
 
 
 def _nearest(new: int, old: int) -> NDArray[np.int64]:

@@ -82,12 +82,12 @@ class EfficientNetFeatures(Features):
 
 
 @torch.no_grad()
-def extract(features: Features, batches: Iterable[Float[Tensor, "_ C H W"]]) -> Iterator[FeatureVectors]:
+def extract(features: Features, batches: Iterable[Float[Tensor, "_ C *N"]]) -> Iterator[FeatureVectors]:
     """Features batch by batch, on the CPU; nothing is kept, so that memory stays the same and a caller can count.
 
     Args:
         features: of whom.
-        batches: pictures (B, C, H, W) in [-1, 1], on any device.
+        batches: pictures (B, C, H, W) or sounds (B, C, L) in [-1, 1], on any device.
     """
     device = features.device
     for pixels in batches:

@@ -75,12 +75,30 @@ class SampleSet:
         return [readable[k % len(readable)] for k in range(count)]
 
     def pictures(self, wishes: Sequence[str | None], numbers: Sequence[int]) -> Iterator[Tensor]:
-        """Samples of some numbers, as ``carrara sample`` draws them, with 8 bits, a batch at a time, on the CPU."""
+        """Samples of some numbers, as ``carrara sample`` draws them, a batch at a time, on the CPU.
+
+        Pictures have 8 bits.
+        """
         seeds = tuple(self._settings.seed + k for k in numbers)
         wanted = replace(self.request, wishes=tuple(wishes), seeds=seeds)
         for at in sample(self._opened, wanted, image=self._image(numbers)):
             if at.pixels is not None:
-                yield rounded(at.pixels.cpu())
+                x = at.pixels.cpu()
+                yield rounded(x) if self._model.medium.of_levels else x
+
+    @cached_property
+    def drawn(self) -> Tensor:
+        """All of them, (N, *S), for what is small enough to be kept."""
+        wishes, kept = self.wishes("held out"), list[Tensor]()
+
+        def drawing() -> Iterator[int]:
+            for x in self.pictures(wishes, range(len(wishes))):
+                kept.append(x)
+                yield sum(map(len, kept))
+
+        for _ in self._settings.watch(drawing(), len(wishes), "drawing samples"):
+            pass
+        return torch.cat(kept)
 
     def vectors(self, features: Features, split: Split = "held out") -> Tensor:
         """Their features, (N, D): of the captions of this part of the data, where the model reads captions."""

@@ -121,10 +121,10 @@ class PointMedium(Medium):
         return x
 
 
-class SoundMedium(Medium):
-    """(C, L): the curves of the first channel."""
+class CurveMedium(Medium):
+    """(C, L) of which nothing more is known: the curves of the first channel."""
 
-    name = "sounds"
+    name = "curves"
 
     def grid(self, samples: Tensor, columns: int | None = None, labels: Sequence[str] = ()) -> Image.Image:
         return _curves(self.few(samples))
@@ -161,7 +161,7 @@ class VolumeMedium(Medium):
         return pixels.strip([_middle(state) for state in states])
 
 
-MEDIA = (PointMedium(), SoundMedium(), PictureMedium(), VolumeMedium())
+MEDIA = (PointMedium(), CurveMedium(), PictureMedium(), VolumeMedium())
 """By the number of axes of places."""
 
 

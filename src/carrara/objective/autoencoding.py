@@ -38,7 +38,7 @@ class AutoencodingSettings(ObjectiveSettings):
         error: L1 keeps edges, L2 is what PSNR measures.
         learned_scale: the reconstruction's scale is learned, which weighs it against the penalty.
         perceptual: weight of the perceptual distance; 0 = off.
-        features: what the perceptual distance looks at.
+        features: what the perceptual distance looks at: of sounds ``spectral``.
         penalty: weight of the KL, in nats per value of the picture, or of the commitment; None = 1e-6, or 0.25.
         critic: a critic, and when and how much it counts; None = none.
     """
@@ -64,7 +64,7 @@ class AutoencodingObjective(Objective):
         shape: of the pictures, (C, *N).
         error: L1 keeps edges, L2 is what PSNR measures.
         learned_scale: learn s of equation (1): the losses' weight against the penalty finds itself.
-        perceptual: w_p; 0 is off, as it is to be for all but pictures.
+        perceptual: w_p; 0 is off, as it is to be for all but pictures and sounds.
         features: what the perceptual distance looks at.
         penalty: w_r; None is what the stage's kind usually takes.
         critic: None is no critic.
@@ -86,10 +86,9 @@ class AutoencodingObjective(Objective):
         critic: CriticConfig | None = None,
     ) -> None:
         super().__init__()
-        if perceptual and spatial_of(shape) != 2:
-            raise ValueError(
-                f"a perceptual distance looks at pictures, not at samples of shape {shape}: set its weight to 0"
-            )
+        if perceptual and spatial_of(shape) != features.spatial:
+            looks = f"a perceptual distance looks at {'pictures' if features.spatial == 2 else 'sounds'}"
+            raise ValueError(f"{looks}, not at samples of shape {shape}: set its weight to 0")
         self.first_stage = first_stage
         self.critic = critic.build(shape) if critic else None
         self.log_scale = nn.Parameter(torch.zeros(())) if learned_scale else None

@@ -123,7 +123,7 @@ def _pictures(
         size, why = _size(native, LARGEST[device][len(native) - 1] * _factor(recipe), device)
         data = replace(data, size=size)
         reasons.append(f"size {by(size)}: {why}")
-    _check_channels(data.channels, info.channels)
+    _check_channels(data.channels, info.channels, len(native))
     if data.channels is None:
         transparent = info.channels == 4 and data.modality is None
         data = replace(data, channels=3 if transparent else info.channels)
@@ -175,8 +175,10 @@ def _image(
     return image, "; ".join(filter(None, (why, latent)))
 
 
-def _check_channels(wanted: int | None, have: int) -> None:
-    if wanted not in (None, have) and not {wanted, have} <= {1, 3, 4}:
+def _check_channels(wanted: int | None, have: int, spatial: int) -> None:
+    if wanted in (None, have) or (spatial == 1 and 1 in (wanted, have)):
+        return
+    if not {wanted, have} <= {1, 3, 4}:
         raise UserError(
             f"data.channels is {wanted}, but the pictures have {have} channels, and only 1, 3 and 4 convert into each "
             "other: leave data.channels out"

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class Listing:
     runs: list[str] = field(default_factory=list[str])
 
 
-def find(folder: Path, also: str = "") -> Listing:
+def find(folder: Path, also: str = "", endings: Collection[str] = ENDINGS) -> Listing:
     """Finds the files of a folder or of a zip file; of a folder without pictures, those of the zip files in it.
 
     Symbolic links are followed, and each folder is visited once, by whatever names it is there. Links to a folder that
@@ -66,19 +66,20 @@ def find(folder: Path, also: str = "") -> Listing:
 
     Args:
         also: another ending that files of captions may have.
+        endings: of the files that are taken as pictures: those of sounds, for example.
 
     Raises:
         UserError: a zip file cannot be read.
     """
     found = Listing()
     if is_archive(folder):
-        _add_members(found, folder, "", also)
+        _add_members(found, folder, "", also, endings)
     else:
         for within, names in _folders(folder, found):
             for name in names:
-                _add(found, _joined(within, name), name, also)
+                _add(found, _joined(within, name), name, also, endings)
         if not found.pictures:
-            _add_archives(found, folder, also)
+            _add_archives(found, folder, also, endings)
     found.pictures.sort(key=os.fsencode)
     _sort_out(found)
     return found
@@ -97,11 +98,11 @@ def ending_of(file: str) -> str:
     return (dot + end).lower() if dot else ""
 
 
-def _add(found: Listing, file: str, name: str, also: str) -> None:
+def _add(found: Listing, file: str, name: str, also: str, endings: Collection[str]) -> None:
     ending = ending_of(name)
     if is_noise(name):
         return
-    if ending in ENDINGS:
+    if ending in endings:
         found.pictures.append(file)
     elif ending == ".zip":
         found.archives.append(file)
@@ -113,17 +114,17 @@ def _add(found: Listing, file: str, name: str, also: str) -> None:
         found.others[ending or name] += 1
 
 
-def _add_archives(found: Listing, folder: Path, also: str) -> None:
+def _add_archives(found: Listing, folder: Path, also: str, endings: Collection[str]) -> None:
     """The files of the archives in a folder; what cannot be read is no archive."""
     for archive in list(found.archives):
         try:
-            _add_members(found, folder / archive, archive, also)
+            _add_members(found, folder / archive, archive, also, endings)
         except UserError:
             found.archives.remove(archive)
             found.others[".zip"] += 1
 
 
-def _add_members(found: Listing, archive: Path, within: str, also: str) -> None:
+def _add_members(found: Listing, archive: Path, within: str, also: str, endings: Collection[str]) -> None:
     try:
         names = members(archive)
     except OSError as error:
@@ -131,7 +132,7 @@ def _add_members(found: Listing, archive: Path, within: str, also: str) -> None:
         raise UserError(f"'{shown(archive)}' cannot be read: it is {why}. Unpack it, and give the folder") from None
     for name in names:
         if not any(map(is_noise, name.split("/"))):
-            _add(found, _joined(within, name), name, also)
+            _add(found, _joined(within, name), name, also, endings)
 
 
 def _sort_out(found: Listing) -> None:

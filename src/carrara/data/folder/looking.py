@@ -4,6 +4,7 @@ What is said of a picture comes from tables (``metadata``), from the texts besid
 lies (``layout``), in this order.
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from carrara.errors import UserError
 from carrara.files import is_archive, is_folder, is_regular, shown
 
 NAMED = 3
+_PICTURE = re.compile(r"(?<![\w'/.-])picture(?=s?(?![\w'/.-]))")
 _OTHER_MASKS = ("-masklabel", "-condlabel", "_mask", "-mask")
 
 
@@ -62,9 +64,11 @@ def look(path: Path, reading: Reading = AS_IT_COMES) -> Found:
     """
     if not is_folder(path) and not is_archive(path):
         if is_regular(path):
-            raise UserError(f"'{shown(path)}' is a file: give the folder with the pictures, or a zip file of them")
+            raise UserError(
+                f"'{shown(path)}' is a file: give the folder with the {reading.noun}s, or a zip file of them"
+            )
         raise UserError(f"there is no folder '{shown(path)}'")
-    listing = find(path, reading.captions if reading.captions[:1] == "." else "")
+    listing = find(path, reading.captions if reading.captions[:1] == "." else "", reading.endings)
     if "" in listing.closed:
         raise UserError(f"'{shown(path)}' cannot be looked into: get leave to read it, or name another folder")
     listing, listed_only = restricted(listing, reading)
@@ -74,11 +78,18 @@ def look(path: Path, reading: Reading = AS_IT_COMES) -> Found:
     maps = maps_beside(listing.pictures) | {line.map for line in told.lines.values() if line.map is not None}
     pictures = [file for file in listing.pictures if file not in maps and file not in masks]
     if not pictures:
-        raise _no_pictures(path, listing)
+        raise _no_pictures(path, listing, reading)
     has_classes = any(line.labels for line in told.lines.values()) or any(key.endswith(CLASS) for key in listing.texts)
     layout = laid_out(pictures, replace(reading, classes="none") if has_classes else reading)
     layout.remarks[:0] = listed_only
-    return _together(path, replace(listing, pictures=pictures), told, layout, reading, maps, masks)
+    found = _together(path, replace(listing, pictures=pictures), told, layout, reading, maps, masks)
+    remarks, warnings = (tuple(called(text, reading.noun) for text in said) for said in (found.remarks, found.warnings))
+    return replace(found, remarks=remarks, warnings=warnings)
+
+
+def called(text: str, noun: str) -> str:
+    """What is said of pictures, said of other files; what stands in quotes, or is a path, is a name."""
+    return text if noun == "picture" else _PICTURE.sub(noun, text)
 
 
 def looks_captioned(path: Path, reading: Reading = AS_IT_COMES) -> bool:
@@ -86,7 +97,7 @@ def looks_captioned(path: Path, reading: Reading = AS_IT_COMES) -> bool:
     if reading.captions == "none":
         return False
     try:
-        listing = find(path, reading.captions if reading.captions[:1] == "." else "")
+        listing = find(path, reading.captions if reading.captions[:1] == "." else "", reading.endings)
         if reading.captions == "names":
             return bool(listing.pictures)
         if reading.captions != "metadata":
@@ -120,15 +131,14 @@ def _other_masks(pictures: Sequence[str]) -> set[str]:
     return {file for file, bare, end in named if bare.removesuffix(end) in known}
 
 
-def _no_pictures(path: Path, listing: Listing) -> UserError:
+def _no_pictures(path: Path, listing: Listing, reading: Reading) -> UserError:
     others = listing.others + Counter(map(ending_of, (*listing.texts.values(), *listing.tables, *listing.archives)))
     said = {kind: "unpack it" if kind == ".zip" else advice(kind) for kind in sorted(others)[:5]}
     kinds = ", ".join(shown(f"{kind}: {words}" if words else kind) for kind, words in said.items())
     found = f"found {sum(others.values())} files with other endings ({kinds})" if others else "it is empty"
-    endings = " ".join(ENDINGS)
-    return UserError(
-        f"no pictures in '{shown(path)}': {found}; Carrara reads {endings}: put some there, or name another folder"
-    )
+    endings = " ".join(ENDINGS if reading.endings == frozenset(ENDINGS) else sorted(reading.endings))
+    none = f"no {reading.noun}s in '{shown(path)}': {found}"
+    return UserError(f"{none}; Carrara reads {endings}: put some there, or name another folder")
 
 
 def _together(

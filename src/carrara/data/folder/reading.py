@@ -1,7 +1,9 @@
 """How a folder is read where people differ: what its sub-folders, its tables and the texts beside its pictures mean."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
+
+from carrara.data.formats import endings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,11 @@ class Reading:
         only: a file that lists the pictures to take, one name a line or a table, such as a run's
             ``pictures/step-0.csv``; ``all`` is all that are there.
     """
+
+    endings: ClassVar[frozenset[str]] = frozenset(endings())
+    """Of the files that are taken, in small letters."""
+    noun: ClassVar[str] = "picture"
+    """What one of them is called."""
 
     classes: Literal["auto", "none", "first", "deep"] = "auto"
     split: Literal["auto", "none"] = "auto"

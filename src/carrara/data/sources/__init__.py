@@ -5,7 +5,9 @@ from carrara.data.sources.catalogue import BUILTIN, SOURCES, AnySource, as_sourc
 from carrara.data.sources.digits import DigitsSource, digits
 from carrara.data.sources.folder import FolderSource
 from carrara.data.sources.openmoji import OpenMojiSource
+from carrara.data.sources.sound import SoundSource
 from carrara.data.sources.swissroll import SwissRollSource, swissroll
+from carrara.data.sources.tones import TonesSource
 
 __all__ = [
     "BUILTIN",
@@ -15,8 +17,10 @@ __all__ = [
     "Fact",
     "FolderSource",
     "OpenMojiSource",
+    "SoundSource",
     "Source",
     "SwissRollSource",
+    "TonesSource",
     "as_source",
     "digits",
     "open_dataset",

@@ -13,7 +13,9 @@ from carrara.data.sources.base import Source
 from carrara.data.sources.digits import DigitsSource
 from carrara.data.sources.folder import FolderSource
 from carrara.data.sources.openmoji import OpenMojiSource
+from carrara.data.sources.sound import SoundSource
 from carrara.data.sources.swissroll import SwissRollSource
+from carrara.data.sources.tones import TonesSource
 from carrara.files import is_folder
 
 AnySource = (
@@ -21,6 +23,8 @@ AnySource = (
     | DigitsSource
     | OpenMojiSource
     | SwissRollSource
+    | SoundSource
+    | TonesSource
 )  # fmt: skip
 """The tagged union that recipes hold."""
 

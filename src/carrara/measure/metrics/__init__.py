@@ -13,6 +13,7 @@ from carrara.measure.metrics.samples import (
     measure_memorisation,
     measure_retrieval,
 )
+from carrara.measure.metrics.sounds import measure_kernel, measure_spectrum
 from carrara.measure.subject import Subject
 
 __all__ = ["METRICS", "Metric"]
@@ -56,6 +57,12 @@ METRICS: Mapping[str, Metric] = {
         measure=measure_memorisation,
         shows="samples beside the training pictures that are nearest to them",
     ),
+    "spectrum": Metric(
+        about="the spectra of generated sounds against those of held-out ones, by bands",
+        measure=measure_spectrum,
+        shows="the mean spectra of samples and of held-out sounds",
+    ),
+    "kad": Metric(about="kernel distance of sounds, by their log-mel spectra over time", measure=measure_kernel),
     **{
         name: Metric(about="samples against held-out pictures", measure=distance_measure(name))
         for name in SAMPLE_METRICS
