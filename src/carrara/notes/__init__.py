@@ -4,7 +4,7 @@
 models see; ``midi``, ``musicxml``, ``sounding`` and ``picture`` what people do.
 """
 
-from carrara.notes.grid import REST, Grid, bar_steps, painted
+from carrara.notes.grid import REST, Grid, bar_steps, painted, pitch_classes
 from carrara.notes.keys import ALL_KEYS, MODES, TONICS, Key, Mode, best_key, spelled_pitch
 from carrara.notes.midi import Quantised, at_once, from_midi, record_of, to_midi
 from carrara.notes.musicxml import to_musicxml
@@ -37,6 +37,7 @@ __all__ = [
     "most_at_once",
     "painted",
     "picture",
+    "pitch_classes",
     "record_of",
     "samples",
     "spelled_pitch",

@@ -128,6 +128,11 @@ def bar_steps(metre: tuple[int, int] | None, per_quarter: int = 4) -> int:
     return max(1, beats * 4 * per_quarter // beat)
 
 
+def pitch_classes(grid: Grid) -> Rows:
+    """(12,) how many steps each pitch class sounds, over all voices."""
+    return np.bincount(grid.pitches[grid.pitches != REST] % 12, minlength=12).astype(np.int64)
+
+
 def painted(notes: Sequence[Sequence[int]] | Rows, voices: int, steps: int) -> tuple[Pitches, Onsets]:
     """(V, T) pitches and onsets of notes (voice, first step, steps, pitch); a later note of a voice ends an earlier."""
     pitches = np.full((voices, steps), REST, np.int16)
