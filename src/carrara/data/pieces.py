@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carrara.data.base import DataInfo, Dataset, Row
-from carrara.notes import MODES, REST, TONICS, Grid, to_roll, to_tokens
+from carrara.modality import Notes
+from carrara.notes import EVERY, MODES, REST, TONICS, Grid, to_roll, to_tokens
 
 Form = Literal["tokens", "roll"]
 TONIC = "key "
@@ -40,22 +41,16 @@ class Pieces(Dataset):
     """Windows of pieces; see this module.
 
     Args:
+        modality: how examples are written; with the single voice ``notes.EVERY`` all voices of a roll are together.
         length: steps of a window.
-        pitches: the lowest and highest of rolls and tokens.
-        together: all voices of a roll share one pair of channels.
+        choices: a sentence for each part of the modality that was chosen from the data.
     """
 
     def __init__(
-        self,
-        info: DataInfo,
-        pieces: Sequence[Piece],
-        form: Form,
-        length: int,
-        pitches: tuple[int, int],
-        together: bool = False,
+        self, info: DataInfo, pieces: Sequence[Piece], modality: Notes, length: int, choices: tuple[str, ...] = ()
     ) -> None:
-        self.info, self._pieces, self._form = info, pieces, form
-        self._length, self._pitches, self._together = length, pitches, together
+        self.info, self._pieces, self.modality, self.choices = info, pieces, modality, choices
+        self._length, self._pitches = length, (modality.lowest, modality.highest)
         places = [
             (number, start, shift)
             for number, piece in enumerate(pieces)
@@ -74,13 +69,13 @@ class Pieces(Dataset):
         return self._pieces[number].grid.window(start, self._length).transposed(shift)
 
     def pixels(self, index: int) -> NDArray[Any]:
-        if self._form == "tokens":
+        if self.modality.form == "tokens":
             return to_tokens(self.grid(index), *self._pitches).T
-        return to_roll(self.grid(index), *self._pitches, together=self._together)
+        return to_roll(self.grid(index), *self._pitches, together=self.modality.voices == (EVERY,))
 
     def native(self, index: int) -> tuple[int, ...]:
         low, high = self._pitches
-        return (self._length,) if self._form == "tokens" else (self._length, high - low + 1)
+        return (self._length,) if self.modality.form == "tokens" else (self._length, high - low + 1)
 
     def key(self, index: int) -> str:
         return self._pieces[self._places[index, 0]].key
@@ -117,12 +112,16 @@ def window_starts(grid: Grid, length: int) -> list[int]:
     return [bar for bar in starts if (grid.window(bar, length).pitches != REST).mean() >= _LEAST]
 
 
-def classes_of(grids: Sequence[Grid]) -> tuple[str, ...]:
-    """All tonics and modes if a key is known anywhere, and the metres that occur, common ones first."""
+def classes_of(grids: Sequence[Grid], most: int | None = None) -> tuple[str, ...]:
+    """All tonics and modes if a key is known anywhere, and the metres that occur, common ones first.
+
+    Args:
+        most: metres.
+    """
     metres = [metre_name(grid.metre) for grid in grids if grid.metre]
     common = sorted(set(metres), key=lambda name: (-metres.count(name), name))
     keys = [TONIC + tonic for tonic in TONICS] + list(MODES) if any(grid.key for grid in grids) else []
-    return (*keys, *common)
+    return (*keys, *common[:most])
 
 
 def metre_name(metre: tuple[int, int]) -> str:

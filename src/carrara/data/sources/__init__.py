@@ -2,19 +2,23 @@
 
 from carrara.data.sources.base import Fact, Source
 from carrara.data.sources.catalogue import BUILTIN, SOURCES, AnySource, as_source, open_dataset, source_mapping
+from carrara.data.sources.chorales import ChoralesSource
 from carrara.data.sources.digits import DigitsSource, digits
 from carrara.data.sources.folder import FolderSource
 from carrara.data.sources.openmoji import OpenMojiSource
+from carrara.data.sources.songs import SongsSource
 from carrara.data.sources.swissroll import SwissRollSource, swissroll
 
 __all__ = [
     "BUILTIN",
     "SOURCES",
     "AnySource",
+    "ChoralesSource",
     "DigitsSource",
     "Fact",
     "FolderSource",
     "OpenMojiSource",
+    "SongsSource",
     "Source",
     "SwissRollSource",
     "as_source",

@@ -27,6 +27,7 @@ class ChoralesSource(Source):
         transpose: in all keys in which each voice stays in its range, at most 6 semitones away.
     """
 
+    preset = "chorales"
     kind: Literal["chorales"] = "chorales"
     form: Form = "tokens"
     length: Annotated[int, Field(ge=8, le=1024)] = 64
@@ -48,7 +49,7 @@ class ChoralesSource(Source):
             remarks=_remarks(found, len(pieces)),
             attribution=ATTRIBUTION,
         )
-        return Pieces(info, pieces, self.form, self.length, (self.modality.lowest, self.modality.highest))
+        return Pieces(info, pieces, self.modality, self.length)
 
     @property
     def modality(self) -> Notes:
