@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from carrara.medium.base import MEDIA, Medium
-from carrara.modality import AnyModality
+from carrara.medium.notes import NotesMedium
+from carrara.modality import AnyModality, Notes
 from carrara.shapes import spatial_of
 
 
@@ -14,5 +15,7 @@ def medium_of(shape: Sequence[int], modality: AnyModality | None = None) -> Medi
         modality: what their numbers are; None for pictures and plain points.
     """
     match modality:
+        case Notes():
+            return NotesMedium(modality)
         case _:
             return MEDIA[spatial_of(shape)]
