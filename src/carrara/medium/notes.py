@@ -25,7 +25,6 @@ from carrara.notes import (
     TONICS,
     Grid,
     Key,
-    Mode,
     best_key,
     count,
     fluidsynth,
@@ -109,13 +108,13 @@ def completed(grid: Grid, about: Mapping[str, Any]) -> Grid:
     """A piece with the key and the metre that its record says were asked for, or else those that fit."""
     said = _said(about)
     metre, tonic = _METRE.search(said), _TONIC.search(said)
-    modes = list[Mode](mode for mode in MODES if re.search(rf"\b{mode}\b", said))
+    modes = [mode for mode in MODES if re.search(rf"\b{mode}\b", said)]
     sounding = pitch_classes(grid)
     key = best_key(sounding) if np.ptp(sounding) else None
     if tonic is not None:
         same = key if key is not None and key.tonic == TONICS.index(tonic[1]) else None
-        modes += [same.mode] if same else []
-        key = Key(tonic=TONICS.index(tonic[1]), mode=modes[0] if modes else "major")
+        mode = modes[0] if len(modes) == 1 else same.mode if same else "major"
+        key = Key(tonic=TONICS.index(tonic[1]), mode="minor" if mode == "minor" else "major")
     return replace(grid, key=key, metre=(int(metre[1]), int(metre[2])) if metre else (4, 4))
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Mode = Literal["major", "minor"]
 TONICS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 """By pitch class, as keys are called."""
-MODES: tuple[Mode, Mode] = ("major", "minor")
+MODES: tuple[Mode, ...] = ("major", "minor")
 PROFILES = {
     "major": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
     "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
