@@ -16,7 +16,7 @@ from carrara.data.transforms import Transform
 from carrara.errors import UserError
 from carrara.files import MidiFile, MidiTrack, midi_bytes
 from carrara.modality import Notes
-from carrara.notes import EVERY, Grid, Key, from_roll, from_tokens, painted, to_midi
+from carrara.notes import EVERY, Grid, Key, from_roll, from_tokens, from_unit, painted, to_midi
 
 pytest.importorskip("symusic")
 
@@ -69,7 +69,11 @@ def test_labels_are_key_mode_and_metre_and_move_with_the_piece() -> None:
 def test_examples_are_the_music(form: str) -> None:
     data = pieces(form)
     example = data[4]
-    read = from_tokens(example.pixels.T, 55, 78) if form == "tokens" else from_roll(example.pixels, 55)
+    tokens = example.pixels.T * 25  # K - 1, of 24 pitches
+    assert form == "roll" or np.abs(tokens - np.rint(tokens)).max() < 1e-5
+    read = (
+        from_tokens(from_unit(example.pixels.T, 55, 78), 55, 78) if form == "tokens" else from_roll(example.pixels, 55)
+    )
     grid = data.grid(4)
     assert np.array_equal(read.pitches, grid.pitches) and np.array_equal(read.onsets, grid.onsets)
     assert (
@@ -78,7 +82,9 @@ def test_examples_are_the_music(form: str) -> None:
         == (*data.native(4), len(example.pixels.T))
     )
     batch = batch_of(data, Transform(size=data.native(0), channels=example.pixels.shape[-1]), [4, 0])
-    assert torch.equal(batch.x[0], torch.from_numpy(example.pixels / np.float32(127.5) - 1).movedim(-1, 0).float())
+    largest = 1 if form == "tokens" else 255
+    expected = torch.from_numpy(example.pixels * np.float32(2 / largest) - 1).movedim(-1, 0)
+    torch.testing.assert_close(batch.x[0], expected)
 
 
 def test_a_piece_is_on_one_side_of_the_split() -> None:

@@ -8,11 +8,12 @@ import pytest
 import torch
 from pieces import melody, random_grid
 
+from carrara.autoencoder.levels import LevelsConfig
 from carrara.files import midi_in
 from carrara.medium import medium_of
 from carrara.medium.notes import NotesMedium, completed
 from carrara.modality import Notes
-from carrara.notes import EVERY, from_midi, record_of, to_roll, to_tokens
+from carrara.notes import EVERY, from_midi, record_of, to_roll, to_tokens, to_unit
 from carrara.pixels import read_recipe, to_tensor
 
 pytest.importorskip("symusic")
@@ -26,7 +27,7 @@ def notes(form: str, voices: tuple[str, ...] = VOICES) -> Notes:
 def samples(form: str) -> torch.Tensor:
     grids = [random_grid(k, parts=3, steps=32) for k in range(5)]
     if form == "tokens":
-        return torch.stack([to_tensor(to_tokens(grid, 40, 79).T, 1) for grid in grids])
+        return torch.stack([to_tensor(to_unit(to_tokens(grid, 40, 79).T, 40, 79), 1) for grid in grids])
     return torch.stack([to_tensor(to_roll(grid, 40, 79)) for grid in grids])
 
 
@@ -35,11 +36,22 @@ def test_samples_are_read_as_what_they_were(form: str) -> None:
     medium = medium_of((3, 32) if form == "tokens" else (6, 32, 40), notes(form))
     assert isinstance(medium, NotesMedium)
     values = samples(form)
-    values = values + (torch.rand(values.shape) - 0.5) * (0.003 if form == "tokens" else 0.9)
+    values = values + (torch.rand(values.shape) - 0.5) * (0.04 if form == "tokens" else 0.9)
     for k, sample in enumerate(values):
         truth, found = random_grid(k, parts=3, steps=32), medium.read(sample)
         assert np.array_equal(found.pitches, truth.pitches) and np.array_equal(found.onsets, truth.onsets)
         assert found.voices == VOICES
+
+
+def test_levels_are_the_states_and_what_is_masked_is_silent() -> None:
+    sample = samples("tokens")[0]
+    stage = LevelsConfig(levels=42).build(sample.shape)
+    states = stage.latents(sample[None], None)
+    torch.testing.assert_close(stage.decode(states)[0], sample, atol=1e-6, rtol=0)
+    medium = NotesMedium(notes("tokens"))
+    states[..., 10:] = 0
+    found, truth = medium.read(stage.decode(states)[0]), random_grid(0, parts=3, steps=32)
+    assert np.array_equal(found.pitches[:, :10], truth.pitches[:, :10]) and (found.pitches[:, 10:] == -1).all()
 
 
 def test_anything_can_be_read() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from carrara.data.base import DataInfo, Dataset, Row
 from carrara.modality import Notes
-from carrara.notes import EVERY, MODES, REST, TONICS, Grid, to_roll, to_tokens
+from carrara.notes import EVERY, MODES, REST, TONICS, Grid, to_roll, to_tokens, to_unit
 
 Form = Literal["tokens", "roll"]
 TONIC = "key "
@@ -70,7 +70,7 @@ class Pieces(Dataset):
 
     def pixels(self, index: int) -> NDArray[Any]:
         if self.modality.form == "tokens":
-            return to_tokens(self.grid(index), *self._pitches).T
+            return to_unit(to_tokens(self.grid(index), *self._pitches).T, *self._pitches)
         return to_roll(self.grid(index), *self._pitches, together=self.modality.voices == (EVERY,))
 
     def native(self, index: int) -> tuple[int, ...]:

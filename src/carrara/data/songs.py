@@ -273,7 +273,10 @@ def _range(grids: Sequence[Grid], chosen: Choices) -> tuple[int, int, tuple[str,
     if chosen.lowest is not None and chosen.highest is not None:
         return low, high, ()
     why = f"pitches {low} to {high}: all that sound"
-    if chosen.form == "roll" and (more := -(high - low + 1) % 8):
+    if chosen.form == "tokens" and (high - low) % 2 == 0 and chosen.highest is None and high < 127:
+        high += 1
+        why = f"pitches {low} to {high}: all that sound, and one more, so that no state is in the middle"
+    elif chosen.form == "roll" and (more := -(high - low + 1) % 8):
         high = min(127, high + more // 2) if chosen.highest is None else high
         low = max(0, high - (-(-(high - low + 1) // 8) * 8 - 1)) if chosen.lowest is None else low
         why = f"pitches {low} to {high}: all that sound, and some more, so that a network can halve them"

@@ -26,10 +26,10 @@ from carrara.notes import (
     Grid,
     Key,
     best_key,
-    count,
     fluidsynth,
     from_roll,
     from_tokens,
+    from_unit,
     picture,
     pitch_classes,
     samples,
@@ -55,18 +55,14 @@ class NotesMedium(Medium):
         self.notes = notes
 
     def read(self, sample: Tensor) -> Grid:
-        """The music of a sample (*S) in [-1, 1]: the most likely one of a roll, the nearest of tokens.
-
-        A token that there is none of, as before a model has decided, is a rest.
-        """
+        """The music of a sample (*S) in [-1, 1]: the most likely one of a roll, the nearest of tokens."""
         notes = self.notes
-        values = (sample.detach().cpu().double().clamp(-1, 1).numpy() + 1) * 127.5
+        values = (sample.detach().cpu().double().clamp(-1, 1).numpy() + 1) / 2
         if notes.form == "roll":
-            grid = from_roll(np.moveaxis(values, 0, -1), notes.lowest, voices=notes.voices)
+            grid = from_roll(np.moveaxis(values * 255, 0, -1), notes.lowest, voices=notes.voices)
         else:
-            tokens = np.rint(values).astype(np.int64)
-            known = np.where(tokens < count(notes.lowest, notes.highest), tokens, 0)
-            grid = from_tokens(known, notes.lowest, notes.highest)
+            pitches = notes.lowest, notes.highest
+            grid = from_tokens(from_unit(values, *pitches), *pitches)
         voices = () if notes.voices == (EVERY,) else notes.voices
         return replace(grid, per_quarter=notes.per_quarter, tempo=TEMPO, voices=voices)
 

@@ -11,7 +11,7 @@ from carrara.notes.musicxml import to_musicxml
 from carrara.notes.picture import COLOURS, picture
 from carrara.notes.roll import EVERY, from_roll, to_roll
 from carrara.notes.sounding import fluidsynth, samples, wav_bytes
-from carrara.notes.tokens import count, from_tokens, to_tokens
+from carrara.notes.tokens import count, from_tokens, from_unit, to_tokens, to_unit
 from carrara.notes.voices import dealt, most_at_once
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "from_midi",
     "from_roll",
     "from_tokens",
+    "from_unit",
     "most_at_once",
     "painted",
     "picture",
@@ -45,5 +46,6 @@ __all__ = [
     "to_musicxml",
     "to_roll",
     "to_tokens",
+    "to_unit",
     "wav_bytes",
 ]

@@ -3,6 +3,10 @@
 Number 0 is a rest, 1 goes on with the note before, and 2 + k begins the pitch ``lowest`` + k. So there are
 K = highest - lowest + 3 numbers, and a row says of a voice what a grid does. A hold at the beginning or after a rest
 holds nothing, and is read as a rest.
+
+As numbers in [0, 1], number k is k / (K - 1), which are the levels that ``model.first_stage.kind=levels`` takes for
+states. K is even where the pitches are even in number; then no number is in the middle, which means that a state is
+masked, and is read as a rest.
 """
 
 from dataclasses import replace
@@ -13,6 +17,7 @@ from numpy.typing import NDArray
 from carrara.notes.grid import REST, Grid, Pitches
 
 SILENT, HOLD, FIRST = 0, 1, 2
+_MASKED = 1e-6
 Tokens = NDArray[np.uint8]
 
 
@@ -55,6 +60,19 @@ def made(pitches: Pitches, onsets: NDArray[np.bool_], like: Grid | None) -> Grid
     if like is None:
         return Grid(pitches=pitches, onsets=onsets)
     return replace(like, pitches=pitches, onsets=onsets)
+
+
+def to_unit(tokens: NDArray[np.integer], lowest: int, highest: int) -> NDArray[np.float32]:
+    """Numbers as float32 in [0, 1]."""
+    return (tokens / np.float32(count(lowest, highest) - 1)).astype(np.float32)
+
+
+def from_unit(values: NDArray[np.floating], lowest: int, highest: int) -> NDArray[np.int64]:
+    """The nearest numbers to values in [0, 1]; rests where a state is masked."""
+    last = count(lowest, highest) - 1
+    numbers = np.rint(np.clip(values, 0, 1) * last).astype(np.int64)
+    masked = (np.abs(values - 0.5) < _MASKED) if last % 2 else np.zeros(values.shape, np.bool_)
+    return np.where(masked, SILENT, numbers)
 
 
 def check_range(pitches: Pitches, lowest: int, highest: int) -> None:
