@@ -9,8 +9,21 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "carrara"
 LAYERS = (
-    {"types", "shapes", "modality", "pixels", "seeds", "errors", "kinds", "device", "docs", "memory", "plots", "files"}
-    | {"notes"},
+    {
+        "types",
+        "shapes",
+        "modality",
+        "pixels",
+        "seeds",
+        "errors",
+        "kinds",
+        "device",
+        "docs",
+        "memory",
+        "plots",
+        "files",
+        "notes",
+    },  # fmt: skip
     {"noise", "nn", "data"},
     {"autoencoder", "conditioning", "backbone", "medium"},
     {"denoiser"},
