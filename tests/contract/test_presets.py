@@ -17,6 +17,7 @@ from carrara.draw import Ask, Request, finish, reconstruct, request, sample
 from carrara.draw.image_input import seen
 from carrara.model import Autoencoder, DiffusionModel, ModelConfig
 from carrara.noise import Cosine, Schedule, V
+from carrara.notes import Grid, painted, to_midi
 from carrara.recipe import build
 from carrara.recipe.loading import presets
 from carrara.run.plan import plan
@@ -32,6 +33,7 @@ OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "swissroll": (None, ("data.points=64", "train.batch=16")),
     "digits": (None, ("train.batch=4",)),
     "digits-absorbing": (None, ("train.batch=4",)),
+    "chorales": ("songs", ("train.batch=2", "model.backbone.channels=32")),
     "sprites": ("pictures", ("train.batch=2", "data.size=16")),
     "pixel": ("pictures", ("train.batch=2", "data.size=8")),
     "ddpm-cifar": ("pictures", ("train.batch=2",)),
@@ -76,6 +78,17 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
+def songs(folder: Path) -> Path:
+    """Three duets."""
+    pytest.importorskip("symusic")
+    for k in range(3):
+        rows = [(voice, 4 * t, 4, 60 + 5 * voice + (t * (k + 1)) % 7) for voice in range(2) for t in range(32)]
+        folder.mkdir(exist_ok=True)
+        pitches, onsets = painted(rows, 2, 128)
+        (folder / f"{k}.mid").write_bytes(to_midi(Grid(pitches=pitches, onsets=onsets, metre=(4, 4))))
+    return folder
+
+
 def test_every_preset_is_here() -> None:
     needing_a_run = {"tiny-decoder", "few-step"}  # see recipe/test_stages.py and recipe/test_few_step_runs.py
     assert set(OPTIONS) | needing_a_run == set(presets())
@@ -84,7 +97,8 @@ def test_every_preset_is_here() -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_preset_trains_and_samples(name: str, pictures: Path, tmp_path: Path) -> None:
     source, options = OPTIONS[name]
-    planned = plan(source and str(pictures), name, tmp_path / "run", [*SMALL, *options])
+    path = songs(tmp_path / "songs") if source == "songs" else pictures
+    planned = plan(source and str(path), name, tmp_path / "run", [*SMALL, *options])
     with torch_generator(0):
         events = [event for stage in planned.stages for event in Session(stage, torch.device("cpu"))]
     losses = [event.loss for event in events if isinstance(event, StepReport)]

@@ -43,8 +43,8 @@ def test_every_preset_parses_and_survives_dump_and_load(name: str, write: Write)
     assert load(write(dump(recipe))) == recipe
     diffuses = isinstance(recipe.objective, DiffusionSettings)
     times = ["objective.times=log_normal"] if diffuses else ["objective.kind=diffusion", "objective.times=log_normal"]
-    is_sound = recipe.data.source is not None and recipe.data.source.spatial == 1
-    size = "16" if is_sound else "[16, 24]"
+    is_row = recipe.data.source is not None and recipe.data.source.spatial == 1
+    size = "24" if is_row else "[16, 24]"
     changed = load(name, ["train.steps=7", f"data.size={size}", "sample.threshold=0.9", *times])
     assert load(write(dump(changed))) == changed != recipe
 
@@ -53,6 +53,7 @@ def test_the_shipped_presets() -> None:
     autoencoders = {"autoencoder-kl-f4", "autoencoder-vq-f4", "tiny-decoder", "vae", "vae-two-layer"}
     diffusers = {
         "ddpm-cifar",
+        "chorales",
         "digits",
         "digits-absorbing",
         "latent",

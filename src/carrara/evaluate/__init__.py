@@ -11,7 +11,9 @@ from carrara.evaluate.frechet import (
 )
 from carrara.evaluate.inception import InceptionFeatures, inception_score
 from carrara.evaluate.kernel import Estimate, cmmd, kernel_distance
+from carrara.evaluate.markov import MarkovChain
 from carrara.evaluate.memorisation import Memorisation, closest_pairs, memorisation
+from carrara.evaluate.music import Copying, Musicality, copying, musicality
 from carrara.evaluate.networks import extractor
 from carrara.evaluate.precision import PrecisionRecall, precision_recall
 from carrara.evaluate.reconstruction import ReconstructionReport, active_channels, psnr, reconstruction, ssim
@@ -23,12 +25,15 @@ from carrara.evaluate.vision import ClipFeatures, DinoFeatures, clip_score
 __all__ = [
     "SAMPLE_METRICS",
     "ClipFeatures",
+    "Copying",
     "DinoFeatures",
     "Estimate",
     "Features",
     "InceptionFeatures",
+    "MarkovChain",
     "Memorisation",
     "Moments",
+    "Musicality",
     "PrecisionRecall",
     "ReconstructionReport",
     "Reference",
@@ -42,6 +47,7 @@ __all__ = [
     "clip_score",
     "closest_pairs",
     "cmmd",
+    "copying",
     "extract",
     "extractor",
     "frechet_bias",
@@ -51,6 +57,7 @@ __all__ = [
     "kernel_distance",
     "memorisation",
     "moments",
+    "musicality",
     "precision_recall",
     "psnr",
     "reconstruction",

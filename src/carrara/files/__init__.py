@@ -19,6 +19,7 @@ from carrara.files.documents import (
     read_lines,
     read_yaml,
 )
+from carrara.files.midi import MidiFile, MidiTrack, midi_bytes, midi_in, read_midi
 from carrara.files.parquet import read_parquet
 from carrara.files.pictures import (
     PICTURE,
@@ -58,6 +59,7 @@ from carrara.files.tensors import (
     shapes,
     write_tensors,
 )
+from carrara.files.waves import converted, wave_bytes
 from carrara.files.writing import (
     Appended,
     NotWritten,
@@ -79,6 +81,8 @@ __all__ = [
     "Appended",
     "BadFile",
     "Malformed",
+    "MidiFile",
+    "MidiTrack",
     "NotWritten",
     "Opened",
     "Oversized",
@@ -95,6 +99,7 @@ __all__ = [
     "check_place",
     "check_room",
     "check_size",
+    "converted",
     "explained",
     "free_space",
     "in_words",
@@ -106,6 +111,8 @@ __all__ = [
     "lies_in",
     "make_folder",
     "members",
+    "midi_bytes",
+    "midi_in",
     "open_array",
     "open_picture",
     "open_tensors",
@@ -117,6 +124,7 @@ __all__ = [
     "read_bytes",
     "read_json",
     "read_lines",
+    "read_midi",
     "read_parquet",
     "read_pickled",
     "read_tensors",
@@ -128,6 +136,7 @@ __all__ = [
     "shown",
     "stamp_of",
     "unreadable",
+    "wave_bytes",
     "write_bytes",
     "write_tensors",
 ]

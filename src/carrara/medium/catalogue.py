@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from carrara.medium.base import MEDIA, Medium
+from carrara.medium.notes import NotesMedium
 from carrara.medium.sound import SoundMedium
-from carrara.modality import AnyModality, Sound
+from carrara.modality import AnyModality, Notes, Sound
 from carrara.shapes import spatial_of
 
 
@@ -17,5 +18,7 @@ def medium_of(shape: Sequence[int], modality: AnyModality | None = None) -> Medi
     match modality:
         case Sound():
             return SoundMedium(modality)
+        case Notes():
+            return NotesMedium(modality)
         case _:
             return MEDIA[spatial_of(shape)]

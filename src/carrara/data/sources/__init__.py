@@ -2,9 +2,11 @@
 
 from carrara.data.sources.base import Fact, Source
 from carrara.data.sources.catalogue import BUILTIN, SOURCES, AnySource, as_source, open_dataset, source_mapping
+from carrara.data.sources.chorales import ChoralesSource
 from carrara.data.sources.digits import DigitsSource, digits
 from carrara.data.sources.folder import FolderSource
 from carrara.data.sources.openmoji import OpenMojiSource
+from carrara.data.sources.songs import SongsSource
 from carrara.data.sources.sound import SoundSource
 from carrara.data.sources.swissroll import SwissRollSource, swissroll
 from carrara.data.sources.tones import TonesSource
@@ -13,11 +15,13 @@ __all__ = [
     "BUILTIN",
     "SOURCES",
     "AnySource",
+    "ChoralesSource",
     "DigitsSource",
     "Fact",
     "FolderSource",
     "OpenMojiSource",
     "SoundSource",
+    "SongsSource",
     "Source",
     "SwissRollSource",
     "TonesSource",

@@ -10,9 +10,11 @@ from typing import Any, get_args
 from carrara.data.base import Dataset
 from carrara.data.formats import endings
 from carrara.data.sources.base import Source
+from carrara.data.sources.chorales import ChoralesSource
 from carrara.data.sources.digits import DigitsSource
 from carrara.data.sources.folder import FolderSource
 from carrara.data.sources.openmoji import OpenMojiSource
+from carrara.data.sources.songs import SongsSource
 from carrara.data.sources.sound import SoundSource
 from carrara.data.sources.swissroll import SwissRollSource
 from carrara.data.sources.tones import TonesSource
@@ -25,6 +27,8 @@ AnySource = (
     | SwissRollSource
     | SoundSource
     | TonesSource
+    | ChoralesSource
+    | SongsSource
 )  # fmt: skip
 """The tagged union that recipes hold."""
 

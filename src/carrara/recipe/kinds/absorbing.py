@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 from carrara.autoencoder import Levels
+from carrara.autoencoder.levels import LevelsConfig
 from carrara.denoiser import AbsorbingDenoiser
 from carrara.errors import UserError
+from carrara.modality import Notes
 from carrara.model import DiffusionModel, ModelConfig
 from carrara.noise import X0, RectifiedFlow
 from carrara.noise.absorbing import masks
+from carrara.notes import count
 from carrara.objective import AbsorbingObjective, AbsorbingSettings, Objective
 from carrara.recipe.kinds.networks import DrawingKind
 from carrara.recipe.sections import ModelSettings
@@ -29,6 +32,12 @@ class AbsorbingDiffusion(DrawingKind[AbsorbingSettings]):
         if sample.sampler == SampleSettings().sampler:
             sample = replace(sample, sampler=Absorbing())
             reasons += ("sampler: absorbing, which reveals what is masked",)
+        modality = self.recipe.data.modality
+        open_stage = model.first_stage == ModelSettings().first_stage
+        if open_stage and isinstance(modality, Notes) and modality.form == "tokens":
+            levels = count(modality.lowest, modality.highest)
+            model = replace(model, first_stage=LevelsConfig(levels=levels))
+            reasons += (f"first_stage: {levels} levels, the states of the notes",)
         return model, sample, reasons
 
     def config(self) -> ModelConfig:
