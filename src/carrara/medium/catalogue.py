@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from carrara.medium.base import MEDIA, Medium
-from carrara.modality import AnyModality
+from carrara.medium.numbers import NumbersMedium
+from carrara.medium.table import TableMedium
+from carrara.modality import AnyModality, Numbers, Table
 from carrara.shapes import spatial_of
 
 
@@ -14,5 +16,9 @@ def medium_of(shape: Sequence[int], modality: AnyModality | None = None) -> Medi
         modality: what their numbers are; None for pictures and plain points.
     """
     match modality:
+        case Numbers():
+            return NumbersMedium(modality, spatial_of(shape))
+        case Table():
+            return TableMedium(modality)
         case _:
             return MEDIA[spatial_of(shape)]

@@ -9,11 +9,16 @@ from typing import Any, get_args
 
 from carrara.data.base import Dataset
 from carrara.data.formats import endings
+from carrara.data.sources.array import ArraySource
 from carrara.data.sources.base import Source
+from carrara.data.sources.checkerboard import CheckerboardSource
 from carrara.data.sources.digits import DigitsSource
 from carrara.data.sources.folder import FolderSource
+from carrara.data.sources.moons import MoonsSource
 from carrara.data.sources.openmoji import OpenMojiSource
+from carrara.data.sources.rings import RingsSource
 from carrara.data.sources.swissroll import SwissRollSource
+from carrara.data.sources.table import TableSource
 from carrara.files import is_folder
 
 AnySource = (
@@ -21,6 +26,11 @@ AnySource = (
     | DigitsSource
     | OpenMojiSource
     | SwissRollSource
+    | MoonsSource
+    | RingsSource
+    | CheckerboardSource
+    | ArraySource
+    | TableSource
 )  # fmt: skip
 """The tagged union that recipes hold."""
 
@@ -43,9 +53,9 @@ def source_mapping(source: Any) -> Any:
 
 def _kind_of(path: Path) -> type[Source]:
     """What a file is, or what most of the first files in a folder are; pictures where nothing says otherwise."""
+    if (surely := next((source for source in SOURCES.values() if source.suits(path)), None)) is not None:
+        return surely
     ending = {ending: source for source in SOURCES.values() for ending in source.endings}
-    if path.suffix.lower() in ending:
-        return ending[path.suffix.lower()]
     names = islice(_names(path), _LOOKED_AT) if is_folder(path) else iter(())
     suffixes = [Path(name).suffix.lower() for name in names]
     kinds = Counter(ending[suffix] for suffix in suffixes if suffix in ending)
