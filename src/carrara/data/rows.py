@@ -183,8 +183,8 @@ def _coordinates(cells: Sequence[float | str | None], column: Column) -> NDArray
 
 
 def _name(cell: float | str | None) -> str:
-    if isinstance(cell, float):
-        return str(int(cell)) if cell.is_integer() else str(cell)
+    if isinstance(cell, int | float):
+        return str(int(cell)) if float(cell).is_integer() else str(cell)
     return "" if cell is None else cell
 
 
@@ -194,7 +194,6 @@ def remarks_of(columns: Sequence[Column], rows: int, without: int) -> list[str]:
     texts = [f"'{shown(column.name)}' ({len(column.categories)})" for column in columns if column.categories]
     said = [f"{counted(len(numbers), 'column')} of numbers, standardised: {some(numbers)}"] * bool(numbers)
     said += [f"{counted(len(texts), 'column')} of categories: {some(texts)}"] * bool(texts)
-    said += [f"{counted(without, 'row')} of {rows + without} say nothing of some column, and are left out"] * bool(
-        without
-    )
+    if without:
+        said.append(f"{without} of {counted(rows + without, 'row')} say nothing of some column, and are left out")
     return said

@@ -256,11 +256,12 @@ def _backbone(size: tuple[int, ...], device: str, *, text: bool, narrow: bool) -
     multipliers = widths[: max(2, (min(size) - 1).bit_length() + 1 - LOWEST_PLACES[len(size) - 1])]
     levels = len(multipliers)
     attention = tuple(level for level in range(levels) if (min(size) >> level) ** len(size) <= ATTENTIVE)
+    heads = [64 if channels * multipliers[level] % 64 == 0 else 32 for level in attention]
     unet = UNetConfig(
         channels=channels,
         multipliers=multipliers,
         attention_levels=attention,
-        head_width=64,
+        head_width=min(heads, default=64),
         modulation="scale_shift",
         blocks=1 if narrow else 2,
     )

@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from carrara.data.array.layout import Layout, checked_axes, guessed_axes, transposed
+from carrara.data.array.layout import Layout, checked_axes, guessed_axes, other_axes, transposed
 from carrara.data.array.ranges import MEASURED, MEASURED_BYTES, Measured, measured, range_of
 from carrara.data.array.stored import Files
 from carrara.data.base import DataInfo, Dataset, Row, Unreadable, one_hot
@@ -51,7 +51,7 @@ class ArrayData(Dataset):
         self._labels, self._vectors = _conditions(files)
         classes = () if self._labels is None else tuple(str(name) for name in np.unique(self._labels).tolist())
         self._classes = {name: k for k, name in enumerate(classes)}
-        said = f"axes {axes} of {tuple(shape)}: {_described(self.layout, self.shape, guessed=guessed)}"
+        said = f"axes {axes} of {tuple(shape)}: {_described(self.layout, self.shape)}"
         self.info = DataInfo(
             name=shown(files.path.stem),
             channels=self.shape[-1],
@@ -219,9 +219,11 @@ def _conditions(files: Files) -> tuple[NDArray[Any] | None, NDArray[np.float32] 
     return None, values.reshape(len(values), -1).astype(np.float32)
 
 
-def _described(layout: Layout, shape: tuple[int, ...], *, guessed: bool) -> str:
+def _described(layout: Layout, shape: tuple[int, ...]) -> str:
     """What examples are, in words."""
     what = {1: "curves", 2: "pictures", 3: "volumes"}[layout.spatial]
     size, channels = "x".join(map(str, shape[:-1])), f"{shape[-1]} channel{'s' * (shape[-1] > 1)}"
-    other = "NCHW" if layout.many else "CHW"
-    return f"{what} of {size} with {channels}" + f"; {option('data.source.axes', other)} would say otherwise" * guessed
+    other = other_axes(layout.axes)
+    return f"{what} of {size} with {channels}" + (
+        f"; {option('data.source.axes', other)} says otherwise" if other else ""
+    )

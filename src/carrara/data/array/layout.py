@@ -93,6 +93,12 @@ def guessed_axes(shape: Sequence[int], what: str, *, many: bool) -> str:
     return "N" * many + (last if own[-1] <= FEW else first if own[0] <= FEW else neither)
 
 
+def other_axes(axes: str) -> str:
+    """What the axes might be instead; nothing if there is only one way."""
+    many, own = axes.startswith("N"), axes.removeprefix("N")
+    return next(("N" * many + other for other in _GUESSES[len(own)] if other != own), "")
+
+
 def checked_axes(axes: str, shape: Sequence[int], what: str, *, many: bool) -> Layout:
     """The axes that somebody says.
 

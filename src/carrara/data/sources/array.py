@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import inf, isnan
+from math import inf
 from pathlib import Path
 from typing import Annotated, Literal, final
 
@@ -53,7 +53,7 @@ class ArraySource(Source):
         if self.axes is not None:
             Layout(self.axes)
         low, high = -inf if self.low is None else self.low, inf if self.high is None else self.high
-        if not low < high or inf in (low, -high) or isnan(low + high):
+        if not low < high or inf in (low, -high):
             raise ValueError(f"a range goes up, and low is {low:g}, high {high:g}")
 
     @classmethod
@@ -122,11 +122,11 @@ def _reasons(source: ArraySource, data: ArrayData) -> Iterator[str]:
     found = data.found
     if beyond := found.below + found.above:
         yield (
-            f"{beyond} values of {found.of()} lie beyond the declared range, and are learned as they are: "
-            f"{found.low:g} to {found.high:g} is what occurs"
+            f"beyond the declared range: {beyond} values of {found.of()}, which are learned as they are; "
+            f"{found.low:g} to {found.high:g} occur"
         )
     if data.missing:
         yield (
-            f"missing values: {found.missing} of {found.of()}, in {found.lacking} of them; they neither train nor "
-            f"count, and samples have a value everywhere"
+            f"missing values: {found.missing}, in {found.lacking} of {found.examples} examples; they neither train nor "
+            "count, and samples have a value everywhere"
         )
