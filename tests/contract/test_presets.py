@@ -32,6 +32,9 @@ SMALL = ("train.steps=2", "preview.every=0", "checkpoint.every=2", "train.precis
 OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "swissroll": (None, ("data.points=64", "train.batch=16")),
     "digits": (None, ("train.batch=4",)),
+    "table": ("table", ("train.batch=16",)),
+    "array": ("curves", ("train.batch=4",)),
+    "volume": ("volumes", ("train.batch=2", "model.backbone.channels=8", "model.backbone.head_width=8")),
     "digits-absorbing": (None, ("train.batch=4",)),
     "chorales": ("songs", ("train.batch=2", "model.backbone.channels=32")),
     "sprites": ("pictures", ("train.batch=2", "data.size=16")),
@@ -63,6 +66,23 @@ OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "vae-two-layer": (None, ("train.batch=4", "model.first_stage.hidden=8")),
 }
 """Where each preset's data comes from here (None: it brings its own), and what makes it small."""
+
+
+def data_for(source: str | None, pictures: Path) -> str | None:
+    """What a preset is trained on."""
+    values = np.random.default_rng(0).normal(size=(12, 8, 8, 8)).astype(np.float32)
+    match source:
+        case "curves":
+            values[0, 0, 0, 3] = np.nan
+            np.save(path := pictures.parent / "curves.npy", values[:, :, 0, 0])
+        case "volumes":
+            np.save(path := pictures.parent / "volumes.npy", values)
+        case "table":
+            path = pictures.parent / "table.csv"
+            path.write_text("\n".join(["a,b", *(f"{k / 3},{'xy'[k % 2]}" for k in range(30))]))
+        case _:
+            return source and str(pictures)
+    return str(path)
 
 
 @pytest.fixture
@@ -97,7 +117,7 @@ def test_every_preset_is_here() -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_preset_trains_and_samples(name: str, pictures: Path, tmp_path: Path) -> None:
     source, options = OPTIONS[name]
-    path = songs(tmp_path / "songs") if source == "songs" else pictures
+    path = songs(tmp_path / "songs") if source == "songs" else data_for(source, pictures)
     planned = plan(source and str(path), name, tmp_path / "run", [*SMALL, *options])
     with torch_generator(0):
         events = [event for stage in planned.stages for event in Session(stage, torch.device("cpu"))]

@@ -12,6 +12,7 @@ from carrara.data import SOURCES, Loader, Source, as_source, fingerprint, open_d
 from carrara.data.chorales import Chorale, Corpus
 from carrara.data.settings import BESIDE, DataSettings, migrated, read_settings
 from carrara.errors import UserError
+from carrara.modality import Column
 from carrara.notes import to_midi
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -23,8 +24,25 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "tones": {},
     "chorales": {"form": "roll", "length": 32},
     "songs": {"form": "roll", "length": 32, "voices": 2, "per_quarter": 4, "lowest": 60, "highest": 83},
+    "moons": {"points": 64, "thickness": 0.1},
+    "rings": {"points": 64, "rings": 2, "thickness": 0.1},
+    "checkerboard": {"points": 64, "squares": 2},
+    "array": {"axes": "NHW", "low": -1.0, "high": 2.0, "missing": False, "dtype": "float64"},
+    "table": {"columns": (Column(name="a"), Column(name="b", categories=("x", "y")))},
 }
-"""What is said of each source here; a folder's path is said by the test."""
+"""What is said of each source here; a path is said by the test."""
+
+
+def path_of(kind: str, photos: Path) -> Path | str:
+    """What to open: a path where a source needs one, else its name."""
+    if kind == "array":
+        np.save(photos.parent / "array.npy", np.linspace(-1, 2, 640).reshape(10, 8, 8))
+        return photos.parent / "array.npy"
+    if kind == "table":
+        text = "\n".join(["a,b", *(f"{k},{'xy'[k % 2]}" for k in range(20))])
+        (photos.parent / "table.csv").write_text(text)
+        return photos.parent / "table.csv"
+    return photos if kind in ("folder", "songs") else kind
 
 
 @pytest.fixture(params=SOURCES)
@@ -49,7 +67,7 @@ def source(request: pytest.FixtureRequest, photos: Path, monkeypatch: pytest.Mon
             (photos / f"{k}.mid").write_bytes(to_midi(duet))
         for picture in photos.rglob("*.png"):
             picture.unlink()
-    return as_source(photos if kind in ("folder", "songs") else kind, **OPTIONS[kind])
+    return as_source(path_of(kind, photos), **OPTIONS[kind])
 
 
 def scales() -> Corpus:

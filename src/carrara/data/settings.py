@@ -14,7 +14,7 @@ from carrara.data.transforms import Transform
 from carrara.errors import UserError
 from carrara.files import PIXEL_LIMIT
 from carrara.kinds import BY_KIND
-from carrara.modality import AnyModality
+from carrara.modality import AnyModality, Numbers
 from carrara.shapes import by
 from carrara.types import Batch
 
@@ -108,6 +108,7 @@ class DataSettings:
             crop=self.crop,
             flip=self.flip,
             buckets=self.buckets,
+            missing=isinstance(self.modality, Numbers) and self.modality.missing,
         )
 
     def examples(self, count: int) -> Batch:

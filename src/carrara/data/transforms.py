@@ -5,7 +5,7 @@ picture's position in the training too: where to crop, whether to mirror. Reduct
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +36,7 @@ class Transform(Preparation):
         background: the colour behind transparent pictures and of borders, in 0..255; borders are transparent where
             pictures can be, black where they are neither grey nor colour and around volumes, and silent around sounds.
         buckets: sizes in the place of the one, where each picture takes the one that is most like it.
+        missing: whether NaN are values that nobody knows; then borders are such.
     """
 
     size: tuple[int, ...]
@@ -45,6 +46,7 @@ class Transform(Preparation):
     flip: bool = False
     background: tuple[int, int, int] = WHITE
     buckets: tuple[Size, ...] = ()
+    missing: bool = field(default=False, repr=False)  # as names of caches were
 
     def __post_init__(self) -> None:
         if min(self.size) < 1 or self.channels < 1:
@@ -67,7 +69,8 @@ class Transform(Preparation):
             pixels = _converted(pixels, self.channels, self.background)
         except ValueError as error:
             raise Unreadable(str(error)) from None
-        return self._cut(pixels, _border(pixels, self.background))
+        nowhere = np.full(pixels.shape[-1], np.nan, pixels.dtype) if self.missing else None
+        return self._cut(pixels, _border(pixels, self.background) if nowhere is None else nowhere)
 
     def plain(self) -> "Transform":
         """The same without anything random, and with one size for all."""
@@ -121,8 +124,9 @@ class Transform(Preparation):
 def resize(pixels: Pixels, size: tuple[int, ...]) -> Pixels:
     """Resizes (H, W, C), (L, C) or (D, H, W, C) with antialiasing.
 
-    8-bit pictures shrink by Pillow's Lanczos kernel, which would leave faint echoes of edges in enlarged ones; all else
-    is done by cubic kernels, Pillow's or torch's.
+    What is beyond [0, 1] stays so; of missing values (NaN) see ``_resized``. 8-bit pictures shrink by Pillow's Lanczos
+    kernel, which would leave faint echoes of edges in enlarged ones; all else is done by cubic kernels, Pillow's or
+    torch's.
     """
     if pixels.shape[:-1] == size:
         return pixels
@@ -130,8 +134,10 @@ def resize(pixels: Pixels, size: tuple[int, ...]) -> Pixels:
         smaller = size[0] < pixels.shape[0] or size[1] < pixels.shape[1]
         kernel = Image.Resampling.LANCZOS if smaller else Image.Resampling.BICUBIC
         return np.atleast_3d(np.asarray(to_image(pixels).resize((size[1], size[0]), kernel)))
-    y = resized(torch.from_numpy(np.moveaxis(pixels, -1, 0)[None].astype(np.float32)), size)
-    value = y[0].movedim(0, -1).clamp(0, largest(pixels.dtype)).numpy()
+    x = torch.from_numpy(np.moveaxis(pixels, -1, 0)[None].astype(np.float32))
+    low, high = (min(0.0, x.nan_to_num(0).min().item()), max(1.0, x.nan_to_num(1).max().item()))
+    bounds = (low, high) if pixels.dtype.kind == "f" else (0.0, largest(pixels.dtype))
+    value = _resized(x, size)[0].movedim(0, -1).clamp(*bounds).numpy()
     return (value if pixels.dtype.kind == "f" else value.round()).astype(pixels.dtype)
 
 
@@ -148,6 +154,16 @@ def _converted(pixels: Pixels, channels: int, background: tuple[int, int, int]) 
         return pixels.repeat(channels, -1)
     mean = pixels.mean(-1, keepdims=True)
     return (mean if pixels.dtype.kind == "f" else mean.round()).astype(pixels.dtype)
+
+
+def _resized(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """``resized`` of the known values alone: with m = 1 where they are known, R(m x) / R(m) where R(m) is at least
+    1/2, and NaN elsewhere (Knutsson and Westin, "Normalized and differential convolution", 1993)."""
+    known = ~x.isnan()
+    if known.all():
+        return resized(x, size)
+    weight = resized(known.float(), size)
+    return (resized(x.nan_to_num(0), size) / weight).masked_fill(weight < 0.5, torch.nan)
 
 
 def _nearest(new: int, old: int) -> NDArray[np.int64]:

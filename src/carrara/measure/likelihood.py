@@ -30,6 +30,7 @@ from carrara.denoiser import AbsorbingDenoiser
 from carrara.draw.image_input import seen
 from carrara.errors import UserError
 from carrara.medium import medium_of
+from carrara.modality import Numbers
 from carrara.model import DiffusionModel
 from carrara.noise import (
     LEVELS,
@@ -248,7 +249,9 @@ def _dimensions(model: DiffusionModel, batch: Batch) -> int:
 
 def _coded(model: DiffusionModel, batch: Batch, draws: Draws, scale: float | None) -> tuple[Samples, dict[str, Tensor]]:
     """What diffuses, a draw from q(z | x), and the first two parts of equation (1)."""
-    stage = model.first_stage
+    stage, modality = model.first_stage, model.config.modality
+    if isinstance(modality, Numbers) and modality.missing:
+        raise UserError("some values of these data are missing, and a likelihood is of whole examples: fill them in")
     if not stage.learned:
         return stage.latents(stage.encode_raw(batch.x), None), {}
     if not isinstance(stage, Kl | LayeredVae):

@@ -8,8 +8,8 @@ from carrara import pixels
 from carrara.files import replacing
 from carrara.pixels import Pictures
 
-FRAME, REST = 70, 500
-"""How long a picture is seen, and the first and the last one, in milliseconds."""
+FRAME, REST, TURN = 70, 500, 100
+"""How long a picture is seen, the first and the last one, and one of what turns, in milliseconds."""
 
 
 def save_animation(frames: Pictures, path: Path) -> Path:
@@ -22,6 +22,12 @@ def save_animation(frames: Pictures, path: Path) -> Path:
     times[0] = times[-1] = REST
     order = [*range(len(forth)), *range(len(forth) - 2, 0, -1)]
     return _written([forth[k] for k in order], [times[k] for k in order], pixels.fresh(path))
+
+
+def save_turning(frames: Pictures, path: Path) -> Path:
+    """Writes frames (N, C, H, W) of what turns once as an animation that goes on for ever; otherwise as above."""
+    images = [pixels.grid(frame[None], 1, pad=0) for frame in frames]
+    return _written(images, [TURN] * len(images), pixels.fresh(path))
 
 
 def _written(images: list[Image.Image], times: list[int], path: Path) -> Path:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from carrara.medium.base import MEDIA, Medium
 from carrara.medium.notes import NotesMedium
+from carrara.medium.numbers import NumbersMedium
 from carrara.medium.sound import SoundMedium
-from carrara.modality import AnyModality, Notes, Sound
+from carrara.medium.table import TableMedium
+from carrara.modality import AnyModality, Notes, Numbers, Sound, Table
 from carrara.shapes import spatial_of
 
 
@@ -20,5 +22,9 @@ def medium_of(shape: Sequence[int], modality: AnyModality | None = None) -> Medi
             return SoundMedium(modality)
         case Notes():
             return NotesMedium(modality)
+        case Numbers():
+            return NumbersMedium(modality, spatial_of(shape))
+        case Table():
+            return TableMedium(modality)
         case _:
             return MEDIA[spatial_of(shape)]

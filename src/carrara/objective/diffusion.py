@@ -93,6 +93,8 @@ class DiffusionObjective(Objective):
             probability that the words are, and also that all is.
         loss: equation (1), (2), or the variational bound in nats per dimension; the last two for a learned variance.
         encoded: batches hold raw latents, from a cache, in the place of pixels.
+        missing: whether values of pixels may be NaN, which nobody knows: they are as if they were 0, the middle of the
+            range, and equation (1) is the mean over the others; nothing, where there are none. Of the simple loss.
     """
 
     def __init__(
@@ -107,8 +109,10 @@ class DiffusionObjective(Objective):
         drop: float = 0.1,
         loss: Loss = "simple",
         encoded: bool = False,
+        missing: bool = False,
     ) -> None:
         super().__init__()
+        assert not missing or (loss == "simple" and not first_stage.learned and not encoded)
         assert denoiser.learned_variance == (loss != "simple") and (image is None or not encoded)
         if not 0 <= drop <= 1:
             raise ValueError(f"drop is a probability, got {drop}")
@@ -117,6 +121,7 @@ class DiffusionObjective(Objective):
         self.denoiser = denoiser
         self.image = image
         self.times, self.weighting, self.drop, self.loss, self.encoded = times, weighting, drop, loss, encoded
+        self.missing = missing
 
     def train(self, mode: bool = True) -> "DiffusionObjective":
         """As any module's, but the first stage stays frozen."""
@@ -133,7 +138,7 @@ class DiffusionObjective(Objective):
         cond = self._told(batch, x0, draws, keep)
         t = self.times(draws.uniform("time"), self.denoiser.schedule)
         if self.loss == "simple":
-            return LossReport(per_sample=self._loss(x0, cond, t, draws))
+            return LossReport(per_sample=self._loss(x0, cond, t, draws, self._known(batch)))
         if self.loss == "bound":
             return LossReport(per_sample=self._bound(x0, cond, draws))
         return self._hybrid(x0, cond, t, draws)
@@ -150,13 +155,19 @@ class DiffusionObjective(Objective):
         middles = (torch.arange(NOISE_LEVELS, device=x0.device) + 0.5) / NOISE_LEVELS
         levels = self.times(middles, self.denoiser.schedule)
         return {
-            f"loss@t={t.item():.3f}": self._loss(x0, cond, t.expand(len(x0)), draws.at(k)) for k, t in enumerate(levels)
+            f"loss@t={t.item():.3f}": self._loss(x0, cond, t.expand(len(x0)), draws.at(k), self._known(batch))
+            for k, t in enumerate(levels)
         }
 
     def _latents(self, batch: Batch, draws: Draws | None) -> Tensor:
         with torch.no_grad():
-            raw = batch.x if self.encoded else self.first_stage.encode_raw(batch.x)
+            x = batch.x.nan_to_num(0, torch.inf, -torch.inf) if self.missing else batch.x
+            raw = x if self.encoded else self.first_stage.encode_raw(x)
             return self.first_stage.latents(raw, draws)
+
+    def _known(self, batch: Batch) -> Tensor | None:
+        """Where values are known, (B, *S); None = everywhere."""
+        return ~batch.x.isnan() if self.missing else None
 
     def _told(self, batch: Batch, x0: Samples, draws: Draws, keep: Keep | None = None) -> Conditioning:
         """What the network is told: where the image is dropped, nothing is; words are also dropped alone (``keep``)."""
@@ -173,17 +184,24 @@ class DiffusionObjective(Objective):
         with torch.no_grad():
             return self.first_stage.latents(self.first_stage.encode_raw(x), None)
 
-    def _loss(self, x0: Samples, cond: Conditioning, t: PerSample, draws: Draws) -> PerSample:
+    def _loss(
+        self, x0: Samples, cond: Conditioning, t: PerSample, draws: Draws, known: Tensor | None = None
+    ) -> PerSample:
         """Equation (1) for each sample, (B,)."""
         alpha, sigma = self.denoiser.schedule(t)
         coefficients = self.denoiser.parameterization(alpha, sigma)
         eps = draws.normal("noise", *x0.shape[1:])
-        return self._error(self.denoiser.output(add_noise(x0, eps, alpha, sigma), coefficients, cond), x0, eps, t)
+        return self._error(
+            self.denoiser.output(add_noise(x0, eps, alpha, sigma), coefficients, cond), x0, eps, t, known
+        )
 
-    def _error(self, output: Samples, x0: Samples, eps: Samples, t: PerSample) -> PerSample:
+    def _error(
+        self, output: Samples, x0: Samples, eps: Samples, t: PerSample, known: Tensor | None = None
+    ) -> PerSample:
         schedule = self.denoiser.schedule
         coefficients = self.denoiser.parameterization(*schedule(t))
-        error = (output - coefficients.target(x0, eps)).square().flatten(1).mean(1)
+        square = (output - coefficients.target(x0, eps)).square().flatten(1)
+        error = square.mean(1) if known is None else _mean_where(known.flatten(1), square)
         return error * self.weighting(schedule.half_logsnr(t), coefficients.out)
 
     def _hybrid(self, x0: Samples, cond: Conditioning, t: PerSample, draws: Draws) -> LossReport:
@@ -212,3 +230,8 @@ class DiffusionObjective(Objective):
         levels = LEVELS if not self.first_stage.learned and x0.ndim == 4 else None
         schedule = self.denoiser.schedule
         return Chain(schedule=schedule, times=chain_times(schedule), variance=asked.variance, levels=levels)
+
+
+def _mean_where(known: Tensor, values: Tensor) -> PerSample:
+    """The mean over those of (B, D) that are known; 0 where none are."""
+    return (values * known).sum(1) / known.sum(1).clamp(min=1)

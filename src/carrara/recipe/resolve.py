@@ -21,6 +21,8 @@ from carrara.data.settings import DataSettings
 from carrara.device import default_device
 from carrara.errors import UserError
 from carrara.kinds import mapping_of
+from carrara.modality import Numbers
+from carrara.objective import DiffusionSettings
 from carrara.recipe.kinds import Kind, kind_of
 from carrara.recipe.schema import Recipe
 from carrara.recipe.sections import ModelSettings
@@ -67,6 +69,8 @@ def resolve(
     recipe, reasons = _fitting(recipe)
     kind, reasons = kind_of(recipe), [*info.remarks, *reasons]
     data, model = recipe.data, recipe.model
+    if isinstance(data.modality, Numbers) and data.modality.missing:
+        _check_missing(recipe)
     if info.native is not None:
         data, more = _pictures(recipe, kind, info, info.native, device)
         reasons += more
@@ -109,6 +113,20 @@ def with_source(recipe: Recipe, data: Dataset) -> tuple[Recipe, tuple[str, ...]]
     return recipe.model_copy(update={"data": replace(recipe.data, source=source)}), why
 
 
+def _check_missing(recipe: Recipe) -> None:
+    """Refuses what does not leave missing values out.
+
+    Raises:
+        UserError: what is trained is no denoiser of the values as they are, by the simple loss.
+    """
+    objective = recipe.objective
+    if not (recipe.in_pixels and isinstance(objective, DiffusionSettings) and objective.loss == "simple"):
+        raise UserError(
+            "some values are missing, and only diffusion of the values themselves (preset=array), with loss=simple, "
+            "leaves these out: fill them in, or take that preset"
+        )
+
+
 def _pictures(
     recipe: Recipe, kind: Kind[Any, Any], info: DataInfo, native: tuple[int, ...], device: str
 ) -> tuple[DataSettings, list[str]]:
@@ -120,7 +138,9 @@ def _pictures(
     if own is not None:
         data = replace(data, size=data.size or own[1:], channels=data.channels or own[0])
     if data.size is None:
-        size, why = _size(native, LARGEST[device][len(native) - 1] * _factor(recipe), device)
+        size, why = _size(
+            native, LARGEST[device][len(native) - 1] * _factor(recipe), device, whole=isinstance(data.modality, Numbers)
+        )
         data = replace(data, size=size)
         reasons.append(f"size {by(size)}: {why}")
     _check_channels(data.channels, info.channels, len(native))
@@ -190,9 +210,13 @@ def _factor(recipe: Recipe) -> int:
     return recipe.first_stage.factor or 1
 
 
-def _size(native: tuple[int, ...], largest: int, device: str) -> tuple[tuple[int, ...], str]:
-    """A size, and why."""
-    size = suggested_size(native, largest)
+def _size(native: tuple[int, ...], largest: int, device: str, *, whole: bool = False) -> tuple[tuple[int, ...], str]:
+    """A size, and why.
+
+    Args:
+        whole: whether examples keep their own size if that is small enough: what is measured is not to be interpolated.
+    """
+    size = native if whole and min(native) >= 4 and max(native) <= 2 * largest else suggested_size(native, largest)
     limit = f"at most {largest} on a {device.upper()}, so that training takes hours"
     near = "their own size" if size == native else "the nearest size that a network halves well"
     why = limit if min(size) == largest < min(native) else near
@@ -234,11 +258,12 @@ def _backbone(size: tuple[int, ...], device: str, *, text: bool, narrow: bool) -
     multipliers = widths[: max(2, (min(size) - 1).bit_length() + 1 - LOWEST_PLACES[len(size) - 1])]
     levels = len(multipliers)
     attention = tuple(level for level in range(levels) if (min(size) >> level) ** len(size) <= ATTENTIVE)
+    heads = [64 if channels * multipliers[level] % 64 == 0 else 32 for level in attention]
     unet = UNetConfig(
         channels=channels,
         multipliers=multipliers,
         attention_levels=attention,
-        head_width=64,
+        head_width=min(heads, default=64),
         modulation="scale_shift",
         blocks=1 if narrow else 2,
     )

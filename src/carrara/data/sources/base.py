@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from carrara.data.base import Dataset
@@ -35,6 +36,11 @@ class Source(ABC):
     """The preset that suits it; empty = one of its own name, or that of pictures."""
 
     kind: str
+
+    @classmethod
+    def suits(cls, path: Path) -> bool:
+        """Whether something on the disk is surely one of this kind; what most files of a folder are is asked later."""
+        return path.suffix.lower() in cls.endings
 
     @abstractmethod
     def open(self, size: int | None = None) -> Dataset:

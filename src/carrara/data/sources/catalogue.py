@@ -9,14 +9,19 @@ from typing import Any, get_args
 
 from carrara.data.base import Dataset
 from carrara.data.formats import endings
+from carrara.data.sources.array import ArraySource
 from carrara.data.sources.base import Source
+from carrara.data.sources.checkerboard import CheckerboardSource
 from carrara.data.sources.chorales import ChoralesSource
 from carrara.data.sources.digits import DigitsSource
 from carrara.data.sources.folder import FolderSource
+from carrara.data.sources.moons import MoonsSource
 from carrara.data.sources.openmoji import OpenMojiSource
+from carrara.data.sources.rings import RingsSource
 from carrara.data.sources.songs import SongsSource
 from carrara.data.sources.sound import SoundSource
 from carrara.data.sources.swissroll import SwissRollSource
+from carrara.data.sources.table import TableSource
 from carrara.data.sources.tones import TonesSource
 from carrara.files import is_folder
 
@@ -29,6 +34,11 @@ AnySource = (
     | TonesSource
     | ChoralesSource
     | SongsSource
+    | MoonsSource
+    | RingsSource
+    | CheckerboardSource
+    | ArraySource
+    | TableSource
 )  # fmt: skip
 """The tagged union that recipes hold."""
 
@@ -51,9 +61,9 @@ def source_mapping(source: Any) -> Any:
 
 def _kind_of(path: Path) -> type[Source]:
     """What a file is, or what most of the first files in a folder are; pictures where nothing says otherwise."""
+    if (surely := next((source for source in SOURCES.values() if source.suits(path)), None)) is not None:
+        return surely
     ending = {ending: source for source in SOURCES.values() for ending in source.endings}
-    if path.suffix.lower() in ending:
-        return ending[path.suffix.lower()]
     names = islice(_names(path), _LOOKED_AT) if is_folder(path) else iter(())
     suffixes = [Path(name).suffix.lower() for name in names]
     kinds = Counter(ending[suffix] for suffix in suffixes if suffix in ending)

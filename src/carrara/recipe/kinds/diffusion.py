@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from carrara.errors import command
+from carrara.modality import Numbers
 from carrara.model import DiffusionModel, ModelConfig
 from carrara.objective import DiffusionObjective, DiffusionSettings, Objective
 from carrara.recipe.kinds.base import Next
@@ -22,7 +23,7 @@ class Diffusion(DrawingKind[DiffusionSettings]):
 
     def objective(self, model: DiffusionModel, *, encoded: bool = False) -> Objective:
         self.check_first_stage()
-        settings = self.settings
+        settings, modality = self.settings, self.recipe.data.modality
         return DiffusionObjective(
             first_stage=model.first_stage,
             conditioner=model.conditioner,
@@ -33,6 +34,7 @@ class Diffusion(DrawingKind[DiffusionSettings]):
             drop=settings.drop,
             loss=settings.loss,
             encoded=encoded,
+            missing=isinstance(modality, Numbers) and modality.missing,
         )
 
     def usual(self, model: DiffusionModel) -> str:
