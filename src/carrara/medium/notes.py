@@ -12,21 +12,27 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from carrara import pixels, plots
-from carrara.files import replacing
+from carrara.errors import UserError
+from carrara.files import Malformed, read_midi, replacing
 from carrara.medium.base import Medium
+from carrara.medium.picture import Picture
+from carrara.medium.size import Size
 from carrara.modality import Notes
 from carrara.notes import (
     EVERY,
     MODES,
+    REST,
     TONICS,
     Grid,
     Key,
     best_key,
     fluidsynth,
+    from_midi,
     from_roll,
     from_tokens,
     from_unit,
@@ -35,6 +41,9 @@ from carrara.notes import (
     samples,
     to_midi,
     to_musicxml,
+    to_roll,
+    to_tokens,
+    to_unit,
     wav_bytes,
 )
 
@@ -50,6 +59,7 @@ class NotesMedium(Medium):
     """(C, T, P) rolls, or (V, T) tokens."""
 
     name = "pieces"
+    timed = True
 
     def __init__(self, notes: Notes) -> None:
         self.notes = notes
@@ -80,6 +90,66 @@ class NotesMedium(Medium):
         rows = [[self._roll(states[k][n]) for k in places] for n in range(min(_WAYS, len(states[0])))]
         return plots.sheet(rows, [""] * len(places), [""] * len(rows))
 
+    def tensor(self, given: Picture, shape: Sequence[int], size: Size | None = None) -> Tensor:
+        """A MIDI file, whose tracks are the voices by their names, else in their order; a voice that it lacks rests.
+
+        Raises:
+            UserError: it is none, or has more voices or other pitches than the model.
+        """
+        grid = self._voiced(given, self._heard(given))
+        steps = grid.steps if size is None else size[0]
+        notes, length = self.notes, min(steps, grid.steps)
+        pitches = np.full((len(grid.pitches), steps), REST, np.int16)
+        onsets = np.zeros(pitches.shape, bool)
+        pitches[:, :length], onsets[:, :length] = grid.pitches[:, :length], grid.onsets[:, :length]
+        placed = Grid(pitches=pitches, onsets=onsets, per_quarter=notes.per_quarter)
+        try:
+            if notes.form == "tokens":
+                unit = to_unit(to_tokens(placed, notes.lowest, notes.highest), notes.lowest, notes.highest)
+                return 2 * torch.from_numpy(unit)[None] - 1
+            roll = to_roll(placed, notes.lowest, notes.highest, together=notes.voices == (EVERY,))
+        except ValueError as error:
+            raise UserError(f"'{given.path}' cannot be used ({error}): transpose it, or name another piece") from None
+        return pixels.to_tensor(roll)[None]
+
+    def unit(self, given: Picture) -> tuple[float, str]:
+        grid = self._heard(given)
+        return float(grid.bar), "bars"
+
+    def channels(self, said: str, shape: Sequence[int]) -> list[int]:
+        names = [name.strip().lower() for name in said.split(",")]
+        voices = [voice.lower() for voice in self.notes.voices]
+        if not set(names) <= set(voices):
+            if self.notes.form == "tokens" and all(name.isdecimal() for name in names):
+                return super().channels(said, shape)
+            raise UserError(f"'{said}' are no voices of this model: they are {', '.join(self.notes.voices)}")
+        each = 1 if self.notes.form == "tokens" else 2
+        return [each * voices.index(name) + k for name in names for k in range(each)]
+
+    def _heard(self, given: Picture) -> Grid:
+        """A file's music, each track a voice, or as many as sound in it at once."""
+        try:
+            return from_midi(read_midi(given.path), per_quarter=self.notes.per_quarter).grid
+        except Malformed as error:
+            raise UserError(f"'{given.path}' {error}: name a MIDI file with notes") from None
+
+    def _voiced(self, given: Picture, grid: Grid) -> Grid:
+        """With the model's voices, in their order."""
+        wanted = [voice.lower() for voice in self.notes.voices]
+        have = [voice.lower() for voice in grid.voices] if grid.voices else []
+        named = bool(have) and set(have) <= set(wanted)
+        if self.notes.voices == (EVERY,) or (len(grid.pitches) == len(wanted) and not named):
+            return grid
+        if len(grid.pitches) > len(wanted):
+            voices = f"{len(grid.pitches)} voices, and this model writes {len(wanted)}"
+            raise UserError(f"'{given.path}' has {voices}: leave some out, or name another piece")
+        places = [wanted.index(name) for name in have] if named else range(len(grid.pitches))
+        pitches = np.full((len(wanted), grid.steps), REST, np.int16)
+        onsets = np.zeros(pitches.shape, bool)
+        for voice, place in enumerate(places):
+            pitches[place], onsets[place] = grid.pitches[voice], grid.onsets[voice]
+        return replace(grid, pitches=pitches, onsets=onsets, voices=())
+
     def write(self, sample: Tensor, stem: Path, about: Mapping[str, Any]) -> list[Path]:
         grid = completed(self.read(sample), about)
         first = pixels.fresh(stem.with_name(f"{stem.name}.mid"))
@@ -93,8 +163,11 @@ class NotesMedium(Medium):
             paths.append(pixels.fresh(first.with_suffix(ending)))
             with replacing(paths[-1]) as file:
                 file.write(content)
-        shown = picture(grid, self.notes.lowest, self.notes.highest)
+        shown = self.single(sample)
         return [*paths, pixels.save_png(shown, first.with_suffix(".png"), about)]
+
+    def single(self, sample: Tensor) -> Image.Image:
+        return picture(self.read(sample), self.notes.lowest, self.notes.highest)
 
     def _roll(self, sample: Tensor) -> Image.Image:
         return picture(self.read(sample), self.notes.lowest, self.notes.highest, step=_STEP, pitch=_PITCH)

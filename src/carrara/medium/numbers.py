@@ -22,10 +22,15 @@ from PIL import Image
 from torch import Tensor
 
 from carrara import pixels, plots
+from carrara.errors import UserError
 from carrara.files import replacing
+from carrara.files.arrays import stored_array
 from carrara.medium.animation import save_turning
 from carrara.medium.base import Medium
+from carrara.medium.picture import Picture
+from carrara.medium.size import Size
 from carrara.modality import Numbers
+from carrara.shapes import by
 
 ANGLES = 24
 """From which a volume is looked at while it turns once."""
@@ -58,6 +63,22 @@ class NumbersMedium(Medium):
         if self.spatial == 1:
             return plots.sheet([[self._curves(state)] for state in states], [""], [""] * len(states))
         return pixels.strip([self._shown(state) for state in states])
+
+    def tensor(self, given: Picture, shape: Sequence[int], size: Size | None = None) -> Tensor:
+        """An array of the data's type and units, (*N) or (*N, C), as ``.npy``; it has the size that is asked for.
+
+        Raises:
+            UserError: it is none, or has other axes, channels or edges.
+        """
+        values = stored_array(given.path).whole()
+        values = values[..., None] if values.ndim == self.spatial else values
+        if values.ndim != self.spatial + 1 or values.shape[-1] != shape[0] or values.dtype.kind not in "iuf":
+            raise UserError(f"'{given.path}' is {by(values.shape)} of {values.dtype}, and this model makes {by(shape)}")
+        if size is not None and values.shape[:-1] != tuple(size):
+            raise UserError(f"'{given.path}' is {by(values.shape[:-1])}, and {by(size)} is needed: cut it first")
+        low, high = self.modality.low, self.modality.high
+        x = 2 * (values.astype(np.float64) - low) / (high - low) - 1
+        return torch.from_numpy(np.moveaxis(x, -1, 0)[None].astype(np.float32, order="C"))
 
     def write(self, sample: Tensor, stem: Path, about: Mapping[str, Any]) -> list[Path]:
         """As ``.npy`` in the type and the units of the data, (*N) or (*N, C); a volume also turns in a ``.gif``."""

@@ -156,8 +156,8 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
 
 def _preset_for(source: Source | None) -> tuple[str, str]:
     """The preset for data without one, and why, if that is not obvious."""
-    if source is not None and source.kind in presets():
-        return source.kind, ""
+    if source is not None and (known := source.preset or source.kind) in presets():
+        return known, ""
     if source is not None and source.looks_captioned:
         return (
             CAPTIONED,
