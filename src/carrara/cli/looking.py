@@ -20,6 +20,7 @@ from carrara.evaluate import page
 from carrara.files import NotWritten, check_file, check_place, is_archive, lies_in
 from carrara.kinds import mapping_of
 from carrara.measure import comparison, health, report, schedules
+from carrara.medium import read_about
 from carrara.model import Model, ModelConfig
 from carrara.noise import DiscreteSchedule, Schedule
 from carrara.recipe.loading import load
