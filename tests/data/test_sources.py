@@ -93,7 +93,7 @@ def hums(folder: Path) -> Path:
 
 def size_of(source: Source, *edges: int) -> tuple[int, ...]:
     """As many of the edges as the source's examples have."""
-    return edges[: source.spatial]
+    return edges[: max(1, source.spatial)]
 
 
 def grey(root: object, drawings: list[object], size: int) -> np.ndarray:
