@@ -10,7 +10,19 @@ import pytest
 import torch
 from picture_files import truncated_jpeg, write
 
-from carrara.data import Arrays, DataInfo, Dataset, Folder, Loader, Transform, Unreadable, batch_of, spread
+from carrara.data import (
+    Arrays,
+    DataInfo,
+    Dataset,
+    Folder,
+    Loader,
+    Transform,
+    Unreadable,
+    batch_of,
+    fingerprint,
+    spread,
+)
+from carrara.data.base import Choices, View
 from carrara.errors import UserError
 
 
@@ -209,3 +221,21 @@ def test_the_loader_s_threads_have_no_threads_of_their_own() -> None:
     """With them there are more than processors, and OpenMP's send each other to sleep after each operation."""
     done = subprocess.run([sys.executable, "-c", TEAMS], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "2"], "the loader has none; another thread that works on much has two"
+
+
+class Said(View):
+    """Another data set, of each example of which one of three things is said."""
+
+    def columns(self, index: int) -> dict[str, Choices]:
+        return {"label": Choices(tuple(np.eye(3, dtype=np.float32)))}
+
+
+def test_one_of_several_choices_is_said_by_its_position() -> None:
+    info = DataInfo(name="said", channels=1, native=(4, 4))
+    data = Said(Arrays(info, np.zeros((6, 4, 4, 1), np.uint8)))
+    loader = Loader(data, None, batch=6, seed=0)
+    drawn = torch.cat([loader.at(step).columns["label"] for step in range(20)])
+    assert drawn.sum(1).eq(1).all() and (drawn.mean(0) > 0.2).all()
+    assert torch.equal(loader.at(3).columns["label"], loader.at(3).columns["label"])
+    assert torch.equal(batch_of(data, None, [4, 5]).columns["label"], torch.eye(3)[[0, 0]])
+    assert len(fingerprint(data)) == 16

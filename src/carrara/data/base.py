@@ -37,6 +37,20 @@ class Texts:
         return sum(variant.nbytes for variant in self.variants)
 
 
+@dataclass(frozen=True)
+class Choices:
+    """One example's part of a column that says more or less of it, one of which is drawn each time; all, first."""
+
+    variants: tuple[Row, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory they take."""
+        return sum(variant.nbytes for variant in self.variants)
+
+
+Cell = Row | ClassMap | Texts | Choices
+"""One example's part of a column."""
 Fault = Literal["corrupt", "truncated", "oversized"]
 
 
@@ -60,7 +74,7 @@ class Example:
     """
 
     pixels: NDArray[Any]
-    columns: Mapping[str, Row | ClassMap | Texts] = field(default_factory=dict[str, Row | ClassMap | Texts])
+    columns: Mapping[str, Cell] = field(default_factory=dict[str, Cell])
     captions: tuple[str, ...] = ()
 
 
@@ -161,7 +175,7 @@ class Dataset(ABC):
         """Whether the data themselves hold an example out; None where they do not say."""
         return None
 
-    def columns(self, index: int) -> Mapping[str, Row | ClassMap | Texts]:
+    def columns(self, index: int) -> Mapping[str, Cell]:
         """The condition columns of an example."""
         return {}
 
@@ -221,7 +235,7 @@ class View(Dataset):
     def held(self, index: int) -> bool | None:
         return self.dataset.held(self.at(index))
 
-    def columns(self, index: int) -> Mapping[str, Row | ClassMap | Texts]:
+    def columns(self, index: int) -> Mapping[str, Cell]:
         return self.dataset.columns(self.at(index))
 
     def captions(self, index: int) -> tuple[str, ...]:
@@ -296,7 +310,7 @@ def fingerprint(dataset: Dataset) -> str:
     digest = hashlib.blake2b(repr(dataset.info.classes).encode(), digest_size=8)
     for k in range(len(dataset)):
         rows = {
-            name: row.tolist()
+            name: (row.variants[0] if isinstance(row, Choices) else row).tolist()
             for name, row in sorted(dataset.columns(k).items())
             if not isinstance(row, Texts) and name != MAP
         }

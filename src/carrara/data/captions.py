@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from carrara.data.base import ClassMap, Dataset, Row, Texts, View
+from carrara.data.base import Cell, Dataset, Texts, View
 from carrara.files import BadFile, NotWritten, open_tensors, replacing, shapes
 
 COLUMN = "text"
@@ -127,5 +127,5 @@ class Captioned(View):
         super().__init__(dataset)
         self._table = table
 
-    def columns(self, index: int) -> Mapping[str, Row | ClassMap | Texts]:
+    def columns(self, index: int) -> Mapping[str, Cell]:
         return {**self.dataset.columns(index), COLUMN: self._table(self.dataset.captions(index))}

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from carrara.data.base import ClassMap, Dataset, Preparation, Row, Texts, Unreadable, contents
+from carrara.data.base import Cell, Choices, Dataset, Preparation, Texts, Unreadable, contents
 from carrara.data.order import Order
 from carrara.errors import UserError
 from carrara.seeds import Draws
@@ -145,7 +145,7 @@ def _is_news(dataset: Dataset, index: int) -> bool:
     return new
 
 
-_Prepared = tuple[NDArray[Any], Mapping[str, Row | ClassMap | Texts]]
+_Prepared = tuple[NDArray[Any], Mapping[str, Cell]]
 
 
 class _Examples:
@@ -179,6 +179,8 @@ class _Examples:
             rows = [row[name] for row in columns]
             if isinstance(first, Texts):
                 stacked |= self._texts(name, rows, draws)
+            elif isinstance(first, Choices):
+                stacked[name] = _stacked(self._variants(name, rows, draws))
             elif name == MAP and transform is not None:
                 stacked[name] = transform.finish_maps(rows, draws)
             else:
@@ -187,13 +189,17 @@ class _Examples:
 
     def _texts(self, name: str, rows: Sequence[Any], draws: Draws) -> dict[str, Tensor]:
         """One caption of each sample as (B, L, ...), and ``..._mask`` (B, L) for its tokens."""
-        where = draws.uniform(f"which {name}").tolist() if self._drawn else [0.0] * len(rows)
-        chosen = [row.variants[int(u * len(row.variants))] for row, u in zip(rows, where, strict=True)]
+        chosen = self._variants(name, rows, draws)
         lengths = torch.tensor([len(tokens) for tokens in chosen])
         column = np.zeros((len(chosen), int(lengths.max()), *chosen[0].shape[1:]), chosen[0].dtype)
         for k, tokens in enumerate(chosen):
             column[k, : len(tokens)] = tokens
         return {name: torch.from_numpy(column), f"{name}_mask": torch.arange(column.shape[1]) < lengths[:, None]}
+
+    def _variants(self, name: str, rows: Sequence[Any], draws: Draws) -> list[Any]:
+        """One of each sample's variants, by its position; the first one, where nothing is drawn."""
+        where = draws.uniform(f"which {name}").tolist() if self._drawn else [0.0] * len(rows)
+        return [row.variants[int(u * len(row.variants))] for row, u in zip(rows, where, strict=True)]
 
     def _get(self, index: int) -> _Prepared:
         if index in self._kept:

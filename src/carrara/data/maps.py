@@ -5,7 +5,7 @@ from typing import final
 
 import numpy as np
 
-from carrara.data.base import ClassMap, Dataset, Row, Texts, Unreadable, View
+from carrara.data.base import Cell, ClassMap, Dataset, Unreadable, View
 from carrara.errors import UserError
 from carrara.types import MAP
 
@@ -28,7 +28,7 @@ class Mapped(View):
     def bare(self) -> Dataset:
         return self.dataset
 
-    def columns(self, index: int) -> Mapping[str, Row | ClassMap | Texts]:
+    def columns(self, index: int) -> Mapping[str, Cell]:
         try:
             found = self.dataset.map(index)
         except Unreadable as error:

@@ -11,13 +11,15 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from carrara.data.base import DataInfo, Dataset, Row
+from carrara.data.base import Choices, DataInfo, Dataset, Row
 from carrara.modality import Notes
 from carrara.notes import EVERY, MODES, REST, TONICS, Grid, to_roll, to_tokens, to_unit
 
 Form = Literal["tokens", "roll"]
 TONIC = "key "
 """What a class of a tonic begins with, as in "key C"."""
+_SOME = ((0, 1, 2), (0, 1), (0, 2), (1, 2), (0,), (1,), (2,))
+"""What is said of an example: all of tonic, mode and metre, two of them, or one."""
 _LEAST = 0.5
 """The part of a window that sounds at least."""
 
@@ -80,14 +82,17 @@ class Pieces(Dataset):
     def key(self, index: int) -> str:
         return self._pieces[self._places[index, 0]].key
 
-    def columns(self, index: int) -> Mapping[str, Row]:
-        """``label``: 1 for the tonic, the mode and the metre, as far as they are known."""
+    def columns(self, index: int) -> Mapping[str, Choices]:
+        """``label``: 1 for the tonic, the mode and the metre, as far as they are known; or for some of these, so that
+        a model can be told any of them alone."""
         if not self._rows:
             return {}
         number, _, shift = self._places[index].tolist()
         row = self._rows[number]
         tonics = len(TONICS)
-        return {"label": np.concatenate([np.roll(row[:tonics], shift), row[tonics:]])}
+        said = np.concatenate([np.roll(row[:tonics], shift), row[tonics:]])
+        kinds = np.searchsorted([tonics, tonics + len(MODES)], np.arange(len(said)), "right")
+        return {"label": Choices(tuple(said * np.isin(kinds, some) for some in _SOME))}
 
     def name(self, index: int) -> str:
         number, start, shift = self._places[index].tolist()

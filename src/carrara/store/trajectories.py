@@ -25,7 +25,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from carrara.data import Captioned, CaptionTable, Dataset, batch_of, fingerprint
-from carrara.data.base import ClassMap, Preparation, Row, Texts
+from carrara.data.base import Cell, Preparation
 from carrara.errors import UserError, command
 from carrara.files import BadFile, open_tensors, replacing, shapes
 from carrara.model import DiffusionModel
@@ -99,7 +99,7 @@ class Beginnings(Dataset):
     def key(self, index: int) -> str:
         return str(index)
 
-    def columns(self, index: int) -> Mapping[str, Row | ClassMap | Texts]:
+    def columns(self, index: int) -> Mapping[str, Cell]:
         own = self._data.columns(self._examples[index])
         return {**own, TOLD: np.array([self._told[index]], np.float32)}
 
@@ -126,7 +126,7 @@ class Trajectories(Dataset):
     def key(self, index: int) -> str:
         return self._beginnings.key(index)
 
-    def columns(self, index: int) -> Mapping[str, Row | ClassMap | Texts]:
+    def columns(self, index: int) -> Mapping[str, Cell]:
         return self._beginnings.columns(index)
 
     def captions(self, index: int) -> tuple[str, ...]:
