@@ -290,7 +290,7 @@ def test_which_array_is_meant_is_said(tmp_path: Path) -> None:
         ArraySource(path=path, array="three").open()
     with pytest.raises(UserError, match=r"has 3 examples, and vectors of shape \(2, 8\)"):
         ArraySource(path=path, array="one", vectors="short").open()
-    with pytest.raises(UserError, match=r"there is no array '.*b.npy'"):
+    with pytest.raises(UserError, match=r"there is no array '.*b\.npy'"):
         ArraySource(path=str(tmp_path / "b.npy")).open()
     with pytest.raises(ValueError, match="a range goes up, and low is 2, high 1"):
         ArraySource(path=path, low=2.0, high=1.0)
