@@ -23,6 +23,10 @@ class FolderSource(PathSource):
 
     kind: Literal["folder"] = "folder"
 
+    @classmethod
+    def suits(cls, path: Path) -> bool:
+        return False  # pictures are what nothing else is
+
     def open(self, size: int | None = None) -> Dataset:
         if self.is_there:
             return Folder(self.path, reading=self)
