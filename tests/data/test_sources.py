@@ -124,12 +124,12 @@ def test_a_source_is_what_one_types(source: Source) -> None:
 
 def test_a_section_of_a_run_is_read_as_it_was_written(source: Source) -> None:
     sizes = size_of(source, 8, 12), size_of(source, 12, 8)
-    settings = DataSettings(source=source, size=sizes[0] or None, held_out=0.5, buckets=tuple(filter(None, sizes)))
+    settings = DataSettings(source=source, size=sizes[0], held_out=0.5, buckets=sizes)
     assert read_settings(asdict(settings)) == settings
     if not OPTIONS[source.kind].keys() <= set(BESIDE):
         return  # the source is younger than the older form
     old = {"source": str(source), "points": 20_000, "skin_tones": False, "thickness": 0.02, **OPTIONS[source.kind]}
-    assert read_settings({**old, "size": 8}) == DataSettings(source=source, size=size_of(source, 8, 8) or (8,))
+    assert read_settings({**old, "size": 8}) == DataSettings(source=source, size=size_of(source, 8, 8))
 
 
 def test_the_data_are_those_of_earlier_versions() -> None:

@@ -1,6 +1,7 @@
 """Arrays from files that anybody may have written: bounded, mapped where they can be, and run nothing."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -64,6 +65,14 @@ def test_a_store_runs_nothing_but_what_unpacks_numbers(tmp_path: Path) -> None:
     (store / ".zarray").write_text("{")
     with pytest.raises(BadFile, match="is no Zarr store that can be read"):
         stored_arrays(store)
+
+
+def test_a_pipe_in_a_store_is_not_waited_for(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    zarr.create_array(store=str(tmp_path / "a.zarr"), data=VALUES, chunks=(4, 6, 5))
+    os.mkfifo(tmp_path / "a.zarr" / "c" / "9")
+    with pytest.raises(BadFile, match="is no file, and a Zarr store has files alone"):
+        stored_arrays(tmp_path / "a.zarr")
 
 
 def test_damaged_chunks_are_said(tmp_path: Path) -> None:

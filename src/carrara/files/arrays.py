@@ -5,6 +5,7 @@ that. One that is packed in a ``.npz`` file is unpacked as a whole. Zarr keeps c
 store may name any program for that, and only those are run that unpack numbers.
 """
 
+import os
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -200,6 +201,7 @@ def _zarr(path: Path) -> Iterator[tuple[str, StoredArray]]:
         raise UserError(
             f"'{path}' needs the package 'zarr': pip install 'carrara[arrays]', or save it as .npy"
         ) from None
+    _check_files(path)
     try:
         node: Any = zarr.open(store=str(path), mode="r")
         found = {"": node} if isinstance(node, zarr.Array) else dict(node.arrays())
@@ -216,6 +218,14 @@ def _zarr(path: Path) -> Iterator[tuple[str, StoredArray]]:
         if size > CHUNK:
             raise TooLarge(path, f"has chunks of {size} bytes, and at most {CHUNK} are unpacked at once")
         yield name, StoredArray(shape, kind, _Chunks(path, found[name]), chunks[0] if chunks else 1)
+
+
+def _check_files(store: Path) -> None:
+    """Refuses a store of which something is no file: its reader would wait for a pipe for ever."""
+    for where, _, names in os.walk(store):
+        for name in names:
+            if not is_regular(Path(where, name)):
+                raise BadFile(Path(where, name), "is no file, and a Zarr store has files alone")
 
 
 class _Chunks:
