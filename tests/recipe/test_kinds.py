@@ -37,6 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Plan]:
     planned = {
         "diffusion": plan(photos, "pixel", folder / "pixel", [*TINY, *SHORT]),
         "autoencoding": plan(photos, "autoencoder-kl-f4", folder / "kl", [*SHORT, *small]),
+        "absorbing": plan("digits", "digits-absorbing", folder / "levels", [*SHORT, "model.backbone.channels=32"]),
         "elbo": plan("digits", "vae", folder / "vae", [*SHORT, "model.first_stage.hidden=8"]),
         "classification": plan(photos, "classifier", folder / "classifier", [*TINY, *SHORT]),
     }

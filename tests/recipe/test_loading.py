@@ -292,7 +292,7 @@ def test_a_key_of_another_kind_is_not_dropped_silently() -> None:
         ("- a\n- b\n", "photos.yaml: a recipe is a mapping of keys to values"),
         ("hello", "photos.yaml: a recipe is a mapping of keys to values"),
         ("\x00", "photos.yaml: this is not valid YAML"),
-        ("preset: dig\n", "photos.yaml, line 1: unknown preset 'dig': it is one of autoencoder-kl-f4, "),
+        ("preset: dig\n", "photos.yaml, line 1: unknown preset 'dig': it is one of array, autoencoder-kl-f4, "),
         ("seed: 3\npreset: dig\n", "photos.yaml, line 2: unknown preset 'dig'"),
         ("preset: digits\ntrain: 5\n", "photos.yaml, line 2: train is a section: name a key in it"),
         ("preset: digits\ntrain:\n", "photos.yaml, line 2: train is a section: name a key in it"),
@@ -311,7 +311,7 @@ def test_a_mistake_in_a_file(write: Write, text: str, words: str) -> None:
 
 def test_names_that_lead_nowhere() -> None:
     (line,) = mistakes("digit")
-    assert line.startswith("unknown preset 'digit': it is one of autoencoder-kl-f4, ")
+    assert line.startswith("unknown preset 'digit': it is one of array, autoencoder-kl-f4, ")
     assert line.endswith("Did you mean 'digits'?")
     (line,) = mistakes("nowhere.yaml")
     assert line.startswith("the recipe 'nowhere.yaml' cannot be read: ")

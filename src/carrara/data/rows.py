@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carrara.data.folder.layout import counted, some
-from carrara.errors import UserError, option
+from carrara.errors import UserError
 from carrara.files import shown
 from carrara.modality import Column
 
@@ -177,8 +177,9 @@ def _coordinates(cells: Sequence[float | str | None], column: Column) -> NDArray
     try:
         values = np.array([math.nan if cell is None else float(cell) for cell in cells])
     except ValueError:
-        categories = option("data.source.categories", [column.name])
-        raise UserError(f"column '{shown(column.name)}' holds texts now, and held numbers: say {categories}") from None
+        raise UserError(
+            f"column '{shown(column.name)}' holds texts now, and held numbers: name it in data.source.categories"
+        ) from None
     return ((values - column.mean) / column.std)[:, None]
 
 

@@ -118,8 +118,7 @@ class ArrayData(Dataset):
             if np.isinf(values).any():
                 raise Unreadable("some of its values are infinite")
             if not self.missing and np.isnan(values).any():
-                missing = option("data.source.missing", "true")
-                raise Unreadable(f"some of its values are NaN: {missing} says that they are missing")
+                raise Unreadable("some of its values are NaN: data.source.missing=true says that they are missing")
         return ((values.astype(np.float64) - low) / (high - low)).astype(np.float32)  # equation (1) of ranges
 
     def native(self, index: int) -> tuple[int, ...]:
