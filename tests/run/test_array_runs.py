@@ -1,5 +1,6 @@
 """Runs of arrays and tables: what is chosen for them, what they refuse, and that they go on where they were."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from carrara.measure.likelihood import diffusion_bound
 from carrara.modality import Numbers, Table
 from carrara.model import DiffusionModel
 from carrara.recipe import build
+from carrara.recipe.resolve import resolve
 from carrara.run.plan import plan
 from carrara.run.session import Session
 from carrara.seeds import Draws, torch_generator
@@ -45,6 +47,15 @@ def test_arrays_keep_their_size_and_their_range(tmp_path: Path) -> None:
     assert any("their own size" in why for why in planned.reasons)
     curves = plan(arrays(tmp_path / "b.npy", 12, 64), "array", tmp_path / "other", SMALL)
     build.model(curves.recipe)  # its attention has heads that fit
+
+
+def test_volumes_are_trained_in_float32_on_a_cpu(tmp_path: Path) -> None:
+    planned = plan(arrays(tmp_path / "a.npy", 12, 8, 8, 8), "volume", tmp_path / "run", ["train.steps=1"])
+    for device, precision in (("cpu", "float32"), ("cuda", "auto")):
+        recipe = planned.recipe.model_copy(update={"train": replace(planned.recipe.train, precision="auto")})
+        resolved = resolve(recipe, build.dataset(recipe).info, device)
+        assert resolved.recipe.train.precision == precision
+        assert any("precision float32" in why for why in resolved.reasons) == (device == "cpu")
 
 
 def test_a_run_of_arrays_goes_on(tmp_path: Path) -> None:

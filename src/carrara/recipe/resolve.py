@@ -86,7 +86,13 @@ def resolve(
     if data.buckets:
         data, why = _bucketed(recipe, data, model.backbone, natives)
         reasons += [f"buckets: {why}"] * bool(why)
-    resolved = recipe.model_copy(update={"data": data, "model": model})
+    train = recipe.train
+    if device == "cpu" and train.precision == "auto" and data.size is not None and len(data.size) == 3:
+        train = replace(train, precision="float32")
+        reasons.append(
+            "precision float32: in bfloat16, CPUs get the gradients of very small volumes wrong (torch 2.13)"
+        )
+    resolved = recipe.model_copy(update={"data": data, "model": model, "train": train})
     return Resolved(recipe=resolved, reasons=tuple(reasons))
 
 
