@@ -15,7 +15,7 @@ from carrara.data.array.ranges import MEASURED, MEASURED_BYTES, Measured, measur
 from carrara.data.array.stored import Files
 from carrara.data.base import DataInfo, Dataset, Row, Unreadable, one_hot
 from carrara.data.index import memory_of
-from carrara.errors import UserError, option
+from carrara.errors import UserError
 from carrara.files import BadFile, open_array, replacing, shown, stamp_of
 from carrara.files.arrays import stamp_within
 
@@ -223,6 +223,4 @@ def _described(layout: Layout, shape: tuple[int, ...]) -> str:
     what = {1: "curves", 2: "pictures", 3: "volumes"}[layout.spatial]
     size, channels = "x".join(map(str, shape[:-1])), f"{shape[-1]} channel{'s' * (shape[-1] > 1)}"
     other = other_axes(layout.axes)
-    return f"{what} of {size} with {channels}" + (
-        f"; {option('data.source.axes', other)} says otherwise" if other else ""
-    )
+    return f"{what} of {size} with {channels}" + (f"; data.source.axes={other} says otherwise" if other else "")
