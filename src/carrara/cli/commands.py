@@ -16,6 +16,7 @@ from carrara.cli.terminal import bold, console, styled
 from carrara.device import default_device
 from carrara.draw import Ask
 from carrara.errors import UserError
+from carrara.medium import RECORDED
 from carrara.recipe.kinds import kind_of
 from carrara.run.compilation import Note
 from carrara.run.plan import Plan
@@ -177,7 +178,8 @@ def make_again(image: Path, folder: Path | None, out: Path | None, pictures: Pat
     """Makes a picture again."""
     again = draw.replay(image, Store(), folder, out, pictures)
     differs = "it differs: another machine, another torch, or other held-out pictures (where none are named) made it"
-    verdict = "every pixel is the same" if again.identical else differs
+    same = "every byte" if again.path.suffix.lower() in RECORDED else "every pixel"
+    verdict = f"{same} is the same" if again.identical else differs
     console.print(bold(again.path), f": {verdict}")
 
 

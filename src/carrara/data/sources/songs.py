@@ -1,6 +1,7 @@
 """A user's folder of MIDI files as a source."""
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal, final
 
@@ -8,12 +9,14 @@ from pydantic import Field
 
 from carrara.data.base import Dataset
 from carrara.data.pieces import Form, Pieces
-from carrara.data.songs import ENDINGS, MOST_VOICES, Choices, channels_of, songs
+from carrara.data.songs import ENDINGS, MOST_VOICES, Choices, channels_of, choose, listen, songs
 from carrara.data.sources.base import Source
 from carrara.errors import UserError
 from carrara.files import is_folder, is_regular, shown
 from carrara.modality import Notes, Pitch
 from carrara.notes import EVERY
+
+_HEARD_FIRST = 50  # files that say which form suits the folder
 
 
 @final
@@ -34,7 +37,6 @@ class SongsSource(Source):
 
     builtin = False
     endings = ENDINGS
-    preset = "chorales"
     kind: Literal["songs"] = "songs"
     path: str
     form: Form | None = None
@@ -57,6 +59,15 @@ class SongsSource(Source):
     @property
     def name(self) -> str:
         return shown(Path(self.path).stem)
+
+    @property
+    def preset(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Tokens are masked and revealed, and rolls are noised like pictures."""
+        form = self.form
+        if form is None:
+            heard = [one for one in islice(listen(Path(self.path)), _HEARD_FIRST) if not one.why]
+            form = choose(heard, Choices(voices=self.voices, per_quarter=4))[0].form if heard else "tokens"
+        return "chorales" if form == "tokens" else "pixel"
 
     def absolute(self) -> Source:
         path = Path(self.path)
