@@ -71,6 +71,19 @@ class Musicality:
     intervals: float
     lengths: float
 
+    @property
+    def seven(self) -> dict[str, float]:
+        """What is compared with other pieces' figures: parallels of both kinds are one."""
+        return {
+            "in key": self.in_key,
+            "in range": self.in_range,
+            "crossings": self.crossings,
+            "parallels": self.fifths + self.octaves,
+            "chords": self.chords,
+            "intervals": self.intervals,
+            "lengths": self.lengths,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Copying:
@@ -222,7 +235,7 @@ def copying(pieces: Sequence[Grid], training: Sequence[Grid]) -> Copying:
     for length in sorted({piece.bar for piece in pieces}):
         own = [_bars(piece, length) for piece in pieces if piece.bar == length]
         theirs = [_bars(piece, length) for piece in training if piece.bar == length]
-        known = np.concatenate([bars for bars in theirs if len(bars)]) if any(map(len, theirs)) else None
+        known = _different(theirs)
         places = _places(theirs)
         for bars in own:
             nearest += [float("nan")] * len(bars) if known is None else _nearest(bars, known)
@@ -237,6 +250,12 @@ def _bars(piece: Grid, length: int) -> NDArray[np.int16]:
     parts = [piece.window(start, length) for start in starts]
     cells = [np.where(part.pitches == REST, REST, 2 * part.pitches + part.onsets).ravel() for part in parts]
     return np.array(cells, np.int16).reshape(len(cells), -1)
+
+
+def _different(pieces: Sequence[NDArray[np.int16]]) -> NDArray[np.int16] | None:
+    """Each bar of pieces once; None if there is none."""
+    found = [bars for bars in pieces if len(bars)]
+    return np.unique(np.concatenate(found), axis=0) if found else None
 
 
 def _nearest(bars: NDArray[np.int16], known: NDArray[np.int16]) -> list[float]:
