@@ -10,7 +10,7 @@ import torch
 from carrara.errors import UserError
 from carrara.measure import MeasureSettings, measure_run
 from carrara.measure.metrics import music
-from carrara.measure.metrics.music import asked_like_training, heard, label_of, music_report, voice_ranges
+from carrara.measure.metrics.music import asked_like_training, heard, label_of, music_reports, voice_ranges
 from carrara.measure.subject import Subject
 from carrara.notes import Grid, Key, painted, to_midi
 from carrara.run.plan import plan
@@ -90,7 +90,7 @@ def test_a_run_is_measured_beside_held_out_music(run: Path) -> None:
 
 def test_training_music_is_its_own_copy() -> None:
     pieces = [duet(k).window(0, 48) for k in range(4)]
-    values = music_report(pieces, pieces).values
+    values = music_reports({"own": pieces}, pieces)["own"].values
     assert (values["nearest bar"], values["bars copied"], values["longest copy"]) == (0, 1, 4)
     assert values["chords"] == values["intervals"] == values["lengths"] == 0 and values["in range"] == 1
 

@@ -4,7 +4,7 @@ Where a model is told keys and metres, its samples are asked for those of traini
 of a piece counts for what is measured; else its key is the one that fits best, and its metre is 4/4.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from carrara.errors import UserError
-from carrara.evaluate import Copying, Musicality, copying, musicality
+from carrara.evaluate import Copying, Musicality, TrainingMusic, copying, musicality
 from carrara.measure.measurement import MetricResult
 from carrara.measure.run_data import EXAMPLES_AT_ONCE, Split
 from carrara.measure.subject import Subject
@@ -58,13 +58,17 @@ class MusicReport:
         }
 
 
-def music_report(pieces: Sequence[Grid], training: Sequence[Grid]) -> MusicReport:
-    """Pieces of as many voices, beside training music.
+def music_reports(sets: Mapping[str, Sequence[Grid]], training: Sequence[Grid]) -> dict[str, MusicReport]:
+    """Sets of pieces of as many voices, each beside training music.
 
     Raises:
-        ValueError: nothing sounds in the pieces.
+        ValueError: nothing sounds in one of them.
     """
-    return MusicReport(music=musicality(pieces, training, voice_ranges(training)), copies=copying(pieces, training))
+    known, ranges = TrainingMusic(training), voice_ranges(training)
+    return {
+        name: MusicReport(music=musicality(pieces, known, ranges), copies=copying(pieces, known))
+        for name, pieces in sets.items()
+    }
 
 
 def voice_ranges(pieces: Sequence[Grid]) -> list[tuple[int, int]]:
@@ -88,7 +92,7 @@ def measure_music(subject: Subject) -> MetricResult:
     if not any((grid.pitches != REST).any() for grid in made):
         raise UserError(f"nothing sounds in what '{subject.folder}' draws: train it longer")
     made, held_out, training = _as_many_voices(medium, made, held_out, training)
-    found = {"samples": music_report(made, training), f"{split} data": music_report(held_out, training)}
+    found = music_reports({"samples": made, f"{split} data": held_out}, training)
     compared = f"{len(made)} samples, {len(held_out)} {split} and {len(training)} training examples"
     return MetricResult(
         lines=[*described(found), f"compared      {compared}"],
