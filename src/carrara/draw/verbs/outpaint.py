@@ -53,7 +53,7 @@ class Outpaint(Holes):
         row = SheetRow(name=self.image.name, before=before.masked_fill(new, GREY), results=results)
         medium = asked.model.medium
         if not isinstance(medium, PictureMedium):
-            return Edited(verb=verb, request=request, rows=(replace(row, before=known[:0]),), before=(), medium=medium)
+            return Edited(verb=verb, request=request, rows=(replace(row, before=row.before[:0]),), before=(), medium=medium)
         return Edited(verb=verb, request=request, rows=(row,))
 
     def _place(self, size: Size, medium: Medium) -> tuple[Size, Size]:
