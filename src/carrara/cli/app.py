@@ -140,10 +140,11 @@ def evaluate(
         samples against their captions, with clip:FOLDER. memorisation: whether samples repeat training pictures.
         retrieval: whether pictures drawn for 100 held-out captions are nearest to the right ones. spectrum: the spectra
         of generated sounds against those of held-out ones, by bands. kad: kernel distance of sounds, by their log-mel
-        spectra over time. If neither metrics nor a report is asked for: reconstruction of an autoencoder, nll of all
-        other runs.
+        spectra over time. music: keys, voice leading and harmony of generated music, and how near its bars are to
+        training bars. If neither metrics nor a report is asked for: reconstruction of an autoencoder, nll of all other
+        runs.
     samples
-        How many to draw, for kid, fid, prdc, cmmd, is, clip_score, memorisation, spectrum and kad.
+        How many to draw, for kid, fid, prdc, cmmd, is, clip_score, memorisation, spectrum, kad and music.
     features
         What these look at: efficientnet-lite0, inception:FILE, clip:FOLDER or dinov2:FOLDER.
     exact

@@ -18,9 +18,8 @@ from carrara.errors import UserError, command
 from carrara.medium import Picture, PictureMedium, Size
 from carrara.model import DiffusionModel, Model
 from carrara.nn import lowered
-from carrara.pixels import Pictures
 from carrara.sample import Both, SampleSettings, tiled
-from carrara.shapes import spatial_of
+from carrara.shapes import Signals, spatial_of
 from carrara.store import OpenModel
 from carrara.types import Conditioning, DenoiseFn, Wrapper
 
@@ -102,12 +101,12 @@ class Drawing:
         """The size of the pictures that are asked for: the model's own, unless another one is."""
         return self.request.pixel_size or self.model.size
 
-    def fitted(self, image: Picture) -> Pictures:
+    def fitted(self, image: Picture) -> Signals:
         """A picture brought to ``own_size``, (1, C, H, W) in [-1, 1]; errors as of ``brought``."""
         self.model.latents_of(self.own_size)
         return self.model.medium.tensor(image, self.model.shape, self.own_size)
 
-    def brought(self, image: Picture, enlarged: int = 1) -> Pictures:
+    def brought(self, image: Picture, enlarged: int = 1) -> Signals:
         """A picture at its own size, or brought to the one that is asked for, (1, C, H, W) in [-1, 1].
 
         Args:

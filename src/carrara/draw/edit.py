@@ -29,17 +29,16 @@ from carrara.draw.generate import Progress, decoded
 from carrara.errors import UserError
 from carrara.medium import Size
 from carrara.model import DiffusionModel
-from carrara.pixels import Pictures
 from carrara.sample import Inpainting, SampleStep, draws_for, inpainting, noise_for
 from carrara.sample.base import Times
 from carrara.sample.generate import without_gradients
-from carrara.shapes import by, window
+from carrara.shapes import Signals, by, window
 
 Mask = Bool[Tensor, "..."]
 """(*N), or (C, *N) where channels differ: True where something new is made."""
 
 
-def encode(model: DiffusionModel, pictures: Pictures) -> Tensor:
+def encode(model: DiffusionModel, pictures: Signals) -> Tensor:
     """Pixels (B, C, H, W) in [-1, 1] to model latents (B, *S'): the mode, without gradients.
 
     Raises:
@@ -50,12 +49,12 @@ def encode(model: DiffusionModel, pictures: Pictures) -> Tensor:
         return model.first_stage.latents(model.first_stage.encode_raw(pictures.to(model.device)), None)
 
 
-def size_of(pictures: Pictures) -> Size:
+def size_of(pictures: Signals) -> Size:
     """(height, width) of pictures (B, C, H, W), or as many edges as samples have."""
     return tuple(pictures.shape[2:])
 
 
-def img2img(drawing: Drawing, pictures: Pictures, strength: float, *, batch: int = 64) -> Iterator[Progress]:
+def img2img(drawing: Drawing, pictures: Signals, strength: float, *, batch: int = 64) -> Iterator[Progress]:
     """Draws pictures again from equation (1) with t = ``strength``, one result per seed.
 
     It begins at the first time of the settings' grid that is not above the strength, and makes the steps that are left
@@ -106,7 +105,7 @@ def _redraw(drawing: Drawing, z: Tensor, times: Times) -> Iterator[SampleStep]:
 
 def inpaint(
     drawing: Drawing,
-    picture: Pictures,
+    picture: Signals,
     mask: Mask,
     how: Inpainting | None = None,
     *,
@@ -146,7 +145,7 @@ def inpaint(
             yield at if at.pixels is None else replace(at, pixels=blended(at.pixels, picture.to(x.device), w))
 
 
-def placed(picture: Pictures, size: Size, corner: Size) -> tuple[Tensor, Mask]:
+def placed(picture: Signals, size: Size, corner: Size) -> tuple[Tensor, Mask]:
     """A picture on a larger canvas, where its edges go on, and the mask of what is around it."""
     own = size_of(picture)
     behind = [edge - had - first for edge, had, first in zip(size, own, corner, strict=True)]
@@ -207,7 +206,7 @@ def feathered(mask: Mask, width: int) -> Float[Tensor, "..."]:
     return total[0] / (width + 1)
 
 
-def blended(x: Pictures, picture: Tensor, w: Tensor) -> Pictures:
+def blended(x: Signals, picture: Tensor, w: Tensor) -> Signals:
     """Equation (2) for many results of one picture; where w is 0, the picture's own numbers."""
     w = w.to(x.device)
     return torch.where(w > 0, w * x.clamp(-1, 1) + (1 - w) * picture, picture)

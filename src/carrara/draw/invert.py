@@ -13,10 +13,10 @@ from carrara.draw.edit import encode, rest, size_of
 from carrara.draw.generate import Progress, decoded
 from carrara.errors import UserError
 from carrara.medium import Size
-from carrara.pixels import Pictures
 from carrara.sample import Ddim, SampleStep, blend, draws_for, initial, invert, last, slerp
 from carrara.sample.base import Times
 from carrara.sample.generate import without_gradients
+from carrara.shapes import Signals
 
 Ends = tuple[Drawing, Drawing]
 """The drawings at both ends of a way."""
@@ -45,7 +45,7 @@ def noise_of(
 def rewrite(
     before: Drawing,
     after: Drawing,
-    pictures: Pictures,
+    pictures: Signals,
     *,
     strength: float = 1.0,
     refinements: int = REFINEMENTS,
@@ -74,7 +74,7 @@ def rewrite(
 
 
 def between_pictures(
-    drawings: Ends, pictures: Pictures, shares: Tensor, *, refinements: int = REFINEMENTS, batch: int = 64
+    drawings: Ends, pictures: Signals, shares: Tensor, *, refinements: int = REFINEMENTS, batch: int = 64
 ) -> Iterator[Progress]:
     """Goes from one picture to another: spherically between their noises, and from one wish to the other.
 

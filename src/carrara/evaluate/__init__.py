@@ -13,7 +13,7 @@ from carrara.evaluate.inception import InceptionFeatures, inception_score
 from carrara.evaluate.kernel import Estimate, cmmd, kernel_distance
 from carrara.evaluate.markov import MarkovChain
 from carrara.evaluate.memorisation import Memorisation, closest_pairs, memorisation
-from carrara.evaluate.music import Copying, Musicality, copying, musicality
+from carrara.evaluate.music import Copying, Musicality, TrainingMusic, copying, musicality
 from carrara.evaluate.networks import extractor
 from carrara.evaluate.precision import PrecisionRecall, precision_recall
 from carrara.evaluate.reconstruction import ReconstructionReport, active_channels, psnr, reconstruction, ssim
@@ -41,6 +41,7 @@ __all__ = [
     "Retrieval",
     "SampleMetrics",
     "Score",
+    "TrainingMusic",
     "active_channels",
     "bootstrap",
     "check_metrics",

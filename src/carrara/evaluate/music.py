@@ -20,9 +20,9 @@ bar before begin at the bar line, on both sides.
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from carrara.notes import REST, Grid, Key, best_key, pitch_classes
 
 Counts = Mapping[Hashable, int]
+Places = dict[bytes, set[tuple[int, int]]]
 Ranges = Sequence[tuple[int, int]]
 """The lowest and highest pitch of each voice."""
 CHORDS = {
@@ -71,6 +72,19 @@ class Musicality:
     intervals: float
     lengths: float
 
+    @property
+    def seven(self) -> dict[str, float]:
+        """What is compared with other pieces' figures: parallels of both kinds are one."""
+        return {
+            "in key": self.in_key,
+            "in range": self.in_range,
+            "crossings": self.crossings,
+            "parallels": self.fifths + self.octaves,
+            "chords": self.chords,
+            "intervals": self.intervals,
+            "lengths": self.lengths,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Copying:
@@ -87,7 +101,35 @@ class Copying:
     longest: int
 
 
-def musicality(pieces: Sequence[Grid], training: Sequence[Grid], ranges: Ranges) -> Musicality:
+@final
+class TrainingMusic:
+    """Music that other pieces are compared with: what is counted in it, and where its bars stand, each found once.
+
+    Args:
+        pieces: transposed as they were in training.
+    """
+
+    def __init__(self, pieces: Sequence[Grid]) -> None:
+        self._pieces = pieces
+
+    @cached_property
+    def counts(self) -> Mapping[str, Counts]:
+        """Of ``COUNTED``."""
+        return {name: count(self._pieces) for name, count in COUNTED.items()}
+
+    @cached_property
+    def bars(self) -> Mapping[int, tuple[NDArray[np.int16], Places]]:
+        """By their length, if there are some: each different one once, and where they stand."""
+        lengths = sorted({piece.bar for piece in self._pieces})
+        found = {length: [_bars(p, length) for p in self._pieces if p.bar == length] for length in lengths}
+        return {
+            length: (np.unique(np.concatenate([one for one in bars if len(one)]), axis=0), _places(bars))
+            for length, bars in found.items()
+            if any(map(len, bars))
+        }
+
+
+def musicality(pieces: Sequence[Grid], training: Sequence[Grid] | TrainingMusic, ranges: Ranges) -> Musicality:
     """All measures of pieces beside training music.
 
     Raises:
@@ -97,7 +139,8 @@ def musicality(pieces: Sequence[Grid], training: Sequence[Grid], ranges: Ranges)
         raise ValueError("nothing sounds in these pieces, so there is nothing to measure")
     bars = sum(piece.steps / piece.bar for piece in pieces)
     parallels = [sum(parallel(piece, size) for piece in pieces) / bars for size in (7, 0)]
-    tv = {name: distance(count(pieces), count(training)) for name, count in COUNTED.items()}
+    counts = _known(training).counts
+    tv = {name: distance(count(pieces), counts[name]) for name, count in COUNTED.items()}
     return Musicality(
         in_key=_share(pieces, in_key),
         in_range=_share(pieces, lambda piece: in_range(piece, ranges)),
@@ -212,23 +255,24 @@ def tonal(pieces: Iterable[Grid]) -> float:
     return sum(found[chord] for chord in known) / found.total() if found else float("nan")
 
 
-def copying(pieces: Sequence[Grid], training: Sequence[Grid]) -> Copying:
+def copying(pieces: Sequence[Grid], training: Sequence[Grid] | TrainingMusic) -> Copying:
     """How much of pieces stands in the training music as it is.
 
     Args:
         training: pieces, transposed as they were in training.
     """
-    nearest, exact, longest, count = list[float](), 0, 0, 0
+    nearest, exact, longest, count, bars_of = list[float](), 0, 0, 0, _known(training).bars
     for length in sorted({piece.bar for piece in pieces}):
-        own = [_bars(piece, length) for piece in pieces if piece.bar == length]
-        theirs = [_bars(piece, length) for piece in training if piece.bar == length]
-        known = np.concatenate([bars for bars in theirs if len(bars)]) if any(map(len, theirs)) else None
-        places = _places(theirs)
-        for bars in own:
+        known, places = bars_of.get(length, (None, Places()))
+        for bars in (_bars(piece, length) for piece in pieces if piece.bar == length):
             nearest += [float("nan")] * len(bars) if known is None else _nearest(bars, known)
             exact += sum(bar.tobytes() in places for bar in bars)
             longest, count = max(longest, _longest(bars, places)), count + len(bars)
     return Copying(nearest=tuple(nearest), exact=exact / max(1, count), longest=longest)
+
+
+def _known(training: Sequence[Grid] | TrainingMusic) -> TrainingMusic:
+    return training if isinstance(training, TrainingMusic) else TrainingMusic(training)
 
 
 def _bars(piece: Grid, length: int) -> NDArray[np.int16]:
@@ -245,16 +289,16 @@ def _nearest(bars: NDArray[np.int16], known: NDArray[np.int16]) -> list[float]:
     return [float(d) for chunk in chunks for d in (chunk[:, None] != known[None]).mean(-1).min(-1)]
 
 
-def _places(pieces: Sequence[NDArray[np.int16]]) -> dict[bytes, set[tuple[int, int]]]:
+def _places(pieces: Sequence[NDArray[np.int16]]) -> Places:
     """Where each bar stands: (piece, bar)."""
-    found = dict[bytes, set[tuple[int, int]]]()
+    found = Places()
     for number, bars in enumerate(pieces):
         for place, bar in enumerate(bars):
             found.setdefault(bar.tobytes(), set()).add((number, place))
     return found
 
 
-def _longest(bars: NDArray[np.int16], places: Mapping[bytes, set[tuple[int, int]]]) -> int:
+def _longest(bars: NDArray[np.int16], places: Places) -> int:
     longest, runs = 0, dict[tuple[int, int], int]()
     for bar in bars:
         here = places.get(bar.tobytes(), set())

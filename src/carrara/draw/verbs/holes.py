@@ -16,9 +16,8 @@ from carrara.draw.verbs.base import Verb
 from carrara.errors import UserError, option, unknown
 from carrara.medium import Size
 from carrara.model import DiffusionModel, Model
-from carrara.pixels import Pictures
 from carrara.sample import AnySampler, Ddim, Inpainting, Repaint, Unmasking
-from carrara.shapes import by
+from carrara.shapes import Signals, by
 from carrara.store import OpenModel
 
 ETA = {"ddpm": 1.0, "euler_a": 1.0, "euler": 0.0}
@@ -70,7 +69,7 @@ class Holes(Verb):
         no = f"leave {option('resamplings')} and {option('jump')} out"
         raise UserError(f"this model fills holes as it was trained to, and resamples nothing: {no}")
 
-    def draw(self, asked: Drawing, picture: Pictures, new: Mask) -> Generator[Progress | Remark, None, Tensor]:
+    def draw(self, asked: Drawing, picture: Signals, new: Mask) -> Generator[Progress | Remark, None, Tensor]:
         """Makes a picture new where it is to be, after a word about a size that the model has not learned."""
         model, size = asked.model, size_of(picture)
         assert self.feather is not None

@@ -18,7 +18,7 @@ from carrara.draw.verbs.invert import ByNoise
 from carrara.errors import UserError, option
 from carrara.medium import Medium, Picture
 from carrara.model import Model
-from carrara.pixels import Pictures
+from carrara.shapes import Signals
 from carrara.store import OpenModel
 
 MOST_FRAMES = 1000
@@ -113,7 +113,7 @@ class Interpolate(ByNoise):
             raise UserError(f"there is only one end: name two pictures, or {ways}")
         drawings = first.asked(seeds=(seed,)), other.asked(seeds=(to_seed,))
         way = between_wishes(drawings, self._shares, size=first.request.pixel_size)
-        none: Pictures = torch.empty(0, first.model.shape[0], *first.own_size)
+        none: Signals = torch.empty(0, first.model.shape[0], *first.own_size)
         row = SheetRow(name="way", before=none, results=(yield from follow(way)))
         return replace(self, seed=seed, to_seed=to_seed)._edited(first.request, row, first.model.medium)
 

@@ -7,6 +7,7 @@ from carrara.evaluate import SAMPLE_METRICS
 from carrara.measure.measurement import MetricResult
 from carrara.measure.metrics.autoencoders import measure_reconstruction
 from carrara.measure.metrics.likelihoods import measure_flow, measure_likelihood
+from carrara.measure.metrics.music import measure_music
 from carrara.measure.metrics.samples import (
     distance_measure,
     measure_clip_score,
@@ -63,6 +64,11 @@ METRICS: Mapping[str, Metric] = {
         shows="the mean spectra of samples and of held-out sounds",
     ),
     "kad": Metric(about="kernel distance of sounds, by their log-mel spectra over time", measure=measure_kernel),
+    "music": Metric(
+        about="keys, voice leading and harmony of generated music, and how near its bars are to training bars",
+        measure=measure_music,
+        shows="what the model composed, as piano rolls",
+    ),
     **{
         name: Metric(about="samples against held-out pictures", measure=distance_measure(name))
         for name in SAMPLE_METRICS
