@@ -115,7 +115,7 @@ class ArrayData(Dataset):
         return self.dtype.kind == "f" or self.range[1] - self.range[0] < _FOLDED
 
     def pixels(self, index: int) -> NDArray[Any]:
-        (low, high), values = self.range, self._values(index)
+        (low, high), values = self.range, self.in_units(index)
         levels = np.iinfo(values.dtype) if values.dtype.name in ("uint8", "uint16") else None
         if levels is not None and (low, high) == (levels.min, levels.max):
             return np.ascontiguousarray(values)
@@ -145,8 +145,12 @@ class ArrayData(Dataset):
     def name(self, index: int) -> str:
         return shown(self._files.names[index]) if self._files.names else super().name(index)
 
-    def _values(self, index: int) -> NDArray[Any]:
-        """An example (*N, C) in its units, NaN where it is not known."""
+    def in_units(self, index: int) -> NDArray[Any]:
+        """An example (*N, C) in its units, NaN where it is not known.
+
+        Raises:
+            Unreadable: it cannot be read.
+        """
         values = self.layout.ordered(self._files.example(index))
         if values.dtype == np.bool_:
             values = values.astype(np.uint8)
@@ -159,7 +163,7 @@ class ArrayData(Dataset):
 
     def _readable(self, index: int) -> NDArray[Any]:
         try:
-            return self._values(index)
+            return self.in_units(index)
         except Unreadable as error:
             raise UserError(f"'{self.name(index)}' cannot be used: {error}") from None
 
