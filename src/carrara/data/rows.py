@@ -165,10 +165,10 @@ def _useless(column: Sequence[float | str | None], *, said: bool) -> str:
         return ""
     others = [cell for cell in known if not _is_finite(str(cell))]
     if len(others) <= _STRAY * len(known):
-        stray = f"{counted(len(others), 'cell')} of {len(known)}, such as '{shown(others[0])}',"
+        stray = f"{counted(len(others), 'cell')} of {len(known)}, such as '{shown(str(others[0]))}',"
         return f"{stray} {'is no number' if len(others) == 1 else 'are no numbers'}: write a number there, or nothing"
     if all(_is_finite(str(cell).replace(",", ".", 1)) for cell in known):
-        return f"its numbers have decimal commas, such as '{shown(known[0])}': write points"
+        return f"its numbers have decimal commas, such as '{shown(str(known[0]))}': write points"
     return f"{different} different texts in {len(known)} rows are names, and no categories"
 
 

@@ -112,8 +112,8 @@ def songs(folder: Path, chosen: Choices, length: int, transpose: bool) -> Pieces
     if not len(found):
         longest = max(grid.steps for _, grid in grids)
         raise UserError(
-            f"no piece in '{shown(folder)}' fills half of {length} steps, the longest has {longest}: give longer pieces, "
-            f"or a smaller {option('data.source.length', max(8, longest))}"
+            f"no piece in '{shown(folder)}' fills half of {length} steps, the longest has {longest}: give longer "
+            f"pieces, or a smaller {option('data.source.length', max(8, longest))}"
         )
     return found
 

@@ -98,17 +98,8 @@ def stored_files(path: Path, name: str | None, vectors: str | None, known: str |
 def checked_type(dtype: np.dtype[Any], what: str) -> None:
     """Refuses what are no numbers."""
     if dtype.kind not in "biuf":
-        kinds = {
-            "c": "complex numbers",
-            "O": "Python objects",
-            "U": "texts",
-            "S": "texts",
-            "M": "dates",
-            "V": "records",
-        }
-        next_ = (
-            "give real and imaginary parts as two channels" if dtype.kind == "c" else "save numbers alone, as float32"
-        )
+        kinds = {"c": "complex numbers", "O": "Python objects", "U": "texts", "S": "texts", "M": "dates"}
+        next_ = "give real and imaginary parts as two channels" if dtype.kind == "c" else "save numbers, as float32"
         held = kinds.get(dtype.kind, f"{dtype}")
         raise UserError(f"{what} holds {held}, and arrays are of whole or real numbers: {next_}")
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carrara.data.base import DataInfo, Unreadable
+from carrara.data.files import relative
 from carrara.data.folder.described import Described, warn
 from carrara.data.folder.layout import counted, some
 from carrara.data.folder.looking import look
@@ -79,7 +80,7 @@ class SoundFolder(Described):
         for warning in found.warnings:
             warn(path, warning)
         rows, broken = headers_of(path, found.pictures, read_sound_header, "sound-headers")
-        problems = [(header.path.name, str(header.problem)) for header in broken]
+        problems = [(relative(header.path, path), str(header.problem)) for header in broken]
         _check(path, rows, problems)
         self.rate, self.chosen = _rate(rows, reading.rate)
         names = list(map(os.fsdecode, rows["name"]))
