@@ -272,7 +272,7 @@ def test_keys_are_remembered_of_large_arrays(tmp_path: Path, monkeypatch: pytest
             np.array([[1.0, np.inf, 2, 3]]),
             "has 1 infinite values, and values are finite: leave it out",
         ),
-        (np.ones(8), r"has 1 axes \(8,\): arrays are curves"),
+        (np.ones(8), r"has 1 axes \(8,\): give curves"),
         (np.array([[None, 1]]), "holds Python objects, which are not read"),
     ],
 )
