@@ -248,7 +248,7 @@ def test_impossible_configurations_are_refused_in_a_sentence(options: dict[str, 
     ("config", "shape", "message"),
     [
         (TINY, (2,), "takes pictures"),
-        (TINY, (3, 1, 8), "2 levels are too many for pictures of 1x8"),
+        (TINY, (3, 1, 8), "2 levels are too many for samples of 1x8"),
         (replace(TINY, head_width=5), (3, 8, 8), "heads of width 5 do not divide 16 channels"),
     ],
 )

@@ -263,13 +263,19 @@ def test_keys_are_remembered_of_large_arrays(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (np.array([["a", "b"]]), "holds <U1, and arrays are of whole or real numbers"),
-        (np.ones((3, 8)) * 1j, "holds complex numbers: give real and imaginary parts as two channels"),
+        (np.array([["a", "b"]]), "holds texts, and arrays are of whole or real numbers"),
+        (
+            np.ones((3, 8)) * 1j,
+            "holds complex numbers, and arrays are .*: give real and imaginary parts as two channels",
+        ),
         (np.zeros((0, 8, 8)), r"holds no examples: its array has the shape \(0, 8, 8\)"),
         (np.ones((3, 8)), "has no range, because all values are 1: declare one by"),
         (np.full((3, 8), np.nan), "has no range, because no value is known"),
-        (np.array([[1.0, np.inf, 2, 3]]), "has values that are infinite: leave them out, or make them NaN"),
-        (np.ones(8), r"has 1 axes \(8,\): arrays are curves"),
+        (
+            np.array([[1.0, np.inf, 2, 3]]),
+            "has 1 infinite values, and values are finite: leave it out",
+        ),
+        (np.ones(8), r"has 1 axes \(8,\): give curves"),
         (np.array([[None, 1]]), "holds Python objects, which are not read"),
     ],
 )

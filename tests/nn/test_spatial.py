@@ -171,7 +171,7 @@ def test_unets_take_any_size_and_patches(size: tuple[int, ...], patch: int) -> N
 
 
 def test_too_many_levels_for_the_shortest_axis() -> None:
-    with pytest.raises(ValueError, match="3 levels are too many for pictures of 8x8x3"):
+    with pytest.raises(ValueError, match="3 levels are too many for samples of 8x8x3"):
         UNetConfig(channels=8, multipliers=(1, 1, 1)).build((1, 8, 8, 3))
 
 

@@ -48,7 +48,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             "needs pictures of 12 pixels or more, not 8x16",
         ),
         ((*LATER, f"autoencoder.objective.critic={CRITIC}"), "take 2 layers at most"),
-        ((*LATER, "model.backbone.multipliers=[1, 1, 1, 1, 1]"), "5 levels are too many for pictures of 8x8"),
+        ((*LATER, "model.backbone.multipliers=[1, 1, 1, 1, 1]"), "5 levels are too many for samples of 8x8"),
         (
             (*LATER, "autoencoder.first_stage.multipliers=[1, 1, 1, 1, 1, 1]"),
             "smaller than the autoencoder's factor 32",

@@ -157,7 +157,7 @@ class UNetConfig(BackboneConfig):
             raise ValueError("context_width 0 leaves the width of the condition's tokens open: say it")
         smallest = -(-min(shape[1:]) // self.patch) >> (len(self.multipliers) - 1)
         if smallest < 1:
-            raise ValueError(f"{len(self.multipliers)} levels are too many for pictures of {by(shape[1:])}")
+            raise ValueError(f"{len(self.multipliers)} levels are too many for samples of {by(shape[1:])}")
         return UNet(self, in_channels=shape[0] + image_channels, out_channels=shape[0] * answers, spatial=spatial)
 
 

@@ -27,7 +27,10 @@ app = App(
 inspect = App(name="inspect", help="Look into a run, a picture, a noise schedule, or data.")
 app.command(inspect)
 LATER = {
-    "edit": ("carrara.cli.edits:edits", "Makes new pictures of your own: carrara edit RUN VERB PICTURE ..."),
+    "edit": (
+        "carrara.cli.edits:edits",
+        "Makes new samples of your own: carrara edit RUN VERB FILE ...",
+    ),
     "sample": (
         "carrara.cli.sample:command_sample",
         """Draws samples from a run. Each PNG carries its recipe: 'carrara replay' remakes it.
@@ -92,7 +95,7 @@ def train(
     Parameters
     ----------
     data
-        A folder of pictures, or a built-in data set. Without it, the preset's own.
+        A folder of pictures, sounds or MIDI files, an array, a table, or a built-in data set. Without it, the preset's.
     overrides
         Changes to the recipe, key=value, such as train.steps=5000 or model.schedule=linear.
     preset
@@ -224,7 +227,7 @@ def distill(
 
 @app.command
 def replay(image: Path, /, *, run: Path | None = None, out: Path | None = None, pictures: Path = Path()) -> None:
-    """Remakes a PNG from the recipe that it carries, and says whether it came out the same.
+    """Remakes a file from the recipe that it carries, and says whether it came out the same.
 
     Examples:
         carrara replay runs/digits/samples/sample-1/grid.png
@@ -233,13 +236,13 @@ def replay(image: Path, /, *, run: Path | None = None, out: Path | None = None, 
     Parameters
     ----------
     image
-        A PNG that 'carrara sample' or 'carrara edit' wrote.
+        A PNG, MIDI or WAV file that 'carrara sample' or 'carrara edit' wrote.
     run
         The run's folder, if it has moved.
     out
-        Where to write the picture; beside the old one, if not given.
+        Where to write it again; beside the old one, if not given.
     pictures
-        The folder of the pictures that an edit was made of; the one you are in, if not given.
+        The folder of the files that an edit was made of; the one you are in, if not given.
     """
     from carrara.cli import commands
 
@@ -280,24 +283,27 @@ def inspect_data(
     findings: Annotated[Path | None, Parameter(name="--list")] = None,
     out: Path | None = None,
 ) -> None:
-    """Shows what is in a folder of pictures or a zip file, what it is taken as, and what may be wrong; changes nothing.
+    """Shows what is in a folder or a file of data, what it is taken as, and what may be wrong; changes nothing.
 
-    Says how large the pictures are, which classes and captions they have, and which are damaged, copies or nearly so,
-    blurred, blank or turned, and draws a contact sheet. What was found is remembered, so the next time is quick.
+    Says how large pictures are, which classes and captions they have, and which are damaged, copies or nearly so,
+    blurred, blank or turned; what is in MIDI files, sounds, arrays and tables, and which of them cannot be used. Draws
+    a contact sheet. What was found of pictures is remembered, so the next time is quick.
 
     Examples:
         carrara inspect data photos/
         carrara inspect data photos.zip data.source.classes=none
         carrara inspect data photos/ --list findings.csv
+        carrara inspect data songs/ --list songs.csv
 
     Parameters
     ----------
     path
-        The folder, or the zip file.
+        A folder or a zip file of pictures or sounds, a folder of MIDI files or arrays, an array, or a table.
     overrides
         What it is taken as, key=value: keys of data.source, such as data.source.classes=deep.
     findings
-        A file to write all findings to, as CSV: file, finding, detail, other.
+        A file to write all findings to, as CSV: file, finding, detail, other; of what are no pictures, a row for each
+        file, example or column.
     out
         The folder for the contact sheet, in which nothing is overwritten. Without it, runs/data/NAME.
     """

@@ -29,8 +29,10 @@ def edit(opened: OpenModel, verb: Verb, ask: Ask, output: Output) -> None:
     check_place(out)
     results = result_of(watched(verb.run(opened, verb.request(opened, ask))))
     paths = results.save(opened, out)
-    count = len(results.images)
-    console.print(f"{count} {'picture' if count == 1 else 'pictures'} in ", bold(out), f": {paths[0].name}")
+    count, several = len(results.images), opened.model.medium.name
+    console.print(
+        f"{count} {several.removesuffix('s') if count == 1 else several} in ", bold(out), f": {paths[0].name}"
+    )
 
 
 def verb_first(arguments: list[str]) -> list[str]:
@@ -43,7 +45,7 @@ def verb_first(arguments: list[str]) -> list[str]:
         return arguments
     _, run, *others = arguments
     if not others:
-        raise UserError(f"what shall be done with pictures of '{run}'? carrara edit {run} {'|'.join(VERBS)} ...")
+        raise UserError(f"what shall be done with samples of '{run}'? carrara edit {run} {'|'.join(VERBS)} ...")
     verb = others[0] if others[0].startswith("-") else known("edit", others[0], VERBS)
     return ["edit", verb, run, *others[1:]]
 

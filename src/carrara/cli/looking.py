@@ -1,8 +1,9 @@
 """``carrara inspect``: what is in a run, in data, in a schedule; and the pages about runs."""
 
+import json
 import os
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,16 +15,18 @@ from carrara import pixels, store
 from carrara.autoencoder import FirstStage
 from carrara.cli.terminal import SHELL, bold, console, plain, styled
 from carrara.data import Reading, inspection
+from carrara.data.description import write_rows
+from carrara.data.sources import FolderSource, Source, source_at
 from carrara.device import default_device
 from carrara.errors import UserError, option
 from carrara.evaluate import page
-from carrara.files import NotWritten, check_file, check_place, is_archive, lies_in
+from carrara.files import NotWritten, check_file, check_place, is_archive, is_regular, lies_in
 from carrara.kinds import mapping_of
 from carrara.measure import comparison, health, report, schedules
-from carrara.medium import read_about
+from carrara.medium import read_about, sheet_of
 from carrara.model import Model, ModelConfig
 from carrara.noise import DiscreteSchedule, Schedule
-from carrara.recipe.loading import load
+from carrara.recipe.loading import load, said_kind
 from carrara.shapes import by
 from carrara.store.best import LEADS
 from carrara.train import checkpoint, read_log, read_training
@@ -149,12 +152,13 @@ def _row(name: str, text: str) -> None:
 
 def data(source: str, overrides: Sequence[str], findings: Path | None, out: Path | None) -> None:
     """Says and draws what is in a folder, and lists what may be wrong with it."""
-    path, reading = Path(source), reading_of(overrides)
-    if findings is not None and os.path.lexists(findings):
-        raise UserError(f"'{findings}' is there already: name a file that is not")
-    for place, named in ((findings, "list"), (out, "out")):
-        if place is not None:
-            _check_apart(place, path, named)
+    path = Path(source)
+    about = source_at(source, said_kind(overrides))
+    if about["kind"] != FolderSource.kind:
+        _described(load(overrides=[f"data.source={json.dumps(about)}", *overrides]).data.source, path, findings, out)
+        return
+    reading = reading_of(overrides)
+    _check_places(path, findings, out)
     try:
         report = inspection.inspect_folder(path, reading)
     except KeyboardInterrupt:
@@ -166,9 +170,38 @@ def data(source: str, overrides: Sequence[str], findings: Path | None, out: Path
         if console.color_system in ("256", "truecolor"):
             for line in inspection.sheet_text(rows, console.width):
                 console.print(line)
-        _draw_sheet(rows, path, out)
+        _draw_sheet(lambda: inspection.sheet_picture(rows), path, out)
     if findings is not None:
         console.print(f"{inspection.write_findings(report, findings)} findings in ", bold(findings))
+
+
+def _described(source: Source | None, path: Path, findings: Path | None, out: Path | None) -> None:
+    """Says and draws what files hold that are no pictures, and lists it."""
+    assert source is not None
+    _check_places(path, findings, out)
+    told = source.describe()
+    assert told is not None
+    for line in told.lines:
+        console.print(_wrapped(line))
+    if findings is not None:
+        console.print(f"{write_rows(told.rows, findings)} rows in ", bold(findings))
+    try:
+        dataset = source.open()
+        whole, _ = source.completed(dataset) if len(dataset) else (source, ())
+        sheet = sheet_of(dataset, whole.modality)
+    except UserError as error:
+        console.print(f"This cannot be trained on: {error.message}", style="yellow")
+        return
+    if sheet is not None:
+        _draw_sheet(lambda: sheet, path, out)
+
+
+def _check_places(path: Path, findings: Path | None, out: Path | None) -> None:
+    if findings is not None and os.path.lexists(findings):
+        raise UserError(f"'{findings}' is there already: name a file that is not")
+    for place, named in ((findings, "list"), (out, "out")):
+        if place is not None:
+            _check_apart(place, path, named)
 
 
 def _check_apart(place: Path, data: Path, named: str) -> None:
@@ -178,9 +211,9 @@ def _check_apart(place: Path, data: Path, named: str) -> None:
     check_file(place) if named == "list" else check_place(place)
 
 
-def _draw_sheet(rows: Sequence[inspection.Row], data: Path, out: Path | None) -> None:
+def _draw_sheet(draw: Callable[[], Image.Image], data: Path, out: Path | None) -> None:
     """Where nobody has said where, the sheet is drawn where that can be."""
-    name = data.stem if is_archive(data) else data.resolve().name
+    name = data.stem if is_archive(data) or is_regular(data) else data.resolve().name
     place = out or Path("runs") / "data" / name
     if lies_in(place, data):
         console.print(
@@ -188,7 +221,7 @@ def _draw_sheet(rows: Sequence[inspection.Row], data: Path, out: Path | None) ->
         )
         return
     try:
-        sheet = pixels.save_png(inspection.sheet_picture(rows), place / "contact-sheet.png", overwrite=out is None)
+        sheet = pixels.save_png(draw(), place / "contact-sheet.png", overwrite=out is None)
     except NotWritten as error:
         if out is not None:
             raise

@@ -33,7 +33,7 @@ class Output:
     """Where results go.
 
     Attributes:
-        out: The folder for the pictures; a new one in the run's samples/, if not given.
+        out: The folder for the results; a new one in the run's samples/, if not given.
     """
 
     out: Path | None = None

@@ -11,14 +11,16 @@ from typing import Any, final
 from rich.console import Console
 from rich.text import Text
 
-from carrara.errors import Spelling, spelled
+from carrara.errors import PLAIN, Spelling, spelled
 
 FLAGS: Mapping[str, str] = {"label": "class", "compiled": "compile", "as_json": "json"}
 """Options that are not called as their arguments are."""
 
 
 def flag(name: str, value: str | None) -> str:
-    """``--weak FOLDER`` of the argument ``weak``."""
+    """``--weak FOLDER`` of the argument ``weak``; keys of a recipe are written as they are, ``data.size=64``."""
+    if "." in name:
+        return PLAIN.option(name, value)
     option = f"--{FLAGS.get(name, name.replace('_', '-'))}"
     return option if value is None else f"{option} {value}"
 

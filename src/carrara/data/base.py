@@ -91,6 +91,7 @@ class DataInfo:
         maps: whether pictures have maps.
         remarks: what its files were taken as, a line each, with the key that says otherwise.
         dimension: of points; None for pictures.
+        stamp: what changes with files that are too large for keys of their contents.
         attribution: who made it and on which terms, where known.
     """
 
@@ -103,6 +104,7 @@ class DataInfo:
     maps: bool = False
     remarks: tuple[str, ...] = ()
     dimension: int | None = None
+    stamp: str = ""
     attribution: str = ""
 
 
@@ -307,7 +309,7 @@ def contents(dataset: Dataset) -> list[list[int]]:
 
 def fingerprint(dataset: Dataset) -> str:
     """Identifies a data set for the record of a run: 16 hexadecimal digits over names, contents and labels."""
-    digest = hashlib.blake2b(repr(dataset.info.classes).encode(), digest_size=8)
+    digest = hashlib.blake2b((repr(dataset.info.classes) + dataset.info.stamp).encode(), digest_size=8)
     for k in range(len(dataset)):
         rows = {
             name: (row.variants[0] if isinstance(row, Choices) else row).tolist()

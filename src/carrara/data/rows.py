@@ -27,6 +27,9 @@ MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 """Texts of cells that say nothing, in small letters."""
 CATEGORIES = 200
 """So many different texts, or fewer, are categories."""
+LARGEST = 1e150
+"""Of numbers whose squares can be added."""
+_STRAY = 0.5  # of a column's cells: as many that are no numbers, or fewer, are mistakes
 _SHARE = 0.5  # of all rows: more different texts than that are names, and no categories
 
 
@@ -142,17 +145,31 @@ def _numbers(column: Sequence[str | None]) -> Sequence[float | str | None]:
     return numbers if all(number is None or math.isfinite(number) for number in numbers) else column
 
 
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
 def _useless(column: Sequence[float | str | None], *, said: bool) -> str:
     """Why a column is no use; nothing if it is."""
     known = [cell for cell in column if cell is not None]
     if not known:
         return "it says nothing"
-    if isinstance(known[0], float) and not said:
-        return ""
+    if not isinstance(known[0], str):
+        largest = max(abs(cell) for cell in known if not isinstance(cell, str))
+        return "" if largest < LARGEST else f"numbers such as {largest:g} are too large to be learned"
     different = len(set(known))
-    if different > CATEGORIES or (not said and different > max(2, _SHARE * len(known))):
-        return f"{different} different texts in {len(known)} rows are names, and no categories"
-    return ""
+    if different <= CATEGORIES and (said or different <= max(2, _SHARE * len(known))):
+        return ""
+    others = [cell for cell in known if not _is_finite(str(cell))]
+    if len(others) <= _STRAY * len(known):
+        stray = f"{counted(len(others), 'cell')} of {len(known)}, such as '{shown(str(others[0]))}',"
+        return f"{stray} {'is no number' if len(others) == 1 else 'are no numbers'}: write a number there, or nothing"
+    if all(_is_finite(str(cell).replace(",", ".", 1)) for cell in known):
+        return f"its numbers have decimal commas, such as '{shown(str(known[0]))}': write points"
+    return f"{different} different texts in {len(known)} rows are names, and no categories"
 
 
 def _column(name: str, cells: Sequence[Any]) -> Column:

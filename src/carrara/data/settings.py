@@ -77,9 +77,8 @@ class DataSettings:
         if len(size) == 1:
             return size * max(spatial, 1)
         if len(size) != spatial:
-            raise ValueError(
-                f"these data have {spatial} edges, and {by(size)} are {len(size)}: name as many, or one for all"
-            )
+            edges = "1 edge" if spatial == 1 else f"{spatial} edges"
+            raise ValueError(f"these data have {edges}, and {by(size)} are {len(size)}: name as many, or one for all")
         return size
 
     def open(self) -> Dataset:

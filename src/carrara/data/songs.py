@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carrara.data.base import DataInfo
+from carrara.data.description import Description
 from carrara.data.pieces import Form, Piece, Pieces, classes_of, metre_name, shifts_within
-from carrara.errors import UserError
+from carrara.errors import UserError, option
 from carrara.files import BadFile, Malformed, MidiFile, read_midi, shown
 from carrara.modality import Notes
 from carrara.notes import EVERY, REST, Grid, at_once, from_midi
@@ -64,19 +65,6 @@ class Choices:
     highest: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Description:
-    """What is found out about a folder of MIDI files.
-
-    Attributes:
-        lines: for people.
-        rows: a file each: its name, and what is in it or why it cannot be used.
-    """
-
-    lines: tuple[str, ...]
-    rows: tuple[dict[str, str | int | float], ...]
-
-
 def songs(folder: Path, chosen: Choices, length: int, transpose: bool) -> Pieces:
     """The pieces of a folder; what was chosen for them, and why, is with them.
 
@@ -120,7 +108,14 @@ def songs(folder: Path, chosen: Choices, length: int, transpose: bool) -> Pieces
         classes=classes_of([piece.grid for piece in pieces], _METRES),
         remarks=tuple(_remarks(heard, [*lost], len(grids) - len(pieces))),
     )
-    return Pieces(info, pieces, modality, length, choices=(*why, *reasons))
+    found = Pieces(info, pieces, modality, length, choices=(*why, *reasons))
+    if not len(found):
+        longest = max(grid.steps for _, grid in grids)
+        raise UserError(
+            f"no piece in '{shown(folder)}' fills half of {length} steps, the longest has {longest}: give longer "
+            f"pieces, or a smaller {option('data.source.length', max(8, longest))}"
+        )
+    return found
 
 
 def channels_of(modality: Notes) -> int:
@@ -302,7 +297,9 @@ def _reasons(heard: Iterable[Heard]) -> dict[str, list[str]]:
 def _remarks(heard: Sequence[Heard], lost: Sequence[tuple[str, str]], beyond: int) -> Iterator[str]:
     unusable = [one for one in heard if one.why]
     if unusable:
-        told = "; ".join(f"{len(names)} {why} ({_listed(names)})" for why, names in _reasons(heard).items())
+        reasons = list(_reasons(heard).items())
+        told = "; ".join(f"{len(names)} {why} ({_listed(names)})" for why, names in reasons[:_TOLD])
+        told += f"; and {sum(len(names) for _, names in reasons[_TOLD:])} more" if len(reasons) > _TOLD else ""
         yield f"{len(unusable)} of {len(heard)} MIDI files are left out: {told}"
     for why in sorted({why for _, why in lost}):
         names = [name for name, said in lost if said == why]
@@ -319,5 +316,8 @@ def _listed(names: Sequence[str]) -> str:
 def _nothing(folder: Path, heard: Sequence[Heard]) -> str:
     if not heard:
         return f"there are no MIDI files in '{shown(folder)}': their names end in {', '.join(sorted(ENDINGS))}"
-    why = next(iter(_reasons(heard).items()))
-    return f"none of the {len(heard)} MIDI files in '{shown(folder)}' can be used: '{shown(why[1][0])}' {why[0]}"
+    why, names = next(iter(_reasons(heard).items()))
+    return (
+        f"none of the {len(heard)} MIDI files in '{shown(folder)}' can be used: '{shown(names[0])}' {why}; "
+        "give Standard MIDI files with pitched notes"
+    )

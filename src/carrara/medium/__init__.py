@@ -5,6 +5,7 @@ from carrara.medium.base import Medium, PictureMedium, PointMedium, save_numbers
 from carrara.medium.catalogue import medium_of
 from carrara.medium.picture import Picture, find_picture
 from carrara.medium.records import RECORDED, read_about
+from carrara.medium.sheet import sheet_of
 from carrara.medium.size import SaidSize, Size, read_size, suited
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "read_size",
     "save_animation",
     "save_numbers",
+    "sheet_of",
     "suited",
 ]

@@ -70,6 +70,8 @@ class NumbersMedium(Medium):
         Raises:
             UserError: it is none, or has other axes, channels or edges.
         """
+        if given.path.suffix.lower() != ".npy":
+            raise UserError(f"'{given.path}' is no array, and one is needed here: name a .npy file")
         values = stored_array(given.path).whole()
         values = values[..., None] if values.ndim == self.spatial else values
         if values.ndim != self.spatial + 1 or values.shape[-1] != shape[0] or values.dtype.kind not in "iuf":

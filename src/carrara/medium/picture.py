@@ -35,11 +35,13 @@ class Picture:
         decoded: (H, W, C) uint8, uint16, or float32 in [0, 1]; None of a file that is no picture.
         path: its file's, or a name of its own.
         sha256: of the file's bytes, or of the pixels', in hexadecimal digits.
+        why: it is no picture, as it follows after its name.
     """
 
     decoded: Pixels | None
     path: Path
     sha256: str
+    why: str = "is no picture, and one is needed here: name a picture"
 
     @property
     def pixels(self) -> Pixels:
@@ -49,7 +51,7 @@ class Picture:
             UserError: it is no picture.
         """
         if self.decoded is None:
-            raise UserError(f"'{self.path}' is no picture, and one is needed here: name a picture")
+            raise UserError(f"'{self.path}' {self.why}")
         return self.decoded
 
     @staticmethod
@@ -74,9 +76,10 @@ class Picture:
                     raise problem
             return Picture(decode(path), path, sha256(path))
         except Unreadable as error:
-            raise UserError(
-                f"'{path}' cannot be used ({error}): save it again as PNG, or name another picture"
-            ) from None
+            why = f"cannot be used ({error}): save it again as PNG, or name another picture"
+            if path.suffix.lower() == ".npy":  # of a volume, perhaps, or in units of its own
+                return Picture(None, path, sha256(path), why)
+            raise UserError(f"'{path}' {why}") from None
 
     @staticmethod
     def of(value: "Picture | Path | str | Image.Image | NDArray[Any]") -> "Picture":
@@ -125,6 +128,8 @@ class Picture:
         try:
             array = self.pixels if size is None else Transform(size=size, channels=channels).prepare(self.pixels)
             return pixels.to_tensor(pixels.with_channels(array, channels))[None]
+        except UserError:
+            raise
         except ValueError as error:
             raise UserError(f"'{self.path}' cannot be used: {error}") from None
 

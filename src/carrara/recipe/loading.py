@@ -45,6 +45,14 @@ def load(name: str | Path = DEFAULT, overrides: Sequence[str] = ()) -> Recipe:
     return parse(_over(_base(name), arguments))
 
 
+def said_kind(overrides: Sequence[str]) -> object:
+    """The kind of source that ``key=value`` arguments name; None if they name none."""
+    source: object = from_arguments(overrides).values
+    for key in ("data", "source", "kind"):
+        source = (mapping_of(source) or {}).get(key)
+    return source
+
+
 def parse(layer: Layer) -> Recipe:
     """Checks a layer against the schema."""
     try:

@@ -86,13 +86,17 @@ def resolve(
     if data.buckets:
         data, why = _bucketed(recipe, data, model.backbone, natives)
         reasons += [f"buckets: {why}"] * bool(why)
+    sample, open_ = recipe.sample, recipe.model.conditioner is None and kind.looks
+    if open_ and isinstance(model.conditioner, UnconditionalConfig) and model.image is None and sample.guidance != 1:
+        sample = replace(sample, guidance=1.0)
+        reasons.append("guidance 1: without a condition there is nothing to be guided by")
     train = recipe.train
     if device == "cpu" and train.precision == "auto" and data.size is not None and len(data.size) == 3:
         train = replace(train, precision="float32")
         reasons.append(
             "precision float32: in bfloat16, CPUs get the gradients of very small volumes wrong (torch 2.13)"
         )
-    resolved = recipe.model_copy(update={"data": data, "model": model, "train": train})
+    resolved = recipe.model_copy(update={"data": data, "model": model, "sample": sample, "train": train})
     return Resolved(recipe=resolved, reasons=tuple(reasons))
 
 
@@ -116,7 +120,11 @@ def with_source(recipe: Recipe, data: Dataset) -> tuple[Recipe, tuple[str, ...]]
     if recipe.data.source is None:
         return recipe, ()
     source, why = recipe.data.source.completed(data)
-    return recipe.model_copy(update={"data": replace(recipe.data, source=source)}), why
+    try:
+        settings = replace(recipe.data, source=source)
+    except ValueError as error:  # what was said does not suit what the data are
+        raise UserError(f"data: {error}") from None
+    return recipe.model_copy(update={"data": settings}), why
 
 
 def _check_missing(recipe: Recipe) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from carrara.data import BUILTIN, Source, as_source
-from carrara.data.sources import source_mapping
+from carrara.data.sources import SOURCES, others_in, source_at
 from carrara.errors import UserError, option
 from carrara.files import replacing
 from carrara.files.lock import Lock
@@ -18,7 +18,7 @@ from carrara.files.writing import is_bare
 from carrara.model import Model
 from carrara.recipe import build
 from carrara.recipe.kinds import decoder, few_step, kind_of
-from carrara.recipe.loading import DEFAULT, dump, load, presets
+from carrara.recipe.loading import DEFAULT, dump, load, presets, said_kind
 from carrara.recipe.names import spelled_path
 from carrara.recipe.resolve import RUN_CHANGES, SOURCE_CHANGES, complete, differences
 from carrara.recipe.schema import Recipe
@@ -131,9 +131,11 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
     """
     if source is None and preset is None and folder is not None and (folder / "recipe.yaml").is_file():
         return _resumed(folder, load(folder / "recipe.yaml", overrides))
-    named = as_source(source).absolute() if source else None
+    named = _named(source, overrides) if source else None
     name, why = (preset, "") if preset else _preset_for(named)
-    overrides = [*overrides, *([f"data.source={json.dumps(source_mapping(str(named)))}"] if named else [])]
+    if named is not None:
+        about = {"kind": named.kind} if named.builtin else {"kind": named.kind, "path": str(named)}
+        overrides = [*overrides, f"data.source={json.dumps(about)}"]
     recipe = _anywhere(load(name, overrides))
     if recipe.data.source is None:
         raise UserError(f"what shall be trained on? Name a folder of pictures, or one of {', '.join(BUILTIN)}")
@@ -151,7 +153,17 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
     resolved = complete(recipe, data)
     if known:
         return _resumed(folder, resolved.recipe)
-    return Plan(recipe=resolved.recipe, folder=folder, reasons=(*[why] * bool(why), *resolved.reasons))
+    others = "" if named is None or named.builtin else others_in(Path(str(named)), named.kind)
+    reasons = (*filter(None, (why, others)), *resolved.reasons)
+    return Plan(recipe=resolved.recipe, folder=folder, reasons=reasons)
+
+
+def _named(source: str, overrides: Sequence[str]) -> Source:
+    """What is trained on, by its name or its path, and by its kind where that is said."""
+    if source in BUILTIN:
+        return as_source(source)
+    about = source_at(source, said_kind(overrides))
+    return SOURCES[about["kind"]](**about).absolute()
 
 
 def _preset_for(source: Source | None) -> tuple[str, str]:

@@ -21,6 +21,8 @@ from carrara.files.arrays import stamp_within
 
 REMEMBERED = 1 << 26
 """So many bytes of examples, or more, are hashed once; smaller ones each time."""
+BY_PLACE = 1 << 33
+"""An array of so many bytes, or more, is not read for that: its examples are known by their places."""
 CLASSES = 1000
 """So many different whole numbers, or fewer, are classes."""
 _FOLDED = 1 << 24  # larger whole numbers are none in float32
@@ -51,6 +53,8 @@ class ArrayData(Dataset):
         self._labels, self._vectors = _conditions(files)
         classes = () if self._labels is None else tuple(str(name) for name in np.unique(self._labels).tolist())
         self._classes = {name: k for k, name in enumerate(classes)}
+        self._bytes = self.dtype.itemsize * int(np.prod(self.shape)) * len(self)
+        self._by_place = many and self._bytes >= BY_PLACE
         said = f"axes {axes} of {tuple(shape)}: {_described(self.layout, self.shape)}"
         self.info = DataInfo(
             name=shown(files.path.stem),
@@ -58,7 +62,8 @@ class ArrayData(Dataset):
             native=self.shape[:-1],
             classes=classes,
             vector_size=0 if self._vectors is None else self._vectors.shape[1],
-            remarks=(said,) * guessed,
+            remarks=(*(said,) * guessed, *(_PLACED,) * self._by_place),
+            stamp=str(stamp_within(files.path)) if self._by_place else "",
         )
 
     def __len__(self) -> int:
@@ -110,7 +115,7 @@ class ArrayData(Dataset):
         return self.dtype.kind == "f" or self.range[1] - self.range[0] < _FOLDED
 
     def pixels(self, index: int) -> NDArray[Any]:
-        (low, high), values = self.range, self._values(index)
+        (low, high), values = self.range, self.in_units(index)
         levels = np.iinfo(values.dtype) if values.dtype.name in ("uint8", "uint16") else None
         if levels is not None and (low, high) == (levels.min, levels.max):
             return np.ascontiguousarray(values)
@@ -125,6 +130,8 @@ class ArrayData(Dataset):
         return self.shape[:-1]
 
     def key(self, index: int) -> str:
+        if self._by_place:
+            return f"place {index}"
         return self._keys[index].tobytes().hex()
 
     def columns(self, index: int) -> Mapping[str, Row]:
@@ -138,8 +145,12 @@ class ArrayData(Dataset):
     def name(self, index: int) -> str:
         return shown(self._files.names[index]) if self._files.names else super().name(index)
 
-    def _values(self, index: int) -> NDArray[Any]:
-        """An example (*N, C) in its units, NaN where it is not known."""
+    def in_units(self, index: int) -> NDArray[Any]:
+        """An example (*N, C) in its units, NaN where it is not known.
+
+        Raises:
+            Unreadable: it cannot be read.
+        """
         values = self.layout.ordered(self._files.example(index))
         if values.dtype == np.bool_:
             values = values.astype(np.uint8)
@@ -152,14 +163,14 @@ class ArrayData(Dataset):
 
     def _readable(self, index: int) -> NDArray[Any]:
         try:
-            return self._values(index)
+            return self.in_units(index)
         except Unreadable as error:
             raise UserError(f"'{self.name(index)}' cannot be used: {error}") from None
 
     @cached_property
     def _keys(self) -> NDArray[np.uint8]:
         """(N, 16): a hash of each example, computed once for arrays that do not change."""
-        large = self.dtype.itemsize * int(np.prod(self.shape)) * len(self) >= REMEMBERED
+        large = self._bytes >= REMEMBERED
         stamps = self._stamps() if large else np.zeros((len(self), 3), np.int64)
         memory = memory_of(self._files.path, "arrays")
         known = _recalled(memory, stamps) if large else None
@@ -191,6 +202,7 @@ class ArrayData(Dataset):
         return np.tile(np.array(stamp_within(path), np.int64), (len(self), 1))
 
 
+_PLACED = "too large to be read before training: examples are held out by their places, and copies are not found"
 _ROW = np.dtype([("stamp", "<i8", 3), ("content", "u1", 16)])
 
 

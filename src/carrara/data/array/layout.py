@@ -88,7 +88,7 @@ def guessed_axes(shape: Sequence[int], what: str, *, many: bool) -> str:
         kinds = (
             "curves (N, L), pictures (N, H, W) or volumes (N, D, H, W)" if many else "a curve, a picture or a volume"
         )
-        raise UserError(f"{what} has {len(shape)} axes {tuple(shape)}: arrays are {kinds}, and each may have channels")
+        raise UserError(f"{what} has {len(shape)} axes {tuple(shape)}: give {kinds}, with channels or without")
     last, first, neither = _GUESSES[len(own)]
     return "N" * many + (last if own[-1] <= FEW else first if own[0] <= FEW else neither)
 

@@ -68,7 +68,10 @@ def measured(
             known = values[~np.isnan(values)]
             missing, values = values.size - known.size, known
             if not np.isfinite(values).all():
-                raise UserError(f"'{shown(name)}' has values that are infinite: leave them out, or make them NaN")
+                raise UserError(
+                    f"'{shown(name)}' has {int(np.isinf(values).sum())} infinite values, and values are finite: leave "
+                    "it out, or make them NaN"
+                )
         found = replace(
             found,
             examples=found.examples + 1,

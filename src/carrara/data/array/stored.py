@@ -82,20 +82,26 @@ def stored_files(path: Path, name: str | None, vectors: str | None, known: str |
     else:
         main, beside = arrays[_main(path, arrays, name)], arrays
     checked_type(main.dtype, f"'{shown(path)}'")
-    if not main.shape or not main.shape[0]:
+    if not main.shape or 0 in main.shape:
         raise UserError(f"'{shown(path)}' holds no examples: its array has the shape {main.shape}")
     found = Files(path=path, main=main, vectors=_one_of(beside, vectors, VECTORS), known=_one_of(beside, known, KNOWN))
     for array, what in ((found.vectors, "vectors"), (found.known, "a mask")):
         if array is not None and array.shape[:1] != main.shape[:1]:
-            raise UserError(f"'{shown(path)}' has {main.shape[0]} examples, and {what} of shape {array.shape}")
+            one = "an entry" if what == "vectors" else "a place"
+            raise UserError(
+                f"'{shown(path)}' has {main.shape[0]} examples, and {what} of shape {array.shape}: give {one} for each "
+                "example"
+            )
     return found
 
 
 def checked_type(dtype: np.dtype[Any], what: str) -> None:
     """Refuses what are no numbers."""
     if dtype.kind not in "biuf":
-        kinds = {"c": "complex numbers: give real and imaginary parts as two channels", "O": "Python objects"}
-        raise UserError(f"{what} holds {kinds.get(dtype.kind, f'{dtype}')}, and arrays are of whole or real numbers")
+        kinds = {"c": "complex numbers", "O": "Python objects", "U": "texts", "S": "texts", "M": "dates"}
+        next_ = "give real and imaginary parts as two channels" if dtype.kind == "c" else "save numbers, as float32"
+        held = kinds.get(dtype.kind, f"{dtype}")
+        raise UserError(f"{what} holds {held}, and arrays are of whole or real numbers: {next_}")
 
 
 def is_array(path: Path) -> bool:
@@ -144,14 +150,16 @@ def _main(path: Path, arrays: dict[str, StoredArray], name: str | None) -> str:
     listed = ", ".join(f"{key} {array.shape}" for key, array in list(arrays.items())[:8])
     if name is not None:
         if name not in arrays:
-            raise UserError(f"'{shown(path)}' has no array '{shown(name)}', but {listed or 'none'}")
+            raise UserError(f"'{shown(path)}' has no array '{shown(name)}', but {listed or 'none'}: name one of these")
         return name
+    if not arrays:
+        raise UserError(f"'{shown(path)}' holds no arrays: save the examples in it, or name another file")
     usual = [key for key in MAIN if key in arrays]
     others = [key for key, array in arrays.items() if len(array.shape) > 1 and key not in (*VECTORS, *KNOWN)]
     if not usual and len(others) != 1:
         raise UserError(
-            f"'{shown(path)}' has the arrays {listed or 'of none'}: say which are the examples, as in "
-            f"{option('data.source.name', others[0] if others else 'NAME')}"
+            f"'{shown(path)}' has the arrays {listed}: say which are the examples, as in "
+            f"{option('data.source.array', others[0] if others else next(iter(arrays)))}"
         )
     return (usual or others)[0]
 

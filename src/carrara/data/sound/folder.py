@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carrara.data.base import DataInfo, Unreadable
+from carrara.data.files import relative
 from carrara.data.folder.described import Described, warn
 from carrara.data.folder.layout import counted, some
 from carrara.data.folder.looking import look
@@ -26,6 +27,8 @@ from carrara.errors import UserError
 from carrara.files import shown
 from carrara.files.sound import SOUND_ENDINGS
 
+SHORTEST = 64
+"""Samples that one of a folder's sounds has at least."""
 LONGEST_PART = 10.0
 """Seconds of an example, unless one says it."""
 
@@ -64,6 +67,8 @@ class SoundFolder(Described):
     Attributes:
         rate: samples a second.
         chosen: why, if that was left open.
+        names, headers, sounds: of the files, those that cannot be decoded among them.
+        problems: the files that cannot be used, and why.
 
     Raises:
         UserError: there is no such folder, no readable sound in it, its metadata are wrong, or a package is missing.
@@ -75,15 +80,20 @@ class SoundFolder(Described):
         for warning in found.warnings:
             warn(path, warning)
         rows, broken = headers_of(path, found.pictures, read_sound_header, "sound-headers")
-        problems = [(header.path.name, str(header.problem)) for header in broken]
+        problems = [(relative(header.path, path), str(header.problem)) for header in broken]
         _check(path, rows, problems)
         self.rate, self.chosen = _rate(rows, reading.rate)
         names = list(map(os.fsdecode, rows["name"]))
-        self._sounds = resampled(path, names, rows, self.rate)
-        problems += _faulty(path, names, rows, self._sounds, self.rate)
-        self._rows, self._names = rows, names
-        self._parts = _parts(self._sounds, round(reading.seconds * self.rate))
+        self.sounds = resampled(path, names, rows, self.rate)
+        problems += _faulty(path, names, rows, self.sounds, self.rate)
+        self.headers, self.names, self.problems = rows, names, problems
+        self._parts = _parts(self.sounds, round(reading.seconds * self.rate))
         _check(path, self._parts, problems)
+        if (longest := int(self._parts[:, 2].max())) < SHORTEST:
+            raise UserError(
+                f"the sounds in '{shown(path)}' have at most {counted(longest, 'sample')}, and one needs {SHORTEST} or "
+                "more: give longer sounds"
+            )
         if problems:
             said = some([f"'{shown(name)}' ({why})" for name, why in problems])
             warn(path, f"left out {len(problems)} unreadable of {counted(len(found.pictures), 'sound')}: {said}")
@@ -92,12 +102,12 @@ class SoundFolder(Described):
         lengths = np.sort(self._parts[:, 2])
         self.info = DataInfo(
             name=shown(path.resolve().name),
-            channels=Counter(self._sounds.channels[self._parts[:, 0]].tolist()).most_common(1)[0][0],
+            channels=Counter(self.sounds.channels[self._parts[:, 0]].tolist()).most_common(1)[0][0],
             native=(int(lengths[(len(lengths) - 1) // 2]),),
             classes=self.classes,
             vector_size=self.vector_size,
             captions=any(self._captions),
-            remarks=(*found.remarks, *_remarks(self._sounds, rows, self._parts, reading)),
+            remarks=(*found.remarks, *_remarks(self.sounds, rows, self._parts, reading)),
         )
 
     def __len__(self) -> int:
@@ -105,20 +115,30 @@ class SoundFolder(Described):
 
     def pixels(self, index: int) -> NDArray[Any]:
         file, first, frames = self._parts[index].tolist()
-        channels = int(self._sounds.channels[file])
-        start = int(self._sounds.firsts[file]) + channels * first
-        return as_levels(self._sounds.samples[start : start + channels * frames].reshape(frames, channels))
+        channels = int(self.sounds.channels[file])
+        start = int(self.sounds.firsts[file]) + channels * first
+        return as_levels(self.sounds.samples[start : start + channels * frames].reshape(frames, channels))
 
     def key(self, index: int) -> str:
         file, first, _ = self._parts[index].tolist()
-        content = self._rows["content"][file].tobytes().hex()
+        content = self.headers["content"][file].tobytes().hex()
         return f"{content}-{first}" if first else content
 
     def native(self, index: int) -> tuple[int, ...]:
         return (int(self._parts[index, 2]),)
 
+    @property
+    def used(self) -> list[int]:
+        """The numbers of the files that are examples, or parts of them."""
+        return np.unique(self._parts[:, 0]).tolist()
+
+    def classes_of(self, file: int) -> list[str]:
+        """What a file shows."""
+        example = int(np.searchsorted(self._parts[:, 0], file))
+        return [self.info.classes[k] for k in np.flatnonzero(self.columns(example)["label"])] if self.classes else []
+
     def file(self, index: int) -> str:
-        return self._names[int(self._parts[index, 0])]
+        return self.names[int(self._parts[index, 0])]
 
     def name(self, index: int) -> str:
         first = int(self._parts[index, 1])

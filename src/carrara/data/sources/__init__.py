@@ -2,7 +2,16 @@
 
 from carrara.data.sources.array import ArraySource
 from carrara.data.sources.base import Fact, Source
-from carrara.data.sources.catalogue import BUILTIN, SOURCES, AnySource, as_source, open_dataset, source_mapping
+from carrara.data.sources.catalogue import (
+    BUILTIN,
+    SOURCES,
+    AnySource,
+    as_source,
+    open_dataset,
+    others_in,
+    source_at,
+    source_mapping,
+)
 from carrara.data.sources.checkerboard import CheckerboardSource
 from carrara.data.sources.chorales import ChoralesSource
 from carrara.data.sources.digits import DigitsSource, digits
@@ -38,6 +47,8 @@ __all__ = [
     "as_source",
     "digits",
     "open_dataset",
+    "others_in",
+    "source_at",
     "source_mapping",
     "swissroll",
 ]

@@ -8,8 +8,9 @@ from typing import Annotated, Literal, final
 
 from pydantic import Field
 
-from carrara.data.array import ArrayData, Layout, guessed_axes, is_array, stored_files
+from carrara.data.array import ArrayData, Files, Layout, describe, guessed_axes, is_array, stored_files
 from carrara.data.base import Dataset
+from carrara.data.description import Description
 from carrara.data.sources.base import Source
 from carrara.errors import UserError, option
 from carrara.files import is_folder, shown
@@ -38,6 +39,7 @@ class ArraySource(Source):
     """
 
     builtin = False
+    noun = "array"
     kind: Literal["array"] = "array"
     path: Name
     axes: Annotated[str, Field(max_length=20)] | None = None
@@ -61,7 +63,17 @@ class ArraySource(Source):
         return is_array(path)
 
     def open(self, size: int | None = None) -> ArrayData:
-        files = stored_files(Path(self.path), self.array, self.vectors, self.mask)
+        return self._data(self._files)
+
+    def describe(self) -> Description | None:
+        files = self._files
+        return describe(files, self._data(files))
+
+    @property
+    def _files(self) -> Files:
+        return stored_files(Path(self.path), self.array, self.vectors, self.mask)
+
+    def _data(self, files: Files) -> ArrayData:
         return ArrayData(files, self.axes, self.low, self.high, self.missing)
 
     def __str__(self) -> str:
@@ -77,7 +89,7 @@ class ArraySource(Source):
         if self.axes is not None:
             return Layout(self.axes).spatial
         try:
-            files = stored_files(Path(self.path), self.array, self.vectors, self.mask)
+            files = self._files
             return Layout(guessed_axes(files.main.shape, files.what, many=not files.names)).spatial
         except UserError:  # it is said when the data are opened
             return 2

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from carrara.data.base import Dataset
+from carrara.data.description import Description
 from carrara.modality import AnyModality
 
 
@@ -32,6 +33,8 @@ class Source(ABC):
     """Of files, as ``.wav``, that make a folder one of this kind, or that are such data by themselves."""
     spatial: ClassVar[int] = 2
     """How many axes of places its examples have: 0 points, 1 sounds, 2 pictures, 3 volumes."""
+    noun: ClassVar[str] = "example"
+    """What one of its files is called."""
     preset: ClassVar[str] = ""
     """The preset that suits it; empty = one of its own name, or that of pictures."""
 
@@ -74,6 +77,14 @@ class Source(ABC):
     def completed(self, dataset: Dataset) -> "tuple[Source, tuple[str, ...]]":
         """The same with what it leaves open as the opened data have it, and a sentence for each such choice."""
         return self, ()
+
+    def describe(self) -> Description | None:
+        """What is in the files; None for pictures, into which ``data.inspection`` looks, and where there are no files.
+
+        Raises:
+            UserError: there are none.
+        """
+        return None
 
     @property
     def facts(self) -> tuple[Fact, ...]:

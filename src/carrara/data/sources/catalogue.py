@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from carrara.data.base import Dataset
-from carrara.data.formats import endings
+from carrara.data.folder.layout import counted
 from carrara.data.sources.array import ArraySource
 from carrara.data.sources.base import Source
 from carrara.data.sources.checkerboard import CheckerboardSource
@@ -23,7 +23,8 @@ from carrara.data.sources.sound import SoundSource
 from carrara.data.sources.swissroll import SwissRollSource
 from carrara.data.sources.table import TableSource
 from carrara.data.sources.tones import TonesSource
-from carrara.files import is_folder
+from carrara.errors import option
+from carrara.files import is_folder, shown
 
 AnySource = (
     FolderSource
@@ -56,20 +57,47 @@ def source_mapping(source: Any) -> Any:
         return source
     if str(source) in BUILTIN:
         return {"kind": str(source)}
-    return {"kind": _kind_of(Path(source)).kind, "path": str(source)}
+    return source_at(source)
+
+
+def source_at(path: str | Path, kind: object = None) -> dict[str, Any]:
+    """What lies at a path, as a mapping; it is no built-in name.
+
+    Args:
+        kind: of sources, if somebody says it; else what the files are.
+    """
+    said = isinstance(kind, str) and kind in SOURCES and kind not in BUILTIN
+    return {"kind": kind if said else _kind_of(Path(path)).kind, "path": str(path)}
+
+
+def others_in(path: Path, kind: str) -> str:
+    """A sentence, if a folder also has files of another kind; nothing if it has not."""
+    if not is_folder(path):
+        return ""
+    counts = _kinds_in(path)
+    others = {SOURCES[other].noun: (other, count) for other, count in counts.items() if other != kind}
+    if kind not in counts or not others:
+        return ""
+    said = " and ".join(f"{counted(count, noun)}" for noun, (_, count) in others.items())
+    keys = ", ".join(option("data.source.kind", other) for other, _ in others.values())
+    taken = counted(counts[kind], SOURCES[kind].noun)
+    return f"{taken} of '{shown(path.name)}', and not the {said} there: {keys} takes those"
 
 
 def _kind_of(path: Path) -> type[Source]:
     """What a file is, or what most of the first files in a folder are; pictures where nothing says otherwise."""
     if (surely := next((source for source in SOURCES.values() if source.suits(path)), None)) is not None:
         return surely
-    ending = {ending: source for source in SOURCES.values() for ending in source.endings}
-    names = islice(_names(path), _LOOKED_AT) if is_folder(path) else iter(())
-    suffixes = [Path(name).suffix.lower() for name in names]
-    kinds = Counter(ending[suffix] for suffix in suffixes if suffix in ending)
-    pictures = sum(suffix in endings() for suffix in suffixes)
-    most, count = next(iter(kinds.most_common(1)), (FolderSource, 0))
-    return most if count > pictures else FolderSource
+    kinds = _kinds_in(path) if is_folder(path) else Counter[str]()
+    most, count = next(iter(kinds.most_common(1)), (FolderSource.kind, 0))
+    return SOURCES[most] if count > kinds[FolderSource.kind] else FolderSource
+
+
+def _kinds_in(folder: Path) -> Counter[str]:
+    """How many of the first files of a folder are of which kind."""
+    kind = {ending: source.kind for source in SOURCES.values() for ending in source.endings}
+    suffixes = (Path(name).suffix.lower() for name in islice(_names(folder), _LOOKED_AT))
+    return Counter(kind[suffix] for suffix in suffixes if suffix in kind)
 
 
 def _names(folder: Path) -> Iterator[str]:

@@ -8,8 +8,9 @@ from typing import Annotated, Literal, final
 from pydantic import Field
 
 from carrara.data.base import Dataset
+from carrara.data.description import Description
 from carrara.data.pieces import Form, Pieces
-from carrara.data.songs import ENDINGS, MOST_VOICES, Choices, channels_of, choose, listen, songs
+from carrara.data.songs import ENDINGS, MOST_VOICES, Choices, channels_of, choose, describe, listen, songs
 from carrara.data.sources.base import Source
 from carrara.errors import UserError
 from carrara.files import is_folder, is_regular, shown
@@ -37,6 +38,7 @@ class SongsSource(Source):
 
     builtin = False
     endings = ENDINGS
+    noun = "MIDI file"
     kind: Literal["songs"] = "songs"
     path: str
     form: Form | None = None
@@ -74,9 +76,7 @@ class SongsSource(Source):
         return replace(self, path=str(path.resolve())) if is_folder(path) or is_regular(path) else self
 
     def open(self, size: int | None = None) -> Dataset:
-        path = Path(self.path)
-        if not is_folder(path) and not (is_regular(path) and path.suffix.lower() in ENDINGS):
-            raise UserError(f"there is no folder '{shown(self.path)}' of MIDI files: name one, or a MIDI file")
+        path = self._there()
         chosen = Choices(
             form=self.form,
             voices=self.voices,
@@ -85,6 +85,11 @@ class SongsSource(Source):
             highest=self.highest,
         )
         return songs(path, chosen, self.length, self.transpose)
+
+    def describe(self) -> Description | None:
+        found = describe(self._there())
+        first, *others = found.lines
+        return replace(found, lines=(f"{shown(self.path)}: {first}", *(f"  {line}" for line in others)))
 
     def completed(self, dataset: Dataset) -> tuple[Source, tuple[str, ...]]:
         own = dataset.origin(0)[0]
@@ -100,6 +105,12 @@ class SongsSource(Source):
             highest=found.highest,
         )
         return complete, own.choices
+
+    def _there(self) -> Path:
+        path = Path(self.path)
+        if not is_folder(path) and not (is_regular(path) and path.suffix.lower() in ENDINGS):
+            raise UserError(f"there is no folder '{shown(self.path)}' of MIDI files: name one, or a MIDI file")
+        return path
 
     @property
     def modality(self) -> Notes | None:

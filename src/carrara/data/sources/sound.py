@@ -1,10 +1,12 @@
 """A user's folder of sounds as a source."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, final
 
 from carrara.data.base import Dataset
-from carrara.data.sound import SoundFolder, SoundReading
+from carrara.data.description import Description
+from carrara.data.sound import SoundFolder, SoundReading, describe
 from carrara.data.sources.base import Source
 from carrara.data.sources.path import PathSource
 from carrara.modality import AnyModality, Sound
@@ -25,6 +27,9 @@ class SoundSource(SoundReading, PathSource):
 
     def open(self, size: int | None = None) -> Dataset:
         return SoundFolder(self.path, self)
+
+    def describe(self) -> Description | None:
+        return describe(Path(self.path), self)
 
     @property
     def modality(self) -> AnyModality | None:

@@ -10,6 +10,8 @@ from pydantic import Field
 
 from carrara.data.arrays import Arrays
 from carrara.data.base import DataInfo, Dataset
+from carrara.data.columns import describe
+from carrara.data.description import Description
 from carrara.data.folder.tables import rows_of
 from carrara.data.rows import Cells, cells_of, columns_of_cells, encoded, remarks_of, width_of
 from carrara.data.sources.base import Source
@@ -34,6 +36,7 @@ class TableSource(Source):
     """
 
     builtin = False
+    noun = "table"
     spatial = 0
     preset = "table"
     kind: Literal["table"] = "table"
@@ -54,9 +57,7 @@ class TableSource(Source):
 
     def open(self, size: int | None = None) -> Dataset:
         path = Path(self.path)
-        if not is_regular(path):
-            raise UserError(f"there is no table '{shown(path)}'")
-        cells = _read(path, self.categories, stamp_of(path))
+        cells = self._cells()
         columns, left_out = (self.columns, ()) if self.columns else columns_of_cells(cells, self.categories)
         if (wide := sum(map(width_of, columns))) > _WIDEST:
             raise UserError(f"'{shown(path)}' has {wide} numbers and categories, and a row has at most {_WIDEST}")
@@ -65,6 +66,15 @@ class TableSource(Source):
             raise UserError(f"no row of '{shown(path)}' says something of every column")
         said = (*remarks_of(columns, len(points), without), *left_out)
         return Arrays(DataInfo(name=self.name, dimension=points.shape[1], remarks=said), points)
+
+    def describe(self) -> Description | None:
+        return describe(self.path, self._cells(), self.categories)
+
+    def _cells(self) -> Cells:
+        path = Path(self.path)
+        if not is_regular(path):
+            raise UserError(f"there is no table '{shown(path)}'")
+        return _read(path, self.categories, stamp_of(path))
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -77,8 +87,7 @@ class TableSource(Source):
     def completed(self, dataset: Dataset) -> tuple[Source, tuple[str, ...]]:
         if self.columns:
             return self, ()
-        path = Path(self.path)
-        columns, _ = columns_of_cells(_read(path, self.categories, stamp_of(path)), self.categories)
+        columns, _ = columns_of_cells(self._cells(), self.categories)
         return replace(self, columns=columns), ()
 
     def absolute(self) -> Source:

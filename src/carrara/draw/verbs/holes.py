@@ -127,8 +127,8 @@ def _remarks(asked: Drawing, size: Size) -> Generator[Remark]:
         own = by(model.size)
         larger = any(edge > known for edge, known in zip(size, model.size, strict=True))
         windows = f", and {option('tile', own)} shows the network windows of what it knows" * larger
-        learned = f"The picture is {by(size)}, and the model has learned {own}"
-        yield Remark(text=f"{learned}: {option('size', own)} brings pictures to that{windows}.")
+        learned = f"What is given is {by(size)}, and the model has learned {own}"
+        yield Remark(text=f"{learned}: {option('size', own)} brings it to that{windows}.")
 
 
 def whole_numbers(text: str, what: str, form: str) -> tuple[int, ...]:
