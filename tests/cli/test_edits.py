@@ -76,7 +76,7 @@ def test_inpainting_keeps_what_is_not_in_the_mask(
     for _ in range(2):  # nothing is overwritten
         code, said = carrara("edit", run, "inpaint", "a.png", *where, "--resamplings", 2, "-n", 1, "--out", "out")
         assert code == 0, said
-        assert "--size 8x8 brings pictures to that, and --tile 8x8" in said
+        assert "--size 8x8 brings it to that, and --tile 8x8" in said
     assert sorted(path.name for path in Path("out").iterdir()) == ["a-1-2.png", "a-1.png", "sheet-2.png", "sheet.png"]
     before, after, new = pixels_of(Path("a.png")), pixels_of(Path("out/a-1.png")), pixels_of(Path("mask.png")) > 0
     assert np.array_equal(before[~new], after[~new])
@@ -108,7 +108,7 @@ def test_a_model_that_was_trained_to_fill_holes_takes_any_sampler_and_its_own_wi
         assert "resamplings" not in read_recipe(Path(out, "a-1.png"))["edit"]
     assert np.array_equal(results[0], results[1]) and not np.array_equal(results[1], results[2])
     code, said = carrara("edit", filler, *how, "--size", "6x6")
-    assert code == 0 and "--size 8x12 brings pictures to that." in said, said
+    assert code == 0 and "--size 8x12 brings it to that." in said, said
     for option in ("--resamplings", "--jump"):
         code, said = carrara("edit", filler, *how, option, 3)
         assert code == 2 and "trained to fill holes" in said and "Traceback" not in said, said

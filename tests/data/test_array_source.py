@@ -85,7 +85,7 @@ def test_axes_that_are_said_are_taken(tmp_path: Path) -> None:
         ArraySource(path=path, axes="DHWC").open()
     with pytest.raises(ValueError, match="as in NHWC or CHW: 'NXY' is none of these"):
         ArraySource(path=path, axes="NXY")
-    with pytest.raises(UserError, match=r"has 6 axes .*: arrays are curves \(N, L\), pictures"):
+    with pytest.raises(UserError, match=r"has 6 axes .*: give curves \(N, L\), pictures"):
         guessed_axes((1,) * 6, "'a'", many=True)
     assert Layout("CHW").shape((3, 5, 6)) == (5, 6, 3)
 

@@ -19,6 +19,7 @@ from carrara.store import OpenModel
 from carrara.types import Batch
 
 SHAPES = {"sounds": (1, 64), "volumes": (1, 8, 8, 8)}
+CALLED = {"sounds": "curves", "volumes": "volumes"}
 NAMES = pytest.mark.parametrize("name", SHAPES)
 
 
@@ -65,8 +66,8 @@ def test_other_sizes_can_be_asked_of_what_draws_them(name: str) -> None:
 @NAMES
 def test_a_size_of_pictures_is_refused(name: str) -> None:
     opened = OpenModel(model=model(name))
-    with pytest.raises(UserError, match=f"{name} of 16x16 cannot be made: this model's are"):
-        next(iter(sample(opened, request(opened, Ask(size="16x16")))))
+    with pytest.raises(UserError, match=f"{CALLED[name]} of 16x24 cannot be made: this model's are"):
+        next(iter(sample(opened, request(opened, Ask(size="16x24")))))
 
 
 @NAMES
@@ -92,9 +93,9 @@ def test_a_saved_model_is_the_same_one(name: str, tmp_path: Path) -> None:
 
 @NAMES
 def test_nothing_else_is_called_a_picture(name: str) -> None:
-    assert medium_of(SHAPES[name]).name == name
+    assert medium_of(SHAPES[name]).name == CALLED[name]
     assert medium_of(SHAPES[name]).single(torch.zeros(SHAPES[name])) is None
-    with pytest.raises(UserError, match=f"this model makes {name}, and pictures are edited"):
+    with pytest.raises(UserError, match=f"this model makes {CALLED[name]}, and pictures are edited"):
         editable(model(name))
 
 

@@ -103,7 +103,7 @@ def test_what_a_size_is(said: Any, meant: tuple[int, int]) -> None:
     assert read_size(None) is None
 
 
-@pytest.mark.parametrize("said", ["", "x", "96x", "96x64x3", "-5", "big", "1.5"])
+@pytest.mark.parametrize("said", ["", "x", "96x", "96x64x3x2", "-5", "big", "1.5"])
 def test_what_no_size_is(said: str) -> None:
     with pytest.raises(UserError, match="is no size: say height x width"):
         read_size(said)
