@@ -51,6 +51,8 @@ def filled(values: Any, number: float) -> Any:
 
 
 FOUND = list(numbers(SCHEMA))
+COLUMNS = ("data", "source", "columns")
+"""A list of sections."""
 
 
 def test_all_kinds_of_numbers_are_found():
@@ -62,7 +64,7 @@ def test_all_kinds_of_numbers_are_found():
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf], ids=str)
 def test_no_number_of_a_recipe_is_none(number):
     for path, values in FOUND:
-        if path in INFINITE:
+        if path in INFINITE or path[:3] == COLUMNS:
             continue
         section = filled(values, number)[path[0]]
         with pytest.raises(UserError) as error:
@@ -70,6 +72,13 @@ def test_no_number_of_a_recipe_is_none(number):
         key = ".".join(path)
         lines = str(error.value).splitlines()
         assert any(key in line and "finite number" in line for line in lines), (key, str(error.value))
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf"])
+@pytest.mark.parametrize("key", ["mean", "std"])
+def test_no_number_of_a_column_is_none(key, number):
+    with pytest.raises(UserError, match="data.source.columns is .*finite number"):
+        load("digits", [f"data.source={{kind: table, path: a, columns: [{{name: a, {key}: {number}}}]}}"])
 
 
 @pytest.mark.parametrize("number", [".nan", "-.inf"])
