@@ -11,6 +11,7 @@ from cyclopts import App
 from carrara.cli.app import app
 from carrara.cli.terminal import SHELL
 from carrara.errors import UserError, command, option, spelled
+from test_docs import SCHEMA, properties
 from test_layers import PACKAGE
 
 FRONT_ENDS = ("cli", "serve", "export")
@@ -18,6 +19,10 @@ VERBS = "|".join(sorted(name for name in app if not name.startswith("-")))
 SPELLED = re.compile(rf"(?<![\w-])--[a-z]|\bcarrara (?:{VERBS})\b")
 STYLE_SHEET = "evaluate/page.py", ":root"
 """Whose variables look like options."""
+
+
+KEYS = {re.sub(r"^data\.source\.\w+\.", "data.source.", key) for key, _ in properties(SCHEMA)} | {"data.source.kind"}
+"""Those of recipes, which the same marks name; a source's without its kind."""
 
 
 def below() -> list[Path]:
@@ -68,7 +73,9 @@ def test_what_is_marked_exists() -> None:
     known, found = flags(app), list(marks())
     assert len(found) > 40
     for where, words, names in found:
-        assert {spelled(option(name), SHELL) for name in names} <= known, f"{where}: {names}"
+        keys, options = ({name for name in names if ("." in name) == dotted} for dotted in (True, False))
+        assert {spelled(option(name), SHELL) for name in options} <= known, f"{where}: {names}"
+        assert keys <= KEYS, f"{where}: {names}"
         assert re.match(VERBS, words or "train"), f"{where}: {words}"
 
 

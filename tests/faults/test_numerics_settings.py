@@ -77,7 +77,7 @@ def test_no_number_of_a_recipe_is_none(number):
 @pytest.mark.parametrize("number", [".nan", ".inf"])
 @pytest.mark.parametrize("key", ["mean", "std"])
 def test_no_number_of_a_column_is_none(key, number):
-    with pytest.raises(UserError, match="data.source.columns is .*finite number"):
+    with pytest.raises(UserError, match=r"data\.source\.columns is .*finite number"):
         load("digits", [f"data.source={{kind: table, path: a, columns: [{{name: a, {key}: {number}}}]}}"])
 
 

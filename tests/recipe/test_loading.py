@@ -63,6 +63,9 @@ def test_the_shipped_presets() -> None:
         "swissroll",
         "sound",
         "sound-latent",
+        "array",
+        "table",
+        "volume",
     }
     others = {"inpaint", "segmentation", "upscale-x4", "classifier", "few-step"}
     assert set(presets()) == autoencoders | diffusers | others

@@ -114,7 +114,7 @@ def test_outpainting_and_drawing_again(model: Toolkit, digit: Path) -> None:
     assert 0.5 < kept[0].mean() < 0.95 and kept[1].mean() < 0.3
 
 
-@pytest.mark.parametrize("verb", ["invert", "rewrite", "interpolate", "restore"])
+@pytest.mark.parametrize("verb", ["invert", "rewrite", "restore"])
 def test_what_goes_by_way_of_noise_is_refused(model: Toolkit, digit: Path, verb: str) -> None:
     said: dict[str, Any] = {"rewrite": {"prompt": "3"}, "restore": {"task": "deblur"}}.get(verb, {})
     with pytest.raises(UserError, match=f"{verb} goes by way of noise, and this model of levels goes from masks"):

@@ -91,7 +91,7 @@ def test_pictures_of_one_shape_train_as_they_did(scans: Path, tmp_path: Path) ->
     [
         ("swissroll", ["data.buckets=auto"], "the data are points"),
         ("digits", ["data.buckets=auto", "model.first_stage=vae", "objective=elbo"], "one size only"),
-        ("digits", ["data.buckets=[[2, 8]]"], "at least 4x4"),
+        ("digits", ["data.buckets=[[2, 8]]"], "at least 4 places"),
         ("digits", ["data.buckets=yes"], "data.buckets"),
     ],
 )

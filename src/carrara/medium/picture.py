@@ -17,13 +17,15 @@ from carrara import pixels
 from carrara.data import Transform, Unreadable
 from carrara.data.files import decode, decode_array, decode_image, read_header
 from carrara.errors import UserError, close_match, option
-from carrara.files import Malformed, as_kind, is_folder, is_regular
+from carrara.files import Malformed, as_kind, in_words, is_folder, is_regular, stamp_of
 from carrara.files.sealed import sha256
 from carrara.medium.size import Size
 from carrara.pixels import Pictures, Pixels
 
 OTHERS = (".mid", ".midi", ".kar", ".wav", ".flac", ".ogg", ".mp3", ".npz")
 """Endings of files that are samples of other kinds, which their models read."""
+LARGEST_GIVEN = 1 << 30
+"""Bytes of such a file."""
 
 
 @final
@@ -68,7 +70,7 @@ class Picture:
             near = close_match(str(path), names) or " Name one that is there."
             raise UserError(f"there is no picture '{path}'.{near}")
         if path.suffix.lower() in OTHERS:
-            return Picture(None, path, sha256(path))
+            return Picture(None, path, _sha256(path))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the header's limit is the rule here
@@ -77,8 +79,8 @@ class Picture:
             return Picture(decode(path), path, sha256(path))
         except Unreadable as error:
             why = f"cannot be used ({error}): save it again as PNG, or name another picture"
-            if path.suffix.lower() == ".npy":  # of a volume, perhaps, or in units of its own
-                return Picture(None, path, sha256(path), why)
+            if path.suffix.lower() == ".npy" and error.fault == "corrupt":  # a volume, perhaps, or in units of its own
+                return Picture(None, path, _sha256(path), why)
             raise UserError(f"'{path}' {why}") from None
 
     @staticmethod
@@ -132,6 +134,18 @@ class Picture:
             raise
         except ValueError as error:
             raise UserError(f"'{self.path}' cannot be used: {error}") from None
+
+
+def _sha256(path: Path) -> str:
+    """Of a file that is not too large to be read whole.
+
+    Raises:
+        UserError: it is.
+    """
+    if (size := stamp_of(path)[0]) > LARGEST_GIVEN:
+        most = in_words(LARGEST_GIVEN)
+        raise UserError(f"'{path}' has {in_words(size)}, and a file that is edited at most {most}: name a smaller one")
+    return sha256(path)
 
 
 def _numbers(value: Any) -> NDArray[Any]:
