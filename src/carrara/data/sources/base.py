@@ -41,6 +41,12 @@ class Source(ABC):
     kind: str
 
     @classmethod
+    def members(cls) -> "list[type[Source]]":
+        """All that are no longer abstract, of this class and of those that extend it."""
+        below = cls.__subclasses__()
+        return [member for one in below for member in one.members()] if below else [cls]
+
+    @classmethod
     def suits(cls, path: Path) -> bool:
         """Whether something on the disk is surely one of this kind; what most files of a folder are is asked later."""
         return path.suffix.lower() in cls.endings

@@ -14,15 +14,15 @@ from typing import Literal, final
 
 import torch
 
-from carrara.data.arrays import Arrays
-from carrara.data.base import DataInfo, Dataset
-from carrara.data.sources.base import Fact, Source
+from carrara.data.base import Dataset
+from carrara.data.sources.base import Fact
+from carrara.data.sources.plane import PlaneSource
 from carrara.seeds import Draws
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class CheckerboardSource(Source):
+class CheckerboardSource(PlaneSource):
     """Points (2,) by equation (1); point k is the same however many there are.
 
     Attributes:
@@ -46,12 +46,7 @@ class CheckerboardSource(Source):
         j = 2 * draws.integer("square of the row", half) + i % 2
         corner = torch.stack([j, i], dim=1) - half
         points = math.sqrt(12) / self.squares * (corner + draws.uniform("place in the square", 2))
-        info = DataInfo(name="checkerboard", dimension=2)
-        return Arrays(info, points.numpy(), keys=[str(k) for k in range(self.points)])
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (2,)
+        return self.numbered(points)
 
     @property
     def facts(self) -> tuple[Fact, ...]:

@@ -32,6 +32,6 @@ class FolderSource(PathSource):
             return Folder(self.path, reading=self)
         if is_regular(Path(self.path)):
             raise UserError(f"'{shown(self.path)}' is a file: give the folder with the pictures, or a zip file of them")
-        builtin = sorted(source.kind for source in Source.__subclasses__() if source.builtin)
+        builtin = sorted(source.kind for source in Source.members() if source.builtin)
         others = f"built-in data are {', '.join(builtin)}.{close_match(self.path, builtin)}"
         raise UserError(f"there is no folder '{shown(self.path)}', and {others}")

@@ -14,15 +14,15 @@ from typing import Literal, final
 
 import torch
 
-from carrara.data.arrays import Arrays
-from carrara.data.base import DataInfo, Dataset
-from carrara.data.sources.base import Fact, Source
+from carrara.data.base import Dataset
+from carrara.data.sources.base import Fact
+from carrara.data.sources.plane import PlaneSource
 from carrara.seeds import Draws
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class MoonsSource(Source):
+class MoonsSource(PlaneSource):
     """Points (2,) by equation (1); point k is the same however many there are.
 
     Attributes:
@@ -46,12 +46,7 @@ class MoonsSource(Source):
         y = torch.stack([torch.where(other, 1 - a.cos(), a.cos()), torch.where(other, 0.5 - a.sin(), a.sin())], dim=1)
         scale = math.sqrt(2 / (21 / 16 - 1 / math.pi))
         points = scale * (y - torch.tensor([0.5, 0.25])) + self.thickness * draws.normal("moon thickness", 2)
-        info = DataInfo(name="moons", dimension=2)
-        return Arrays(info, points.numpy(), keys=[str(k) for k in range(self.points)])
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (2,)
+        return self.numbered(points)
 
     @property
     def facts(self) -> tuple[Fact, ...]:

@@ -14,15 +14,15 @@ from typing import Literal, final
 
 import torch
 
-from carrara.data.arrays import Arrays
-from carrara.data.base import DataInfo, Dataset
-from carrara.data.sources.base import Fact, Source
+from carrara.data.base import Dataset
+from carrara.data.sources.base import Fact
+from carrara.data.sources.plane import PlaneSource
 from carrara.seeds import Draws
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class RingsSource(Source):
+class RingsSource(PlaneSource):
     """Points (2,) by equation (1); point k is the same however many there are.
 
     Attributes:
@@ -51,12 +51,7 @@ class RingsSource(Source):
         r = k * (1 + draws.integer("which ring", self.rings))
         points = r[:, None] * torch.stack([phi.cos(), phi.sin()], dim=1)
         points = points + self.thickness * draws.normal("ring thickness", 2)
-        info = DataInfo(name="rings", dimension=2)
-        return Arrays(info, points.numpy(), keys=[str(k) for k in range(self.points)])
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (2,)
+        return self.numbered(points)
 
     @property
     def facts(self) -> tuple[Fact, ...]:

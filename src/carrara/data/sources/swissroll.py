@@ -15,15 +15,15 @@ from typing import Literal, final
 
 import torch
 
-from carrara.data.arrays import Arrays
-from carrara.data.base import DataInfo, Dataset
-from carrara.data.sources.base import Fact, Source
+from carrara.data.base import Dataset
+from carrara.data.sources.base import Fact
+from carrara.data.sources.plane import PlaneSource
 from carrara.seeds import Draws
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SwissRollSource(Source):
+class SwissRollSource(PlaneSource):
     """Points (2,) by equation (1); point k is the same however many there are.
 
     Attributes:
@@ -44,12 +44,7 @@ class SwissRollSource(Source):
         phi = 1.5 * math.pi * (1 + 2 * draws.uniform("swiss roll angle"))
         roll = phi[:, None] / (math.pi * math.sqrt(39 / 8)) * torch.stack([phi.cos(), phi.sin()], dim=1)
         points = roll + self.thickness * draws.normal("swiss roll thickness", 2)
-        info = DataInfo(name="swissroll", dimension=2)
-        return Arrays(info, points.numpy(), keys=[str(k) for k in range(self.points)])
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (2,)
+        return self.numbered(points)
 
     @property
     def facts(self) -> tuple[Fact, ...]:
