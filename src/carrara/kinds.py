@@ -54,3 +54,7 @@ def otherwise(kind: str) -> BeforeValidator:
         return value if section is None else {"kind": kind, **section}
 
     return BeforeValidator(with_kind)
+
+
+UNSAID = Field(exclude_if=lambda value: value is None)
+"""Leaves a key out of what is written where it is None: of what hardly any model has."""

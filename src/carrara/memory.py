@@ -3,6 +3,10 @@
 Each step of a training makes and frees the same large tensors. The C library gives memory of that size back to the
 system at once, and the system clears every page that is asked for again: some 70,000 of them in a step of DDPM's
 CIFAR-10 network at a batch of 16, a twentieth of its time.
+
+A server is the other case: each of its threads has an arena of its own, whose gaps no other thread uses, and what lies
+between two things that are in use is not given back. A studio of a small model grew by 4 to 13 % in a thousand
+requests; with one arena, from which pages are given back after each job, by 3 %.
 """
 
 import ctypes
@@ -10,6 +14,7 @@ import os
 from contextlib import suppress
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of glibc's mallopt
+_ARENA_MAX = -8
 _LARGEST, _AHEAD = 2**31 - 1, 1 << 26
 
 
@@ -22,9 +27,26 @@ def installed() -> int:
 
 def keep_freed() -> bool:
     """Asks the C library to keep what is freed, for the rest of the process; whether it can (glibc)."""
+    return _set((_MMAP_THRESHOLD, _LARGEST), (_TRIM_THRESHOLD, _LARGEST), (_TOP_PAD, _AHEAD))
+
+
+def share_arena() -> bool:
+    """Asks the C library for one arena for all threads that begin from now on; whether it can (glibc)."""
+    return _set((_ARENA_MAX, 1))
+
+
+def give_back() -> bool:
+    """Gives the system the pages back that nothing is in; whether the C library can (glibc)."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):  # another C library, or another system
+        return False
+    return True
+
+
+def _set(*settings: tuple[int, int]) -> bool:
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library, or another system
         return False
-    settings = ((_MMAP_THRESHOLD, _LARGEST), (_TRIM_THRESHOLD, _LARGEST), (_TOP_PAD, _AHEAD))
     return [mallopt(name, value) for name, value in settings] == [1] * len(settings)

@@ -25,9 +25,11 @@ from carrara.distilled import DecoderConfig, DistilledDecoder
 from carrara.errors import UserError
 from carrara.files import BadFile, Malformed, as_kind, check_inside, is_regular, read_as
 from carrara.kinds import BY_KIND, SHAPE, SPELLED
+from carrara.lora import write_adapter
 from carrara.medium import Size, medium_of
 from carrara.modality import AnyModality
 from carrara.nn import BESIDE, bounded
+from carrara.nn.low_rank import factors_of
 from carrara.noise import AnyParameterization, AnySchedule
 from carrara.sample import SampleSettings
 from carrara.saved import CONFIG, FORMAT, About, Document, Saved, read_part, weights
@@ -263,6 +265,11 @@ class DiffusionModel(Model):
 
     def diffusion(self, refusal: str) -> "DiffusionModel":
         return self
+
+    def write(self, folder: Path, *, matrices: torch.dtype = torch.float32, **about: Any) -> list[str]:
+        """The same; what the network has learned beside its weights also stands for itself, as an adapter."""
+        files, factors = super().write(folder, matrices=matrices, **about), factors_of(self.denoiser.backbone)
+        return [*files, *(write_adapter(folder, factors, str(about.get("start", ""))) if factors else ())]
 
     @torch.no_grad()
     def visible(self, x: Tensor, t: float, *, fast: bool = False, size: Size | None = None) -> Tensor:

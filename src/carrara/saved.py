@@ -27,6 +27,7 @@ from carrara.files import (
     write_bytes,
     write_tensors,
 )
+from carrara.nn.low_rank import merged
 
 CONFIG = "config.json"
 FORMAT = 1
@@ -143,14 +144,15 @@ def _says_sealed(folder: Path) -> bool:
 def digest(config: object, module: nn.Module) -> str:
     """A fingerprint of a configuration and a module's weights: 16 hexadecimal digits."""
     state = hashlib.sha256(repr(config).encode())
-    for name, value in module.state_dict().items():
+    for name, value in merged(module.state_dict()).items():
         state.update(name.encode() + value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return state.hexdigest()[:16]
 
 
 def weights(part: nn.Module) -> dict[str, Tensor]:
-    """A part's tensors, contiguous and on the CPU, as files hold them."""
-    return {name: value.detach().cpu().contiguous() for name, value in part.state_dict().items()}
+    """A part's tensors, contiguous and on the CPU, as files hold them: what layers have learned beside their weights is
+    added to these."""
+    return {name: value.detach().cpu().contiguous() for name, value in merged(part.state_dict()).items()}
 
 
 def read_part(path: Path, part: nn.Module) -> None:

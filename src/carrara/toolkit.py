@@ -9,21 +9,20 @@ takes long can be iterated over: whoever does sees each step, and cancels by not
 """
 
 from collections.abc import Generator, Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, final, get_type_hints
+from typing import Any, final
 
 from PIL import Image
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from carrara.draw import VERBS, Ask, Progress, Results, Verb, collect, request, result_of
 from carrara.draw import sample as draw_samples
+from carrara.draw.given import ask_of, made, verb_of
 from carrara.draw.verbs import Steps
 from carrara.errors import UserError, known, option, unknown
 from carrara.measure.evaluation import measure_run
 from carrara.measure.measurement import MeasureSettings, MetricResult
-from carrara.medium import Picture
 from carrara.model import Model
 from carrara.run import Plan, Session, plan_distillation, plan_few_step
 from carrara.store import OpenModel
@@ -76,7 +75,7 @@ class Toolkit:
         Raises:
             UserError: an unknown metric or option, or a metric that the run does not have.
         """
-        chosen = _made(MeasureSettings, how)
+        chosen = made(MeasureSettings, how)
         measured = measure_run(self.opened.folder, ",".join(metrics) or None, self.model.device, chosen)
         return {paths[0].stem: found for found, paths in measured}
 
@@ -156,58 +155,3 @@ class Edit:
         verb = verb_of(self.verb, pictures, {name: value for name, value in said.items() if name in own})
         ask = ask_of(**{name: value for name, value in said.items() if name not in own})
         return verb.run(self.opened, verb.request(self.opened, ask))
-
-
-def ask_of(**said: Any) -> Ask:
-    """An ask from keyword arguments, of which ``prompt`` is one prompt.
-
-    Raises:
-        UserError: there is no such option.
-    """
-    if said.get("prompt") is not None:
-        others = said.get("prompts") or ()
-        said["prompts"] = (*others, said["prompt"]) if isinstance(others, list | tuple) else others
-    return _made(Ask, {name: value for name, value in said.items() if name != "prompt"})
-
-
-def verb_of(kind: type[Verb], pictures: tuple[Any, ...], said: dict[str, Any]) -> Verb:
-    """A verb of pictures that are anything which ``Picture.of`` takes.
-
-    Raises:
-        UserError: there is no such option, or a picture is missing or too many.
-    """
-    hints, said = get_type_hints(kind), dict(said)
-    pictures = (*pictures, *(said.pop(name) for name in ("image",) if name in said), *said.pop("images", ()))
-    if hints.get("images") == tuple[Picture, ...]:
-        said["images"] = tuple(map(Picture.of, pictures))
-    elif len(pictures) != int("image" in hints):
-        takes = kind.arguments if "image" in hints else "no picture"
-        raise UserError(f"{kind.name} takes {takes}, and {len(pictures)} are given")
-    elif pictures:
-        said["image"] = Picture.of(pictures[0])
-    if said.get("mask") is not None:
-        said["mask"] = Picture.of(said["mask"])
-    return _made(kind, said)
-
-
-def _made(what: Any, said: dict[str, Any]) -> Any:
-    known = {field.name: field for field in fields(what)}
-    for name in said:
-        if name not in known:
-            raise unknown("option", name, known)
-    needed = [option(name) for name, field in known.items() if field.default is MISSING and name not in said]
-    if needed:
-        raise UserError(f"this cannot be done without {' and '.join(needed)}: say that, too")
-    try:
-        return TypeAdapter(what).validate_python(said)
-    except ValidationError as error:
-        raise _mistake(error) from None
-
-
-def _mistake(error: ValidationError) -> UserError:
-    """What is wrong first, as a sentence: the value's own, if it has one."""
-    first = error.errors()[0]
-    own = first.get("ctx", {}).get("error")
-    if isinstance(own, UserError):
-        return own
-    return UserError(f"{first['loc'][0]} cannot be {first['input']!r}: {first['msg']}")

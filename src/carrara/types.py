@@ -94,6 +94,8 @@ Columns = Mapping[str, Tensor]
 """The condition columns of a batch by name: ``(B, ...)`` each. Labels are weights ``(B, classes)``."""
 
 
+WEIGHT = "weight"
+"""The column of how much a sample counts in the loss, (B, 1); where there is none, all count 1."""
 MAP = "map"
 """The column of maps: (B, H, W) numbers of colours."""
 NOWHERE = 255

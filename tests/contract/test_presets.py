@@ -36,7 +36,7 @@ OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "array": ("curves", ("train.batch=4",)),
     "volume": ("volumes", ("train.batch=2", "model.backbone.channels=8", "model.backbone.head_width=8")),
     "digits-absorbing": (None, ("train.batch=4",)),
-    "chorales": ("songs", ("train.batch=2", "model.backbone.channels=32")),
+    "chorales": ("songs", ("train.batch=2", "model.backbone.width=48")),
     "sprites": ("pictures", ("train.batch=2", "data.size=16")),
     "pixel": ("pictures", ("train.batch=2", "data.size=8")),
     "ddpm-cifar": ("pictures", ("train.batch=2",)),
@@ -110,7 +110,7 @@ def songs(folder: Path) -> Path:
 
 
 def test_every_preset_is_here() -> None:
-    needing_a_run = {"tiny-decoder", "few-step"}  # see recipe/test_stages.py and recipe/test_few_step_runs.py
+    needing_a_run = {"tiny-decoder", "few-step", "fine-tuning"}  # see tests/run
     assert set(OPTIONS) | needing_a_run == set(presets())
 
 

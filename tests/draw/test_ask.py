@@ -36,6 +36,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "classifier": {"classifier": "runs/judge", "label": "cat"},
     "label": {"classifier": "runs/judge", "label": "cat"},
     "classifier_scale": {"classifier_scale": 2.0},
+    "lora": {"lora": ("runs/tuned:0.5",)},
     "negative": {"negative": "a dog"},
     "size": {"size": 16},
     "tile": {"tile": "8x12"},

@@ -54,4 +54,4 @@ if __name__ == "__main__":
             print(json.dumps(end(run)))
     except UserError as error:
         print(error)
-        sys.exit(2)
+        distributed.leave(2)

@@ -23,6 +23,7 @@ def assert_same_end(one: dict, whole: dict) -> None:
     assert set(whole["files"]) <= set(one["files"])
 
 
+@pytest.mark.slow
 def test_ten_kills_at_random_moments_change_nothing():
     result = outcome("random")
     (killed,) = result["killed"]
@@ -32,6 +33,7 @@ def test_ten_kills_at_random_moments_change_nothing():
     assert_same_end(killed, result["whole"])
 
 
+@pytest.mark.slow
 def test_a_kill_before_any_file_operation_changes_nothing():
     result = outcome("each")
     assert len(result["killed"]) > 50  # 2 saves of 8 files: write, force and rename; then prune

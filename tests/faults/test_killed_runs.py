@@ -26,10 +26,9 @@ def outcome(kind: str, *how: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("kind", LEAST)
-def test_killed_at_some_places(kind: str) -> None:
-    result = outcome(kind, "some", "5")
-    assert result["places"] >= LEAST[kind] and result["different"] == {}
+def test_killed_at_some_places() -> None:
+    result = outcome("pixel", "some", "5")
+    assert result["places"] >= LEAST["pixel"] and result["different"] == {}
 
 
 @pytest.mark.slow

@@ -160,7 +160,7 @@ ERRORS = RuntimeError("CUDA out of memory"), ZeroDivisionError("division by zero
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("what", ["picture", "measure"])
+@pytest.mark.parametrize("what", ["picture", pytest.param("measure", marks=pytest.mark.slow)])
 def test_a_preview_that_fails_does_not_end_the_training(tmp_path, monkeypatch, error, what):
     def fails(*_):
         raise error

@@ -51,8 +51,8 @@ def filled(values: Any, number: float) -> Any:
 
 
 FOUND = list(numbers(SCHEMA))
-COLUMNS = ("data", "source", "columns")
-"""A list of sections."""
+LISTS = {("data", "source", "columns"), ("model", "conditioner", "encoders")}
+"""Lists of sections."""
 
 
 def test_all_kinds_of_numbers_are_found():
@@ -64,7 +64,7 @@ def test_all_kinds_of_numbers_are_found():
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf], ids=str)
 def test_no_number_of_a_recipe_is_none(number):
     for path, values in FOUND:
-        if path in INFINITE or path[:3] == COLUMNS:
+        if path in INFINITE or path[:3] in LISTS:
             continue
         section = filled(values, number)[path[0]]
         with pytest.raises(UserError) as error:
@@ -79,6 +79,12 @@ def test_no_number_of_a_recipe_is_none(number):
 def test_no_number_of_a_column_is_none(key, number):
     with pytest.raises(UserError, match=r"data\.source\.columns is .*finite number"):
         load("digits", [f"data.source={{kind: table, path: a, columns: [{{name: a, {key}: {number}}}]}}"])
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf"])
+def test_no_number_of_an_encoder_is_none(number):
+    with pytest.raises(UserError, match=r"model\.conditioner\.encoders is .*finite number"):
+        load("digits", [f"model.conditioner={{kind: clip, encoders: [{{eps: {number}}}]}}"])
 
 
 @pytest.mark.parametrize("number", [".nan", "-.inf"])

@@ -51,7 +51,7 @@ def test_records_of_samples(tmp_path: Path, picture: Any, monkeypatch: pytest.Mo
         looking.picture(path)
         replay(path, store, out=tmp_path / "again.png")
 
-    values = VALUES[::2] if picture == "grid" else FEW
+    values = VALUES[::4] if picture == "grid" else FEW
     check(cases(about, values), act, 148)
 
 
@@ -206,7 +206,7 @@ def test_measurements(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [pytest.param(VALUES[::10], id="few"), pytest.param(VALUES[::2], id="half", marks=pytest.mark.slow)]
+    "values", [pytest.param(VALUES[::20], id="few"), pytest.param(VALUES[::2], id="half", marks=pytest.mark.slow)]
 )
 def test_recipes(tmp_path: Path, values: Sequence[Any]) -> None:
     good = yaml.safe_load((GOLDEN / "digits" / "recipe.yaml").read_text())
@@ -219,6 +219,7 @@ def test_recipes(tmp_path: Path, values: Sequence[Any]) -> None:
     check(cases(good, values), act, 67)
 
 
+@pytest.mark.slow
 def test_networks_of_recipes(tmp_path: Path) -> None:
     """What a recipe asks for is counted before it is built."""
     good = yaml.safe_load((GOLDEN / "digits" / "recipe.yaml").read_text())

@@ -70,6 +70,13 @@ def _(place: Place) -> Iterator[Command]:
         )
 
 
+@stranger("a record with an adapter elsewhere")
+def _(place: Place) -> Iterator[Command]:
+    image = place.drawn()
+    for other in ([{"file": str(place.outside), "times": 1, "weights": "0" * 16}], [{"file": 3}], {"file": "a"}, [[]]):
+        yield refused("replay", spoilt_record(image, lambda a, other=other: a["request"].update(adapters=other)))
+
+
 @stranger("a record of a run with a long name")
 def _(place: Place) -> Iterator[Command]:
     yield from again(place, lambda about: about.update(run="x" * 5000))

@@ -130,7 +130,7 @@ def test_before_its_start_the_critic_neither_counts_nor_learns() -> None:
     assert {"opinion", "critic_weight", "critic.real", "critic.fake", "critic.loss"} <= set(third.logs)
 
 
-@pytest.mark.parametrize("kind", ["kl", "vq"])
+@pytest.mark.parametrize("kind", [pytest.param("kl", marks=pytest.mark.slow), "vq"])
 def test_a_few_steps_lower_the_error(kind: str) -> None:
     made = objective(kind, error="l2")
     settings = TrainSettings(steps=150, lr=3e-3, warmup=5, precision="float32")

@@ -302,7 +302,7 @@ def test_the_bound_is_estimated_without_bias(v: float, nats: float) -> None:
     assert loss.mean().item() == pytest.approx(nats, abs=4 * error)
 
 
-@pytest.mark.parametrize("loss", ["hybrid", "bound"])
+@pytest.mark.parametrize("loss", ["hybrid", pytest.param("bound", marks=pytest.mark.slow)])
 def test_the_variance_that_is_learned_is_the_right_one(loss: Loss) -> None:
     """beta, where data have unit variance: v = 1."""
     network = Sure(Linear(), Eps(), 1.0, 0.0)

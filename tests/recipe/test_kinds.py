@@ -16,7 +16,7 @@ from carrara.recipe import build
 from carrara.recipe.kinds import KINDS, Kind, kind_of
 from carrara.recipe.loading import load, presets
 from carrara.recipe.schema import Recipe
-from carrara.run.plan import Plan, plan, plan_distillation, plan_few_step
+from carrara.run.plan import Plan, plan, plan_distillation, plan_few_step, plan_finetuning
 from carrara.run.session import Session
 from tiny import TINY
 
@@ -47,6 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Plan]:
     planned["few_step"] = plan_few_step(
         folder / "pixel", 2, None, [*SHORT, "objective.trajectories=2", "objective.solver=2"]
     )
+    planned["finetuning"] = plan_finetuning(folder / "pixel", photos, folder / "tuned", SHORT)
     return planned
 
 

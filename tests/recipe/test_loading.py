@@ -67,7 +67,7 @@ def test_the_shipped_presets() -> None:
         "table",
         "volume",
     }
-    others = {"inpaint", "segmentation", "upscale-x4", "classifier", "few-step"}
+    others = {"inpaint", "segmentation", "upscale-x4", "classifier", "few-step", "fine-tuning"}
     assert set(presets()) == autoencoders | diffusers | others
     paper = load("ddpm-cifar")
     assert isinstance(paper.model.backbone, UNetConfig)

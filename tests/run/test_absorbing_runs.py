@@ -76,6 +76,7 @@ def test_saved_and_opened_it_is_the_same(model: Toolkit, made: Path, tmp_path: P
     assert open_model(again).digest() == open_model(made).digest()
 
 
+@pytest.mark.slow
 def test_the_bound_is_measured(model: Toolkit, made: Path) -> None:
     drawn, exact = model.evaluate("nll")["nll"].data, model.evaluate("nll", exact=True)["nll"].data
     for data in (drawn, exact):
@@ -133,7 +134,7 @@ def test_other_samplers_and_guidance_are_refused(model: Toolkit) -> None:
 def test_the_command_draws_replays_and_reports(carrara: Command, made: Path, digit: Path, tmp_path: Path) -> None:
     assert carrara("sample", made, "3", "-n", 2, "--out", tmp_path / "s")[0] == 0
     about = read_recipe(tmp_path / "s" / "0000.png")
-    assert about["request"]["settings"]["sampler"] == {"kind": "absorbing"}
+    assert about["request"]["settings"]["sampler"] == {"kind": "absorbing", "remask": 0.0}
     assert "every pixel is the same" in carrara("replay", tmp_path / "s" / "0000.png", "--run", made)[1]
     assert carrara("edit", made, "inpaint", digit, "--box", "2,2,4,4", "-n", 2, "--out", tmp_path / "e")[0] == 0
     where = ("--run", made, "--pictures", tmp_path)

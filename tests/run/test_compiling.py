@@ -83,6 +83,7 @@ def test_what_is_faster_is_taken(tmp_path: Path, cache: Path, monkeypatch: pytes
     assert losses == trained(tmp_path / "plain")[1]
 
 
+@pytest.mark.slow
 def test_a_damaged_memory_is_measured_again(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler(monkeypatch, 0.0)
     trained(tmp_path / "first", "train.compile=auto")

@@ -94,7 +94,7 @@ def test_latents_of_the_training_data_are_whitened(photos: Path, tmp_path: Path)
     assert (rows.std(1) - 1).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("stop", [1, 3, 5, 7])
+@pytest.mark.parametrize("stop", [1, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (3, 5)), 7])
 def test_interrupted_anywhere_the_same_command_ends_the_same(stop: int, photos: Path, tmp_path: Path) -> None:
     trained(planned(photos, tmp_path / "whole"))
 

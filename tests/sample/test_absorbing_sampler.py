@@ -38,11 +38,10 @@ def shape(channels: int) -> tuple[int, int]:
     return (channels * K, 3 // channels)
 
 
-def drawn(denoise: DenoiseFn, channels: int, steps: int, seeds: int = MANY) -> Tensor:
-    made = generate(
-        denoise, shape(channels), range(seeds), sampler=Absorbing(), grid=Uniform(), steps=steps, schedule=SCHEDULE
-    )
-    return last(made).x
+def drawn(denoise: DenoiseFn, channels: int, steps: int, seeds: int = MANY, remask: float = 0.0) -> Tensor:
+    how = Absorbing(remask=remask)
+    dims, grid = shape(channels), Uniform()
+    return last(generate(denoise, dims, range(seeds), sampler=how, grid=grid, steps=steps, schedule=SCHEDULE)).x
 
 
 @LAYOUTS
@@ -119,14 +118,52 @@ def test_many_steps_draw_the_law_and_one_does_not(channels: int) -> None:
 
 
 @LAYOUTS
-def test_inpainting_draws_the_conditional_law(channels: int) -> None:
+def test_remasking_keeps_the_share_of_what_is_seen(channels: int) -> None:
+    times, dims, draws = Uniform()(8, SCHEDULE), shape(channels), draws_for(range(MANY))
+    x = Absorbing().initial(draws, dims, SCHEDULE)
+    how, lost = Absorbing(remask=0.4), 0
+    for step in how.steps(exact(law(), channels), x, times, SCHEDULE, noise_for(draws, dims)):
+        before, x = seen_in(x, channels), step.x
+        after = seen_in(x, channels)
+        lost += (before & ~after).sum().item()
+        share = 1 - step.t
+        assert abs(after.double().mean().item() - share) <= 4 * (share * (1 - share) / after.numel()) ** 0.5
+    assert lost > MANY / 2 and bool(after.all())
+
+
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
+def test_remasking_draws_the_law_and_mends_what_was_wrong(channels: int) -> None:
+    """A model that knows nothing until it sees two of three values: what was drawn so is drawn again."""
+
+    def blind(x: Tensor, t: Tensor) -> Tensor:
+        few = seen_in(x, channels).flatten(1).sum(1) < 2
+        p = exact(law(), channels)(x, t)
+        return torch.where(few.reshape(-1, *[1] * (x.ndim - 1)), torch.full_like(p, 1 / K), p)
+
+    made = [
+        states_of(drawn(denoise, channels, 128, remask=rho), channels)
+        for denoise, rho in ((exact(law(), channels), 0.05), (blind, 0.0), (blind, 0.05))
+    ]
+    right, wrong, mended = (chi_square(counts_of(states), law()) for states in made)
+    assert right < QUANTILE[26] and mended < wrong / 2
+
+
+def test_a_remasking_is_a_probability() -> None:
+    for wrong in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            Absorbing(remask=wrong)
+
+
+@pytest.mark.parametrize("remask", [0.0, 0.05])
+@LAYOUTS
+def test_inpainting_draws_the_conditional_law(channels: int, remask: float) -> None:
     given = torch.tensor([[0, 2, 0]])
     new = torch.tensor([True, False, True]).reshape(1, channels, -1).repeat_interleave(K, 1)
     draws, times, dims = draws_for(range(MANY)), Uniform()(64, SCHEDULE), shape(channels)
     known = arranged(given, channels).expand(MANY, *dims)
     x = Absorbing().initial(draws, dims, SCHEDULE)
-    steps = Unmasking().steps(exact(law(), channels), x, times, SCHEDULE, noise_for(draws, dims), known=known, new=new)
-    made = states_of(last(steps).x, channels)
+    how, denoise, noise = Unmasking(remask=remask), exact(law(), channels), noise_for(draws, dims)
+    made = states_of(last(how.steps(denoise, x, times, SCHEDULE, noise, known=known, new=new)).x, channels)
     assert bool((made[:, 1] == 2).all())
     fits = ALL[:, 1] == 2
     assert chi_square(counts_of(made)[fits], law()[fits] / law()[fits].sum()) < QUANTILE[8]
@@ -164,7 +201,7 @@ def test_guided_states_that_are_seen_stay_seen() -> None:
 
 def test_names_and_what_goes_with_what() -> None:
     assert sampler("absorbing") == Absorbing() and sampler("Absorbing") == Absorbing()
-    assert inpainting(Absorbing()) == Unmasking() and inpainting(sampler("ddim")) == Repaint()
+    assert inpainting(Absorbing(remask=0.1)) == Unmasking(remask=0.1) and inpainting(sampler("ddim")) == Repaint()
     settings = SampleSettings(sampler=Absorbing())
     settings.check(levels=True)
     SampleSettings().check(levels=False)

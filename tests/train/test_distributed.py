@@ -30,6 +30,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_two_ranks_equal_one(tmp_path):
     port = free_port()
     ranks = [start(rank, port, tmp_path / "two") for rank in range(2)]

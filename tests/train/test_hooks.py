@@ -7,9 +7,9 @@ import threading
 import pytest
 from tiny_training import assert_equal_states, run_until, training
 
-from carrara.train import Stop, Stopped
+from carrara.train import Stop, Stopped, hooks
 from carrara.train.checkpoint import latest
-from carrara.train.hooks import SIGNALS
+from carrara.train.hooks import SAVE, SIGNALS, deaf
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +103,52 @@ def test_a_second_ctrl_c_stops_at_once_and_the_last_checkpoint_is_whole(tmp_path
                 os.kill(os.getpid(), signal.SIGINT)
     path, warnings = latest(tmp_path / "checkpoints")
     assert path is not None and path.name == "step-3" and warnings == []
+
+
+SAVES = pytest.mark.skipif(SAVE is None, reason="this system has no SIGUSR1")
+
+
+@SAVES
+def test_sigusr1_asks_to_save_once_and_stops_nothing():
+    stop = Stop()
+    with deaf(), stop.listening():
+        os.kill(os.getpid(), SAVE)
+        os.kill(os.getpid(), SAVE)
+        assert stop.signal is None
+        assert stop.wants_save() and not stop.wants_save()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), SAVE)  # still heard, and no end of the process
+        assert stop.signal == signal.SIGTERM and stop.wants_save()
+
+
+@SAVES
+def test_sigusr1_before_and_after_the_loop_ends_nothing_and_the_former_handler_is_back():
+    before = signal.getsignal(SAVE)
+    with deaf():
+        os.kill(os.getpid(), SAVE)
+        with Stop().listening():
+            pass
+        os.kill(os.getpid(), SAVE)
+    assert signal.getsignal(SAVE) == before
+
+
+@SAVES
+def test_save_now_writes_a_checkpoint_and_the_training_goes_on_as_without(tmp_path):
+    whole, asked = training(tmp_path / "whole"), training(tmp_path / "asked")
+    run_until(whole, 12)
+    for report in asked:
+        if report.step == 4:
+            os.kill(os.getpid(), SAVE)
+        if report.step == 6:
+            assert latest(tmp_path / "asked/checkpoints")[0].name == "step-5"
+        if report.step == 12:
+            break
+    assert_equal_states(asked.state, whole.state)
+
+
+def test_without_sigusr1_nothing_breaks(monkeypatch):
+    monkeypatch.setattr(hooks, "SAVE", None)
+    stop = Stop()
+    with deaf(), stop.listening():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.signal == signal.SIGTERM and not stop.wants_save()

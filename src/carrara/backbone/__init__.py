@@ -2,11 +2,13 @@
 
 from carrara.backbone.base import Backbone, BackboneConfig
 from carrara.backbone.classifier import NoiseAwareClassifier
+from carrara.backbone.control import Controlled, ControlledConfig
+from carrara.backbone.conventions import Conventions
 from carrara.backbone.dit import DIT_SIZES, DiT, DiTConfig
 from carrara.backbone.mlp import Mlp, MlpConfig
 from carrara.backbone.unet import UNETS, UNet, UNetConfig
 
-AnyBackbone = UNetConfig | DiTConfig | MlpConfig
+AnyBackbone = UNetConfig | DiTConfig | MlpConfig | ControlledConfig
 """The tagged union that recipes and saved models hold."""
 
 __all__ = [
@@ -15,6 +17,9 @@ __all__ = [
     "AnyBackbone",
     "Backbone",
     "BackboneConfig",
+    "Controlled",
+    "ControlledConfig",
+    "Conventions",
     "DiT",
     "DiTConfig",
     "Mlp",

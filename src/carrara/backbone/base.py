@@ -4,9 +4,31 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from carrara.nn import Compilable
+from carrara.nn import Compilable, NoiseEmbedding, ShareEmbedding, StepEmbedding
 from carrara.shapes import PerSample, Samples
 from carrara.types import Conditioning
+
+MOST_TIMESTEPS = 1 << 16
+"""Rows of a table of steps."""
+
+
+def embedding(
+    features: int, width: int, timesteps: int | None, *, share: bool = False
+) -> NoiseEmbedding | StepEmbedding | ShareEmbedding:
+    """What a network makes of its noise level: see ``DiTConfig.timesteps`` and ``DiTConfig.share``."""
+    if share:
+        return ShareEmbedding(features, width)
+    return NoiseEmbedding(features, width) if timesteps is None else StepEmbedding(features, width, timesteps)
+
+
+def check_timesteps(timesteps: int | None) -> None:
+    """Refuses what is no number of steps.
+
+    Raises:
+        ValueError: it is less than 2, or far too many.
+    """
+    if timesteps is not None and not 2 <= timesteps <= MOST_TIMESTEPS:
+        raise ValueError(f"timesteps are 2 to {MOST_TIMESTEPS}, got {timesteps}")
 
 
 class Backbone(Compilable, ABC):
@@ -15,6 +37,12 @@ class Backbone(Compilable, ABC):
     @abstractmethod
     def forward(self, x: Samples, noise_level: PerSample, cond: Conditioning) -> Tensor:
         """Maps ``x`` (B, *S), half log-SNRs (B,) and a condition to (B, *S), or to several such along axis 1."""
+
+    def place_steps(self, levels: Tensor) -> None:
+        """Says at which half log-SNRs (T,) the steps are that the network is told; nothing to one that is told none."""
+        noise = getattr(self, "noise", None)
+        if isinstance(noise, StepEmbedding):
+            noise.levels.copy_(levels)
 
 
 class BackboneConfig(ABC):
@@ -27,6 +55,11 @@ class BackboneConfig(ABC):
     def multiple(self) -> int:
         """What the edges of samples should be multiples of, so that no place is padded."""
         return 1
+
+    @property
+    def steps(self) -> int | None:
+        """How many steps the network is told apart; None if it is told half log-SNRs."""
+        return None
 
     @property
     @abstractmethod

@@ -19,20 +19,22 @@ where none does, it adds nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from carrara.backbone.base import Backbone, BackboneConfig
-from carrara.nn import DEEPEST, WIDEST, Attention, NoiseEmbedding, Recomputed, Tokens, patchify, unpatchify, zeroed
+from carrara.backbone.base import Backbone, BackboneConfig, check_timesteps, embedding
+from carrara.kinds import UNSAID
+from carrara.nn import DEEPEST, WIDEST, Attention, Recomputed, Tokens, patchify, unpatchify, zeroed
 from carrara.nn.transformer import linear, sincos, turns
 from carrara.shapes import PerSample, Samples, checked_spatial
 from carrara.types import Conditioning
 
-_NOISE_FEATURES = 256
+NOISE_FEATURES = 256
+"""What the noise level is made into before the two layers of its embedding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,9 @@ class DiTConfig(BackboneConfig):
         qk_norm: normalises queries and keys, which keeps long trainings of large networks stable.
         context_width: D of the tokens that the blocks look at, equation (2); None without them; 0 in a recipe means: as
             the condition has them.
+        timesteps: the network is told the number of a step, by a table of as many; None: the half log-SNR.
+        share: the network is told how much of a state is data, alpha / (alpha + sigma), in the place of both.
+        eps: what the norm before the feed-forward layers adds to the variance; None is 1e-6.
     """
 
     kind: Literal["dit"] = "dit"
@@ -59,8 +64,16 @@ class DiTConfig(BackboneConfig):
     positions: Literal["sincos", "rotary"] = "sincos"
     qk_norm: bool = False
     context_width: int | None = None
+    timesteps: Annotated[int | None, UNSAID] = field(default=None, repr=False)  # as digests were
+    eps: Annotated[float | None, UNSAID] = field(default=None, repr=False)
+    share: Annotated[bool | None, UNSAID] = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        check_timesteps(self.timesteps)
+        if self.share and self.timesteps is not None:
+            raise ValueError("timesteps and share both say what the network is told: leave one of them out")
+        if self.eps is not None and not 0 < self.eps < 1:
+            raise ValueError(f"eps is small and above 0, got {self.eps}")
         if min(self.width, self.depth, self.heads, self.patch) < 1:
             raise ValueError("a DiT needs a width, a depth, heads and a patch of 1 or more")
         if max(self.width, self.patch) > WIDEST or self.depth > DEEPEST:
@@ -80,6 +93,10 @@ class DiTConfig(BackboneConfig):
     @property
     def multiple(self) -> int:
         return self.patch
+
+    @property
+    def steps(self) -> int | None:
+        return self.timesteps
 
     @property
     def vector_width(self) -> int:
@@ -112,7 +129,7 @@ class DiTBlock(Recomputed):
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         width = config.width
-        self.norm = _layer_norm(width)
+        self.norm, self.norm2 = _layer_norm(width), _layer_norm(width, config.eps)
         self.modulation = zeroed(nn.Linear(width, 6 * width))
         self.to_itself = Attention(width, config.heads, qk_norm=config.qk_norm)
         self.to_tokens = _to_tokens(config)
@@ -126,7 +143,7 @@ class DiTBlock(Recomputed):
         if self.to_tokens is not None and tokens is not None:
             told = self.to_tokens(self.norm(x), tokens.values, attended=tokens.attended)
             x = x + (told if tokens.present is None else torch.where(tokens.present, told, 0.0))
-        return x + g2 * self.feed_forward(_modulated(self.norm(x), s2, b2))
+        return x + g2 * self.feed_forward(_modulated(self.norm2(x), s2, b2))
 
 
 class DiT(Backbone):
@@ -146,7 +163,7 @@ class DiT(Backbone):
         super().__init__()
         self.config = config
         width, pixels = config.width, config.patch**spatial
-        self.noise = NoiseEmbedding(_NOISE_FEATURES, width)
+        self.noise = embedding(NOISE_FEATURES, width, config.timesteps, share=bool(config.share))
         self.inp = linear(in_channels * pixels, width)
         self.blocks = nn.ModuleList(DiTBlock(config) for _ in range(config.depth))
         self.norm = _layer_norm(width)
@@ -183,8 +200,8 @@ def _to_tokens(config: DiTConfig) -> Attention | None:
     return attention
 
 
-def _layer_norm(width: int) -> nn.LayerNorm:
-    return nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+def _layer_norm(width: int, eps: float | None = None) -> nn.LayerNorm:
+    return nn.LayerNorm(width, elementwise_affine=False, eps=1e-6 if eps is None else eps)
 
 
 def _modulated(n: Tensor, s: Tensor, b: Tensor) -> Tensor:

@@ -16,20 +16,21 @@ Where the condition has tokens, spatial transformers that look at them (``carrar
 of self-attention, and make the U-Net of latent diffusion (Rombach et al., 2022, section 3.3).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from carrara.backbone.base import Backbone, BackboneConfig
+from carrara.backbone.base import Backbone, BackboneConfig, embedding
+from carrara.backbone.conventions import Conventions
+from carrara.kinds import UNSAID
 from carrara.nn import (
     DEEPEST,
     WIDEST,
     Dropout,
-    NoiseEmbedding,
     PixelAttention,
     Recomputed,
     SpatialTransformer,
@@ -39,10 +40,12 @@ from carrara.nn import (
     conv3,
     group_norm,
     patchify,
+    rank_of,
+    rescaled,
     unpatchify,
     zeroed,
 )
-from carrara.shapes import PerSample, Samples, by, checked_spatial, expand_channels
+from carrara.shapes import PerSample, Samples, by, checked_spatial, expand_channels, lengthened
 from carrara.types import Conditioning
 
 Modulation = Literal["shift", "scale_shift", "context"]
@@ -67,6 +70,7 @@ class UNetConfig(BackboneConfig):
         dropout: probability, before each block's last convolution.
         patch: the pixels of a patch of this edge are the channels of one place of the first level. 2 costs a quarter;
             edges that are not multiples of it get zeros, which are cut off from the prediction.
+        conventions: what is as in other programs; None: as here.
     """
 
     kind: Literal["unet"] = "unet"
@@ -81,6 +85,7 @@ class UNetConfig(BackboneConfig):
     modulation: Modulation = "shift"
     dropout: float = 0.0
     patch: int = 1
+    conventions: Annotated[Conventions | None, UNSAID] = field(default=None, repr=False)  # as digests were
 
     def __post_init__(self) -> None:
         if (
@@ -106,6 +111,8 @@ class UNetConfig(BackboneConfig):
                 f"attention_levels {self.attention_levels} must be among the levels 0 to {len(self.multipliers) - 1}"
             )
         self._check_transformers()
+        if any(width % (self.others.groups or 1) for width in self.widths):
+            raise ValueError(f"{self.others.groups} groups do not divide the levels' channels, {self.widths}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is a probability below 1, got {self.dropout}")
 
@@ -123,12 +130,26 @@ class UNetConfig(BackboneConfig):
             )
 
     @property
+    def others(self) -> Conventions:
+        """The conventions that hold."""
+        return self.conventions or Conventions()
+
+    @property
+    def steps(self) -> int | None:
+        return self.others.timesteps
+
+    @property
     def multiple(self) -> int:
         return self.patch << len(self.multipliers) - 1
 
     @property
     def vector_width(self) -> int:
-        return 4 * self.channels
+        return 4 * self.embedded
+
+    @property
+    def embedded(self) -> int:
+        """Sines and cosines of the noise level."""
+        return self.others.embedded or self.channels
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -184,15 +205,18 @@ class ModulatedBlock(nn.Module):
     def __init__(self, inp: int, out: int, config: UNetConfig, spatial: int = 2) -> None:
         super().__init__()
         self.scale_shift = config.modulation == "scale_shift"
-        self.norm1, self.conv1 = group_norm(inp), conv3(inp, out, spatial=spatial)
+        self.norm1, self.conv1 = _norm(inp, config), conv3(inp, out, spatial=spatial)
         self.emb = nn.Linear(config.vector_width, 2 * out if self.scale_shift else out)
-        self.norm2, self.conv2 = group_norm(out), zeroed(conv3(out, out, spatial=spatial))
+        self.norm2, self.conv2 = _norm(out, config), zeroed(conv3(out, out, spatial=spatial))
         self.dropout = Dropout(config.dropout)
         self.skip = conv1(inp, out, spatial=spatial) if inp != out else nn.Identity()
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """(B, inp, *N) and an activated embedding (B, D) to (B, out, *N)."""
-        h = self.conv1(F.silu(self.norm1(x)))
+    def forward(self, x: Tensor, emb: Tensor, size: Sequence[int] | None = None) -> Tensor:
+        """(B, inp, *N) and an activated embedding (B, D) to (B, out, *N), or to (B, out, *size)."""
+        h = F.silu(self.norm1(x))
+        if size is not None:
+            x, h = rescaled(x, size), rescaled(h, size)
+        h = self.conv1(h)
         shift = expand_channels(self.emb(emb), h)
         if self.scale_shift:
             scale, shift = shift.chunk(2, dim=1)
@@ -243,7 +267,7 @@ class UNet(Backbone):
         widths, n = config.widths, config.blocks
         levels = range(len(widths))
         attends = [level in config.attention_levels for level in levels]
-        self.noise = NoiseEmbedding(config.channels, config.vector_width)
+        self.noise = embedding(config.embedded, config.vector_width, config.others.timesteps)
         self.inp = conv3(in_channels * config.patch**spatial, config.channels, spatial=spatial)
 
         enters = [config.channels, *widths[:-1]]
@@ -251,7 +275,11 @@ class UNet(Backbone):
             nn.ModuleList(UNetBlock(inp, i, config, attends[i], spatial) for inp in [enters[i]] + (n - 1) * [widths[i]])
             for i in levels
         )
-        self.downsample = nn.ModuleList(conv3(w, w, stride=2, spatial=spatial) for w in widths[:-1])
+        residual = config.others.resampling == "residual"
+        self.downsample = nn.ModuleList(
+            ModulatedBlock(w, w, config, spatial) if residual else conv3(w, w, stride=2, spatial=spatial)
+            for w in widths[:-1]
+        )
 
         self.middle = nn.ModuleList(
             UNetBlock(widths[-1], levels[-1], config, attention, spatial) for attention in (True, False)
@@ -266,41 +294,67 @@ class UNet(Backbone):
             )
             for i in levels
         )
-        self.upsample = nn.ModuleList(Upsample(w, spatial=spatial) for w in widths[1:])
+        self.upsample = nn.ModuleList(
+            ModulatedBlock(w, w, config, spatial) if residual else Upsample(w, spatial=spatial) for w in widths[1:]
+        )
         context = config.modulation == "context"
         self.gates = nn.ModuleList(ContextGate(w, config.vector_width) for w in above) if context else None
 
-        self.norm = group_norm(config.channels * config.multipliers[0])
+        self.norm = _norm(config.channels * config.multipliers[0], config)
         self.out = zeroed(
             conv3(config.channels * config.multipliers[0], out_channels * config.patch**spatial, spatial=spatial)
         )
 
     def forward(self, x: Samples, noise_level: PerSample, cond: Conditioning) -> Tensor:
-        emb, context = self._embed(noise_level, cond.vector)
+        emb, context = self.embed(noise_level, cond.vector)
         tokens = Tokens.of(cond, self.config.context_width)
         h = self.inp(patchify(x if cond.image is None else torch.cat([x, cond.image], dim=1), self.config.patch))
+        return self.ascend(self.descend(h, emb, tokens), emb, context, tokens, x.shape[2:])
+
+    def descend(self, h: Tensor, emb: Tensor, tokens: Tokens | None) -> list[Tensor]:
+        """The way down from features (B, C, *N) of full size: all that the way up sees, and the middle, last."""
         skips = [h]
         for level, blocks in enumerate(self.down):
             for block in blocks.children():
                 h = block(h, emb, tokens)
                 skips.append(h)
             if level < len(self.downsample):
-                h = self.downsample[level](h)
+                h = self._halved(h, emb, level)
                 skips.append(h)
 
         for block in self.middle:
             h = block(h, emb, tokens)
+        return [*skips, h]
 
+    def ascend(
+        self, seen: list[Tensor], emb: Tensor, context: Tensor, tokens: Tokens | None, size: Sequence[int]
+    ) -> Tensor:
+        """The way up from what ``descend`` returns, to the prediction (B, C, *size)."""
+        *skips, h = seen
         for level in reversed(range(len(self.up))):
             if self.gates is not None:
                 h = self.gates[level](h, context, emb)
             for block in self.up[level].children():
                 h = block(torch.cat([h, skips.pop()], dim=1), emb, tokens)
             if level:
-                h = self.upsample[level - 1](h, skips[-1].shape[2:])
-        return unpatchify(self.out(F.silu(self.norm(h))), self.config.patch, x.shape[2:])
+                h = self._enlarged(h, emb, level - 1, skips[-1].shape[2:])
+        return unpatchify(self.out(F.silu(self.norm(h))), self.config.patch, size)
 
-    def _embed(self, noise_level: Tensor, vector: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _halved(self, h: Tensor, emb: Tensor, level: int) -> Tensor:
+        """A level's features (B, C, *N), for the next level."""
+        if self.config.others.resampling == "residual":
+            return self.downsample[level](h, emb, [-(-edge // 2) for edge in h.shape[2:]])
+        if self.config.others.halving == "centred":
+            return self.downsample[level](h)
+        weight, bias = self.downsample[level].weight, self.downsample[level].bias
+        return rank_of(h).convolved(lengthened(h, [1] * (h.ndim - 2)), weight, bias, stride=2)
+
+    def _enlarged(self, h: Tensor, emb: Tensor, level: int, size: tuple[int, ...]) -> Tensor:
+        """Features of the level below (B, C, *N), as (B, C, *size) for a level."""
+        upsample = self.upsample[level]
+        return upsample(h, size) if self.config.others.resampling is None else upsample(h, emb, size)
+
+    def embed(self, noise_level: Tensor, vector: Tensor | None) -> tuple[Tensor, Tensor]:
         """The activated embedding that the blocks see, and the one that the context gates see; (B, D) each."""
         emb = self.noise(noise_level)
         vector = torch.zeros_like(emb) if vector is None else vector
@@ -312,5 +366,11 @@ class UNet(Backbone):
 def _attention(level: int, config: UNetConfig) -> PixelAttention | SpatialTransformer:
     width, heads, depth = config.widths[level], config.heads_at(level), config.transformer_depth(level)
     if config.context_width is None or not depth:
-        return PixelAttention(width, width // heads)
-    return SpatialTransformer(width, context_width=config.context_width, heads=heads, depth=depth)
+        return PixelAttention(width, width // heads, config.others.groups, config.others.eps)
+    return SpatialTransformer(
+        width, context_width=config.context_width, heads=heads, depth=depth, groups=config.others.groups
+    )
+
+
+def _norm(channels: int, config: UNetConfig) -> nn.GroupNorm:
+    return group_norm(channels, config.others.groups, config.others.eps)

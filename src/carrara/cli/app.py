@@ -7,6 +7,8 @@ from cyclopts import App, Parameter
 
 import carrara
 from carrara.cli.benching import bench
+from carrara.cli.sharing import SHARING
+from carrara.cli.tuning import finetune
 from carrara.errors import check_finite
 
 Run = Annotated[
@@ -27,9 +29,30 @@ app = App(
 inspect = App(name="inspect", help="Look into a run, a picture, a noise schedule, or data.")
 app.command(inspect)
 LATER = {
+    **SHARING,
     "edit": (
         "carrara.cli.edits:edits",
         "Makes new samples of your own: carrara edit RUN VERB FILE ...",
+    ),
+    "export": (
+        "carrara.export.command:export",
+        """Writes a model as another program reads it: a folder for stock diffusers, without custom code.
+
+    Examples:
+        carrara export runs/photos --to diffusers --out photos-diffusers
+        carrara export runs/digits --to diffusers --class 7 --out sevens
+        carrara export runs/digits --to onnx --int8 --out digits-onnx
+        carrara export openmoji --to page --out openmoji-page
+    """,
+    ),
+    "import": (
+        "carrara.export.command:import_model",
+        """Makes a run of a model that another program has written, which is sampled, edited and served like any other.
+
+    Examples:
+        carrara import ddpm-celebahq-256 --run runs/faces
+        carrara import photos-diffusers --run runs/photos-again
+    """,
     ),
     "sample": (
         "carrara.cli.sample:command_sample",
@@ -48,11 +71,22 @@ LATER = {
         carrara sample runs/photos --classifier runs/judge --class cat --classifier-scale 3
     """,
     ),
+    "serve": (
+        "carrara.serve.command:serve",
+        """Opens the studio: a page in the browser, and an API, for one's own models. Nothing leaves this machine.
+
+    Examples:
+        carrara serve
+        carrara serve runs/photos openmoji --port 8000
+        carrara serve --host 0.0.0.0 --token SECRET
+    """,
+    ),
 }
 """Commands that are loaded when they run, with their helps: their options are fields of what needs torch."""
 for _name, (_place, _help) in LATER.items():
     app.command(_place, name=_name, help=_help)
 app.command(bench)
+app.command(finetune)
 
 
 @app.command

@@ -17,6 +17,7 @@ from carrara.device import default_device
 from carrara.draw import Ask
 from carrara.errors import UserError
 from carrara.medium import RECORDED
+from carrara.objective import FineTuningSettings
 from carrara.recipe.kinds import kind_of
 from carrara.run.compilation import Note
 from carrara.run.plan import Plan
@@ -65,7 +66,10 @@ def train_or_rehearse(
     source: str | None, overrides: Sequence[str], preset: str | None, folder: Path | None, dry_run: bool
 ) -> None:
     """Trains, or only says what it would do."""
-    plan = runs.plan(source, preset, folder, overrides)
+    _run(runs.plan(source, preset, folder, overrides), dry_run)
+
+
+def _run(plan: Plan, dry_run: bool) -> None:
     for reason in plan.reasons:
         console.print(styled("chosen for you", "dim"), f"  {reason}")
     if dry_run:
@@ -95,6 +99,14 @@ def train_student(
     plan = runs.plan_distillation(folder, overrides)
     if _train(plan):
         console.print("Previews of ", bold(folder), ", and of what is trained on it, are drawn by it from now on.")
+
+
+def tune(
+    start: Path, source: str, overrides: Sequence[str], learn: str | None, folder: Path | None, dry_run: bool
+) -> None:
+    """A trained model learns from other data."""
+    chosen = [] if learn is None else [f"objective.learn.kind={learn}"]
+    _run(runs.plan_finetuning(start, source, folder, [*chosen, *overrides]), dry_run)
 
 
 def _train(plan: Plan) -> bool:
@@ -146,14 +158,18 @@ def _stage(plan: Plan, device: torch.device, check: Callable[[], None]) -> bool:
 
 
 def _announce(plan: Plan, session: Session) -> None:
-    parameters = sum(p.numel() for p in session.model.parameters())
+    every = list(session.model.parameters())
+    parameters, learn = sum(p.numel() for p in every), sum(p.numel() for p in every if p.requires_grad)
+    said = f"{parameters / 1e6:.2f} M parameters"
+    if isinstance(settings := plan.recipe.objective, FineTuningSettings) and settings.learn.kind != "all":
+        said = f"{learn / 1e6:.2f} M of {said}"
     step = session.training.clock.step
     verb = f"going on from step {step}" if step else "training"
     held_out = f", {len(session.held_out_data)} held out" if len(session.held_out_data) else ""
     console.print(
         bold(plan.folder),
         f": {verb} on {len(session.training_data)} examples{held_out}; "
-        f"{parameters / 1e6:.2f} M parameters on {session.model.device}. Ctrl-C saves and stops.",
+        f"{said} on {session.model.device}. Ctrl-C saves and stops.",
     )
 
 

@@ -25,7 +25,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if others in ASKED:
             print(overview(app, {name: text for name, (_, text) in LATER.items()}), flush=True)
             sys.exit(0)
-        keep_freed()
+        if others[:1] != ["serve"]:
+            keep_freed()
         if others[:1] == ["edit"]:
             from carrara.cli.edits import verb_first  # imports torch
 
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(2)
     except UserError as error:
         _say(error.message, style="red")
-        sys.exit(2)
+        _end_with_others(2)
     except KeyboardInterrupt:
         _say("stopped")
         sys.exit(130)
@@ -58,6 +59,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         where = "what is printed, or a file" if name is None else Path(os.fsdecode(name))
         _say(refusal(where, error, done="cannot be read or written"), style="red")
         sys.exit(2)
+
+
+def _end_with_others(code: int) -> NoReturn:
+    """Exits, without tidying up if this process is one of several that train together."""
+    if "WORLD_SIZE" in os.environ:
+        from carrara.train.distributed import leave  # imports torch
+
+        leave(code)
+    sys.exit(code)
 
 
 def _say(text: str, style: str | None = None) -> None:

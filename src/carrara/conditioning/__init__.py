@@ -1,9 +1,17 @@
 """What a network is told: labels, vectors, text, nothing; and what it sees beside its input."""
 
 from carrara.conditioning.base import Conditioner, ConditionerConfig, Unconditional
+from carrara.conditioning.clip import ClipEncoder, ClipEncoderConfig, ClipText, ClipTextConfig
 from carrara.conditioning.images import AnyImageCondition, ImageCondition, LayoutMap, Lowres, Masked
 from carrara.conditioning.joined import Part, joined
-from carrara.conditioning.text import EncodedText, EncodedTextConfig, LearnedText, LearnedTextConfig, TextConditioner
+from carrara.conditioning.text import (
+    EncodedText,
+    EncodedTextConfig,
+    LearnedText,
+    LearnedTextConfig,
+    PooledText,
+    TextConditioner,
+)
 from carrara.conditioning.vectors import (
     Labels,
     LabelsConfig,
@@ -12,12 +20,18 @@ from carrara.conditioning.vectors import (
     VectorsConfig,
 )
 
-AnyConditioner = UnconditionalConfig | LabelsConfig | VectorsConfig | EncodedTextConfig | LearnedTextConfig
+AnyConditioner = (
+    UnconditionalConfig | LabelsConfig | VectorsConfig | EncodedTextConfig | LearnedTextConfig | ClipTextConfig
+)
 """The tagged union that recipes and saved models hold."""
 
 __all__ = [
     "AnyConditioner",
     "AnyImageCondition",
+    "ClipEncoder",
+    "ClipEncoderConfig",
+    "ClipText",
+    "ClipTextConfig",
     "Conditioner",
     "ConditionerConfig",
     "EncodedText",
@@ -31,6 +45,7 @@ __all__ = [
     "Lowres",
     "Masked",
     "Part",
+    "PooledText",
     "TextConditioner",
     "Unconditional",
     "UnconditionalConfig",

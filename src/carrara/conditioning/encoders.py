@@ -81,6 +81,16 @@ class TextEncoder:
             for ws in windows
         ]
 
+    @property
+    def network(self) -> torch.nn.Module:
+        """Of the package transformers: ``(input_ids (B, L))`` gives features as ``last_hidden_state``."""
+        return self._model
+
+    @property
+    def reader(self) -> Reader:
+        """From texts to windows of tokens."""
+        return self._read
+
     def unread(self, text: str) -> list[str]:
         """The words of a text that no token stands for."""
         return self._read.unread(text)

@@ -11,14 +11,17 @@ appendix E.2.1), with learned embeddings e of the tokens and fixed ones p of the
     x \leftarrow x + W_2 \operatorname{gelu}(W_1 n(x)) \quad
     \text{depth times}, \quad y = n(x)                                                                           (2)
 
+Words that were learned later (textual inversion: Gal et al., "An Image is Worth One Word", 2023) have an e of their
+own, and are read whole.
+
 A sample to which nothing is said has no tokens, and a learned c. So has one whose text is empty.
 """
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, final
+from typing import Annotated, Any, Literal, NamedTuple, final
 
 import torch
 import torch.nn.functional as F
@@ -28,9 +31,10 @@ from torch import Tensor, nn
 from carrara.conditioning.base import Conditioner, ConditionerConfig
 from carrara.conditioning.encoders import MINILM, encoder_facts, text_encoder
 from carrara.conditioning.prompts import Prompt, as_prompt, read_prompt
-from carrara.conditioning.tokens import learn_vocabulary, reader_of
+from carrara.conditioning.tokens import learn_vocabulary, normalized, reader_of
 from carrara.data import CaptionTable, DataInfo
 from carrara.errors import UserError
+from carrara.kinds import UNSAID
 from carrara.nn import DEEPEST, WIDEST, Attention
 from carrara.nn.transformer import linear, sincos
 from carrara.types import Columns, Conditioning
@@ -51,21 +55,10 @@ class TextRow(NamedTuple):
 
 
 class TextConditioner(Conditioner):
-    """Equation (1). Abstract in what the features are.
-
-    Args:
-        token_width: D of the features.
-        width: of the vectors that the network takes.
-    """
+    """Reads texts. Abstract in what becomes of them."""
 
     column = COLUMN
     reads_captions = True
-
-    def __init__(self, token_width: int, width: int) -> None:
-        super().__init__()
-        self.token_width = token_width
-        self.pooled = linear(token_width, width)
-        self.nothing = nn.Parameter(torch.zeros(width))
 
     reading: str = ""
     """What ``rows`` depends on besides the text, if it takes so long that it should be kept; empty if not."""
@@ -92,24 +85,6 @@ class TextConditioner(Conditioner):
 
     def caption_table(self, folder: Path | None = None) -> CaptionTable:
         return CaptionTable(self.rows, folder / "captions" / self.reading if folder and self.reading else None)
-
-    @abstractmethod
-    def features(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """The y of equation (1), (B, L, D), of a column (B, L, ...) with its mask (B, L)."""
-
-    def null(self, count: int) -> Conditioning:
-        return Conditioning(vector=self.nothing.expand(count, -1))
-
-    def embed(self, columns: Columns) -> Conditioning:
-        """Reads the columns ``text`` (B, L, ...), ``text_mask`` (B, L) and, if there, ``text_weights`` (B, L)."""
-        tokens, mask, weights = columns[COLUMN], columns["text_mask"], columns.get("text_weights")
-        if not mask.shape[1]:  # nobody says anything: one place that does not count, so that all weights take part
-            tokens, mask = tokens.new_zeros(len(mask), 1, *tokens.shape[2:]), mask.new_zeros(len(mask), 1)
-        y = self.features(tokens, mask)
-        w = (mask if weights is None else mask * weights)[..., None].to(y.dtype)
-        mean = (y * w).sum(1) / w.sum(1).clamp(min=1e-6)
-        vector = torch.where(mask.any(1, keepdim=True), self.pooled(mean), self.nothing)
-        return Conditioning(vector=vector, tokens=y, mask=mask, weights=weights)
 
     def parse(self, text: str) -> Tensor:
         """Makes (L, ...) tokens of a prompt, without its weights."""
@@ -144,7 +119,41 @@ class TextConditioner(Conditioner):
         columns = {COLUMN: tokens, "text_mask": mask}
         if any(prompt.spans for prompt in prompts):
             columns["text_weights"] = weights
-        return self.embed({name: column.to(self.nothing.device) for name, column in columns.items()})
+        device = next(self.parameters()).device
+        return self.embed({name: column.to(device) for name, column in columns.items()})
+
+
+class PooledText(TextConditioner):
+    """Equation (1). Abstract in what the features are.
+
+    Args:
+        token_width: D of the features.
+        width: of the vectors that the network takes.
+    """
+
+    def __init__(self, token_width: int, width: int) -> None:
+        super().__init__()
+        self.token_width = token_width
+        self.pooled = linear(token_width, width)
+        self.nothing = nn.Parameter(torch.zeros(width))
+
+    @abstractmethod
+    def features(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """The y of equation (1), (B, L, D), of a column (B, L, ...) with its mask (B, L)."""
+
+    def null(self, count: int) -> Conditioning:
+        return Conditioning(vector=self.nothing.expand(count, -1))
+
+    def embed(self, columns: Columns) -> Conditioning:
+        """Reads the columns ``text`` (B, L, ...), ``text_mask`` (B, L) and, if there, ``text_weights`` (B, L)."""
+        tokens, mask, weights = columns[COLUMN], columns["text_mask"], columns.get("text_weights")
+        if not mask.shape[1]:  # nobody says anything: one place that does not count, so that all weights take part
+            tokens, mask = tokens.new_zeros(len(mask), 1, *tokens.shape[2:]), mask.new_zeros(len(mask), 1)
+        y = self.features(tokens, mask)
+        w = (mask if weights is None else mask * weights)[..., None].to(y.dtype)
+        mean = (y * w).sum(1) / w.sum(1).clamp(min=1e-6)
+        vector = torch.where(mask.any(1, keepdim=True), self.pooled(mean), self.nothing)
+        return Conditioning(vector=vector, tokens=y, mask=mask, weights=weights)
 
 
 def _short(text: str) -> str:
@@ -156,7 +165,7 @@ def _weights(prompt: Prompt, spans: Sequence[tuple[int, int]]) -> Tensor:
 
 
 @final
-class EncodedText(TextConditioner):
+class EncodedText(PooledText):
     """The features of a frozen encoder, which is no part of the model. Use ``EncodedTextConfig(...).build(width)``."""
 
     def __init__(self, config: "EncodedTextConfig", width: int) -> None:
@@ -185,34 +194,43 @@ class EncodedText(TextConditioner):
 
 
 @final
-class LearnedText(TextConditioner):
+class LearnedText(PooledText):
     """Equation (2). Use ``LearnedTextConfig(vocabulary=...).build(width)``."""
 
     def __init__(self, config: "LearnedTextConfig", width: int) -> None:
         super().__init__(config.width, width)
-        self._read = reader_of(config.vocabulary, config.window)
+        self.reader = reader_of(config.vocabulary, config.window, config.words)
         self.table = nn.Parameter(torch.empty(config.vocabulary.count(" ") + 1, config.width))
         nn.init.normal_(self.table)
         self.table.looked_up = True  # pyright: ignore[reportAttributeAccessIssue]
         self.layers = nn.ModuleList(TextLayer(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
+        self.words = nn.ParameterList(nn.Parameter(torch.zeros(config.width)) for _ in config.words)
+
+    def embedding_of(self, text: str) -> Tensor:
+        """The mean e of a text's tokens, (D,)."""
+        return F.embedding(self.parse(text), self._embeddings()).mean(0)
 
     def read(self, texts: Sequence[str]) -> list[TextRow]:
         """(L,) numbers of each text's tokens."""
-        read = [([i for w in ws for i in w.ids], [s for w in ws for s in w.spans]) for ws in self._read(texts)]
+        read = [([i for w in ws for i in w.ids], [s for w in ws for s in w.spans]) for ws in self.reader(texts)]
         return [TextRow(torch.tensor(ids, dtype=torch.int64), spans) for ids, spans in read]
 
     def unread(self, text: str) -> list[str]:
-        return self._read.unread(text)
+        return self.reader.unread(text)
 
     def features(self, tokens: Tensor, mask: Tensor) -> Tensor:
         width = self.table.shape[1]
         place = sincos((1, tokens.shape[1]), 2 * width, tokens.device)[:, :width]
-        x = F.embedding(tokens, self.table) + place
+        x = F.embedding(tokens, self._embeddings()) + place
         attended = (mask | ~mask.any(1, keepdim=True))[:, None, None]
         for layer in self.layers:
             x = layer(x, attended)
         return self.norm(x)
+
+    def _embeddings(self) -> Tensor:
+        """The e of equation (2), with a row for each token."""
+        return torch.cat([self.table, torch.stack(list(self.words))]) if len(self.words) else self.table
 
 
 class TextLayer(nn.Module):
@@ -270,6 +288,7 @@ class LearnedTextConfig(ConditionerConfig):
         window: tokens that are read at a time; longer texts take several.
         pieces: how large a vocabulary to learn from the captions, at most.
         vocabulary: word pieces with blanks between; empty in a recipe means: learned from the captions.
+        learned: words that were learned later; None = none.
     """
 
     kind: Literal["text"] = "text"
@@ -279,6 +298,7 @@ class LearnedTextConfig(ConditionerConfig):
     window: int = 128
     pieces: int = 4000
     vocabulary: str = ""
+    learned: Annotated[tuple[str, ...] | None, UNSAID] = field(default=None, repr=False)  # as digests were
 
     def __post_init__(self) -> None:
         if min(self.width, self.depth, self.heads) < 1 or self.width % (2 * self.heads):
@@ -287,10 +307,31 @@ class LearnedTextConfig(ConditionerConfig):
             raise ValueError(f"a reader of text has a width up to {WIDEST}, and a depth up to {DEEPEST}")
         if self.window < 8 or self.pieces < 100:
             raise ValueError("a window has 8 tokens or more, and a vocabulary 100 pieces or more")
+        known = {"", *self.vocabulary.split(" "), *self.words}
+        if len(known) != 1 + len(set(self.vocabulary.split(" ")) - {""}) + len(self.words):
+            raise ValueError("words that were learned later are none of the vocabulary's, and each of them is another")
 
     @property
     def token_width(self) -> int:
         return self.width
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that were learned later."""
+        return self.learned or ()
+
+    def with_word(self, word: str) -> "LearnedTextConfig":
+        """The same with a word more.
+
+        Raises:
+            UserError: it is none, or is known.
+        """
+        word = normalized(word)
+        if not word or any(c.isspace() or c in "()|:\\" for c in word):
+            raise UserError(f"'{word}' is no word that a prompt could say: take letters and digits, as in <mine>")
+        if word in self.words or word in self.vocabulary.split(" "):
+            raise UserError(f"the word '{word}' is known to the model already: give what it shall learn another name")
+        return replace(self, learned=(*self.words, word))
 
     def complete(self, info: DataInfo, captions: Iterable[str]) -> "LearnedTextConfig":
         _check_captions(self.kind, info)

@@ -39,8 +39,10 @@ class Reader:
         limit: tokens of a window at most, marks included.
     """
 
+    limit: int
+
     def __init__(self, tokenizer: "Tokenizer", limit: int) -> None:
-        self._tokenizer = tokenizer
+        self._tokenizer, self.limit = tokenizer, limit
         names = (getattr(tokenizer.model, "unk_token", None), UNKNOWN, "<unk>")
         self._unknown = next((k for name in names if name and (k := tokenizer.token_to_id(name)) is not None), None)
         tokenizer.no_padding()
@@ -50,6 +52,15 @@ class Reader:
         """The windows of each text, one or more each."""
         encodings: list[Any] = self._tokenizer.encode_batch(list(texts))
         return [[_window(part) for part in (encoding, *encoding.overflowing)] for encoding in encodings]
+
+    @property
+    def numbers(self) -> int:
+        """How many tokens there are: each is a number below that."""
+        return self._tokenizer.get_vocab_size()
+
+    def to_json(self) -> str:
+        """The tokenizer as the package tokenizers reads it, with its limit."""
+        return self._tokenizer.to_str()
 
     def unread(self, text: str) -> list[str]:
         """The words of a text, and the signs other than punctuation, that no token stands for."""
@@ -100,13 +111,30 @@ def _letters(tokenizer: "Tokenizer", captions: Iterable[str], limit: int) -> tup
     return letters, [letter for letter in letters if letter in within]
 
 
-def reader_of(vocabulary: str, limit: int) -> Reader:
+def reader_of(vocabulary: str, limit: int, words: Sequence[str] = ()) -> Reader:
     """A reader of the pieces that ``learn_vocabulary`` found.
+
+    Args:
+        words: that are read whole, with the numbers that follow.
 
     Raises:
         UserError: the package tokenizers is not installed.
     """
-    return Reader(_tokenizer({piece: k for k, piece in enumerate(vocabulary.split(" "))}), limit)
+    tokenizer = _tokenizer({piece: k for k, piece in enumerate(vocabulary.split(" "))})
+    if words:
+        from tokenizers import AddedToken
+
+        tokenizer.add_tokens([AddedToken(word, single_word=True, normalized=True) for word in words])
+    return Reader(tokenizer, limit)
+
+
+def normalized(word: str) -> str:
+    """A word as a reader sees it: small, without accents and without signs that nobody sees.
+
+    Raises:
+        UserError: the package tokenizers is not installed.
+    """
+    return _tokenizer({UNKNOWN: 0}).normalizer.normalize_str(word).strip()  # pyright: ignore
 
 
 def _tokenizer(pieces: dict[str, int]) -> "Tokenizer":

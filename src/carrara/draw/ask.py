@@ -16,6 +16,7 @@ from carrara.medium import suited
 from carrara.model import Model
 from carrara.sample import AnyGrid, AnyMethod, AnySampler, SampleSettings, grid, method, sampler
 from carrara.store import OpenModel
+from carrara.store.adapters import named
 from carrara.store.rivals import EARLY_GUIDANCE
 
 MOST_SAMPLES = 100_000
@@ -45,6 +46,8 @@ class Ask(Terms):
         classifier: The run of a classifier that guides to a class. The model itself need not know any classes.
         label: The class that the classifier shall find.
         classifier_scale: How much the classifier counts: 1 = as probability says, larger = surer.
+        lora: An adapter that is added to the model, several if given several times: a run that has learned one, or a
+            folder or file of peft's; FILE:0.8 takes 0.8 of it.
 
     Raises:
         UserError: a count, a seed or a size that is none, or a label that nobody could find.
@@ -66,6 +69,7 @@ class Ask(Terms):
     classifier: Path | str | None = None
     label: str | None = None
     classifier_scale: float = 1.0
+    lora: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,6 +147,7 @@ def _request(
         negative=ask.negative,
         weak=None if weak is None else opened.weaker(Path(weak)),
         guide=None if judge is None else opened.guide(judge, ask.label, ask.classifier_scale),
+        adapters=named(ask.lora, model) if ask.lora else (),
     )
 
 

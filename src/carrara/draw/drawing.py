@@ -21,6 +21,7 @@ from carrara.nn import lowered
 from carrara.sample import Both, SampleSettings, tiled
 from carrara.shapes import Signals, spatial_of
 from carrara.store import OpenModel
+from carrara.store.adapters import added
 from carrara.types import Conditioning, DenoiseFn, Wrapper
 
 _ALONE = (
@@ -192,6 +193,7 @@ def open_drawing(opened: OpenModel, request: Request, image: Tensor | None = Non
     check_fast(opened.model, request.fast)
     rivals = opened.rivals(request.weak, request.guide)
     model = opened.model.diffusion(_ALONE)
+    model = added(model, request.adapters) if request.adapters else model
     return Drawing(model=model, request=request, weak=rivals.weak, within=rivals.within, image=image)
 
 

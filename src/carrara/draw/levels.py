@@ -16,7 +16,7 @@ from torch import Tensor
 from carrara.draw.drawing import Drawing
 from carrara.draw.edit import encode, size_of
 from carrara.draw.generate import Progress, decoded
-from carrara.sample import Unmasking, draws_for, noise_for
+from carrara.sample import draws_for, inpainting, noise_for
 from carrara.sample.generate import without_gradients
 from carrara.seeds import Draws
 from carrara.shapes import Signals
@@ -46,7 +46,7 @@ def between_levels(drawing: Drawing, ends: Signals, shares: Tensor, *, batch: in
         several = drawing.asked(wishes=drawing.request.wishes * len(s), seeds=(seed,) * len(s))
         draws = draws_for(several.seeds, model.device)
         x = settings.sampler.initial(draws, known.shape[1:], schedule, times[0].item())
-        steps = Unmasking().steps(
+        steps = inpainting(settings.sampler).steps(
             several.denoise(), x, times, schedule, noise_for(draws, known.shape[1:]), known=known, new=new
         )
         yield from decoded(drawing, part, size_of(ends), without_gradients(steps), len(shares))

@@ -57,11 +57,16 @@ class Record:
 
     @property
     def rivals(self) -> Iterator[tuple[str, str]]:
-        """The other folders that the request names, and what is in them."""
-        for name, what in (("weak", "a weaker model"), ("guide", "a classifier"), ("found", "a classifier")):
-            match (self.request or {}).get(name):
-                case {"run": str(run)}:
-                    yield run, what
+        """The other places that the request names, and what is there."""
+        asked = self.request or {}
+        named = [(asked.get("weak"), "a weaker model")]
+        named += [(asked.get(name), "a classifier") for name in ("guide", "found")]
+        added = asked.get("adapters")
+        named += [(one, "an adapter") for one in (added if isinstance(added, list | tuple) else ())]
+        for one, what in named:
+            match one:
+                case {"run": str(place)} | {"file": str(place)}:
+                    yield place, what
                 case _:
                     pass
 

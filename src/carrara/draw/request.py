@@ -12,6 +12,7 @@ from carrara.files import as_kind
 from carrara.medium import Size, read_size
 from carrara.model import Model
 from carrara.sample import SampleSettings
+from carrara.store.adapters import Added
 from carrara.store.rivals import Guide, WeakerModel
 
 MOST = 1_000_000
@@ -67,6 +68,7 @@ class Request(Terms):
         labels: of the rows.
         weak: the weaker model that guidance leads away from instead.
         guide: what a classifier shall find.
+        adapters: what is added to the model's weights.
     """
 
     wishes: tuple[str | None, ...]
@@ -77,6 +79,7 @@ class Request(Terms):
     labels: tuple[str, ...] = ()
     weak: WeakerModel | None = None
     guide: Guide | None = None
+    adapters: tuple[Added, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,7 +107,10 @@ class Request(Terms):
 
 def dump_request(request: Request) -> dict[str, Any]:
     """As plain JSON."""
-    return TypeAdapter(Request).dump_python(request, mode="json")
+    values = TypeAdapter(Request).dump_python(request, mode="json")
+    if not request.adapters:  # as records were
+        del values["adapters"]
+    return values
 
 
 def read_request(values: Mapping[str, Any]) -> Request:

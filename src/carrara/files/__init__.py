@@ -2,10 +2,12 @@
 
 ``reading`` opens regular files alone, and files of zip ``archives``; ``documents``, ``tensors`` and ``pictures`` read
 what is in them within bounds; ``writing`` puts whole files in the place of old ones, and ``refusals`` says why that
-cannot be; ``sealed`` writes whole folders, and knows damaged ones; ``lock`` holds a folder for one process.
+cannot be; ``sealed`` writes whole folders, and knows damaged ones; ``lock`` holds a folder for one process;
+``checkpoints`` makes safetensors files of what torch has pickled.
 """
 
 from carrara.files.archives import is_archive, members
+from carrara.files.checkpoints import as_safetensors
 from carrara.files.documents import (
     LINE,
     Malformed,
@@ -43,6 +45,7 @@ from carrara.files.reading import (
     lies_in,
     opened,
     read_bytes,
+    read_end,
     read_text,
     shown,
     stamp_of,
@@ -67,9 +70,14 @@ from carrara.files.writing import (
     check_file,
     check_place,
     check_room,
+    delete,
     explained,
+    incoming,
     make_folder,
+    moved,
     replacing,
+    scratch,
+    sweep,
     write_bytes,
 )
 
@@ -92,6 +100,7 @@ __all__ = [
     "array_header",
     "array_in",
     "as_kind",
+    "as_safetensors",
     "cache_folder",
     "check_file",
     "check_format",
@@ -100,9 +109,11 @@ __all__ = [
     "check_room",
     "check_size",
     "converted",
+    "delete",
     "explained",
     "free_space",
     "in_words",
+    "incoming",
     "installing",
     "is_archive",
     "is_folder",
@@ -113,6 +124,7 @@ __all__ = [
     "members",
     "midi_bytes",
     "midi_in",
+    "moved",
     "open_array",
     "open_picture",
     "open_tensors",
@@ -122,6 +134,7 @@ __all__ = [
     "picture_in",
     "read_as",
     "read_bytes",
+    "read_end",
     "read_json",
     "read_lines",
     "read_midi",
@@ -132,9 +145,11 @@ __all__ = [
     "read_yaml",
     "refusal",
     "replacing",
+    "scratch",
     "shapes",
     "shown",
     "stamp_of",
+    "sweep",
     "unreadable",
     "wave_bytes",
     "write_bytes",

@@ -8,14 +8,19 @@ archive is read once, and again when the archive has changed.
 import stat
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from typing import IO, final
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 ENDING = ".zip"
 _OPEN = 64  # archives at once
 _SECRET = 1
+_TAIL = (1 << 16) + 200  # bytes at the end of an archive, in which it says where its directory is
+DIRECTORY = 1 << 26
+"""The largest directory, in bytes, of an archive that somebody sends: of half a million files, about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,73 @@ class Entry:
             ) from None
         except (BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
             raise OSError(f"it is damaged in the archive: {error}") from None
+
+
+@final
+class Packing:
+    """A new zip file, into which files are written one after the other, as they are.
+
+    Args:
+        path: of a file that has no name yet, so that it matters to nobody if it is half written.
+
+    Raises:
+        OSError: here and in all methods: the disk is full, or refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._archive = ZipFile(path, "w", ZIP_STORED, allowZip64=True)
+        self._file: IO[bytes] | None = None
+
+    def begin(self, name: str) -> None:
+        """Begins a file of this name, with slashes; the one before is whole."""
+        self.end()
+        self._file = self._archive.open(ZipInfo(name), "w", force_zip64=True)
+
+    def write(self, content: bytes) -> None:
+        """Goes on with the file."""
+        assert self._file is not None, "a file has a name before it has a content"
+        self._file.write(content)
+
+    def end(self) -> None:
+        """Ends the file."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def close(self) -> None:
+        """Ends the zip file."""
+        self.end()
+        self._archive.close()
+
+    def abandon(self) -> None:
+        """Lets go of the file, however it is; nothing happens if it is whole."""
+        with suppress(OSError, ValueError):
+            self.close()
+
+
+def check_directory(path: Path) -> None:
+    """Refuses a zip file whose directory would take much memory to read.
+
+    Raises:
+        OSError: it is no zip file, or its directory has more than ``DIRECTORY`` bytes.
+    """
+    with path.open("rb") as file:
+        total = file.seek(0, 2)
+        file.seek(max(0, total - _TAIL))
+        tail = file.read()
+        at = tail.rfind(b"PK\x05\x06")
+        if at < 0 or len(tail) < at + 22:
+            raise OSError("no zip file that is whole: its end is missing")
+        size = int.from_bytes(tail[at + 12 : at + 16], "little")
+        if at >= 20 and tail[at - 20 : at - 16] == b"PK\x06\x07":  # then a record of larger files counts, not this one
+            said = int.from_bytes(tail[at - 12 : at - 4], "little")
+            for place in (total - len(tail) + at - 76, said):  # before it, or where it says: readers differ
+                file.seek(min(max(0, place), total))
+                record = file.read(56)
+                if record[:4] == b"PK\x06\x06":
+                    size = max(size if size != 0xFFFFFFFF else 0, int.from_bytes(record[40:48], "little"))
+    if size > DIRECTORY:
+        raise OSError(f"too much: its directory alone has {size} bytes")
 
 
 def is_archive(path: Path) -> bool:

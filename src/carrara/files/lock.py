@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import threading
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from carrara.files.writing import explained, hidden, is_alive
 LOCK = ".lock"
 TOUCHED = 15.0
 """Seconds between two touches by the holder."""
+_LOOKS, _LOOKING = 4, 0.01
 STALE = 120.0
 """Seconds after which a lock of another host that was not touched is nobody's."""
 
@@ -95,7 +97,7 @@ class Lock:
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
             try:
-                locked = _lock(descriptor)
+                locked = self._locked(descriptor)
                 found = holder_of(self._path.parent)
                 if locked is False or (found is not None and self._works(found, locked)):
                     raise _held(self._path.parent, found)
@@ -105,6 +107,14 @@ class Lock:
                 os.close(descriptor)
                 raise
             os.close(descriptor)  # the last holder has deleted it in this moment
+
+    def _locked(self, descriptor: int) -> bool | None:
+        """As ``_lock``, but who looks whether a folder is held (``working``) keeps nobody out."""
+        for _ in range(_LOOKS):
+            if (locked := _lock(descriptor)) is not False:
+                return locked
+            time.sleep(_LOOKING)
+        return False
 
     def _works(self, found: Holder, locked: bool | None) -> bool:
         """Whether a holder that was found in the file may still be at work, although the file could be locked."""
@@ -124,6 +134,24 @@ def holder_of(folder: Path) -> Holder | None:
         return read_as(folder / LOCK, Holder, 1 << 12)
     except BadFile:
         return None
+
+
+def working(folder: Path) -> Holder | None:
+    """The process of this machine that holds a folder now, so surely that one may send it a signal; None if none does.
+
+    Where files cannot be locked nobody is surely anything.
+    """
+    found = holder_of(folder)
+    if found is None or found.host != socket.gethostname() or not is_alive(found.process):
+        return None
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return None
+    try:
+        return found if _lock(descriptor) is False and holder_of(folder) == found else None
+    finally:
+        os.close(descriptor)
 
 
 def _lock(descriptor: int) -> bool | None:

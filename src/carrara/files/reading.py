@@ -107,6 +107,22 @@ def read_bytes(path: Path, most: int = TEXT) -> bytes:
     return found
 
 
+def read_end(path: Path, most: int) -> bytes:
+    """The last bytes of a regular file, whole lines if there are more.
+
+    Raises:
+        BadFile: see ``opened``.
+    """
+    with opened(path) as file:
+        try:
+            total = file.seek(0, os.SEEK_END)
+            file.seek(max(0, total - most))
+            found = file.read(most)
+        except OSError as error:
+            raise unreadable(path, error) from None
+    return found if total <= most else found.partition(b"\n")[2]
+
+
 def read_text(path: Path, most: int = TEXT, encoding: str = "utf-8-sig") -> str:
     """All of a text file; a byte order mark is passed over.
 

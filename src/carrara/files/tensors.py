@@ -78,11 +78,12 @@ def read_tensors(path: Path, like: "Mapping[str, Tensor] | None" = None) -> "dic
         ) from None
 
 
-def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", said: Mapping[str, str] | None = None) -> None:
     """Writes a safetensors file.
 
     Args:
         tensors: contiguous, on the CPU, and none of them a part of another.
+        said: what the header says beside them.
 
     Raises:
         OSError: the disk is full, or refuses.
@@ -91,7 +92,7 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
     from safetensors.torch import save_file
 
     try:
-        save_file(dict(tensors), path)
+        save_file(dict(tensors), path, metadata=None if said is None else dict(said))
     except SafetensorError as error:  # it has no errno, and says it in words
         full = "No space left" in str(error)
         raise OSError(errno.ENOSPC if full else errno.EIO, _brief(error)) from error

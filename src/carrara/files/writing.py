@@ -8,11 +8,12 @@ import errno
 import hashlib
 import io
 import os
+import secrets
 import shutil
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import gettempdir, mkdtemp
 from typing import Any, BinaryIO, cast, final
 
 from carrara.errors import UserError
@@ -23,6 +24,8 @@ _SHOWN = 40
 """Characters of a file's name that its hidden name has."""
 _LONGEST = 255
 """Bytes of a name, on all usual disks."""
+NOTES = frozenset({".lock", ".output", ".ended.json"})
+"""What may be in a run's folder before anything is trained: who works there, what it printed, and how it ended."""
 REPLACED = "replaced~"
 """The role of a folder that another one is taking the place of."""
 
@@ -92,6 +95,42 @@ def replacing(
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def incoming(folder: Path) -> Generator[Path]:
+    """A new folder with a hidden name in ``folder``, for files that are moved out when they are whole; what is left in
+    it goes with it.
+
+    Raises:
+        NotWritten: the disk is full, or refuses.
+    """
+    path = hidden(folder / secrets.token_hex(8))
+    make_folder(path)
+    try:
+        yield path
+    finally:
+        delete(path)
+
+
+def moved(path: Path, place: Path) -> None:
+    """Gives a whole file its name, in a folder of the same disk.
+
+    Raises:
+        NotWritten: the disk refuses.
+    """
+    with explained(place):
+        path.replace(place)
+
+
+@contextmanager
+def scratch() -> Generator[Path]:
+    """A folder that nobody else can read, and that is gone afterwards."""
+    path = Path(mkdtemp(prefix="carrara-"))
+    try:
+        yield path
+    finally:
+        delete(path)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -239,7 +278,7 @@ def is_left_over(path: Path) -> bool:
 
 def is_bare(folder: Path) -> bool:
     """Whether nothing is in a folder, or only what a process has left that was killed before it wrote anything."""
-    return not folder.exists() or all(path.name == ".lock" or is_left_over(path) for path in folder.iterdir())
+    return not folder.exists() or all(path.name in NOTES or is_left_over(path) for path in folder.iterdir())
 
 
 def delete(path: Path) -> None:

@@ -180,14 +180,26 @@ def example_picture(path: Path | None) -> pixels.Pictures:
     Raises:
         UserError: it cannot be read.
     """
-    if path is None:
-        return pixels.to_tensor(resize(digits().pixels(_DIGIT), (_EDGE, _EDGE)))[None]
-    array = Picture.read(path).pixels
+    return example(digit() if path is None else Picture.read(path))
+
+
+def digit() -> Picture:
+    """A handwritten digit, for who has no picture at hand."""
+    return Picture.of(resize(digits().pixels(_DIGIT), (_EDGE, _EDGE)))
+
+
+def example(picture: Picture) -> pixels.Pictures:
+    """A picture, (1, C, H, W), at most 128 pixels large.
+
+    Raises:
+        UserError: it cannot be used.
+    """
+    array = picture.pixels
     shrunk = [max(1, round(edge * min(1.0, _LARGEST / max(array.shape[:2])))) for edge in array.shape[:2]]
     try:
         array = pixels.with_channels(array, 1 if array.shape[-1] == 1 else 3)
     except ValueError as error:
-        raise UserError(f"'{path}' cannot be used: {error}") from None
+        raise UserError(f"'{picture.path}' cannot be used: {error}") from None
     return pixels.to_tensor(resize(array, (shrunk[0], shrunk[1])))[None]
 
 

@@ -3,7 +3,7 @@
 from carrara.nn.attention import PixelAttention
 from carrara.nn.compiled import Compilable, compile_for_sampling, compile_for_training
 from carrara.nn.cross_attention import SpatialTransformer, Tokens
-from carrara.nn.embedding import NoiseEmbedding
+from carrara.nn.embedding import NoiseEmbedding, ShareEmbedding, StepEmbedding, step_features
 from carrara.nn.inference import lowered
 from carrara.nn.layers import (
     RANKS,
@@ -16,6 +16,7 @@ from carrara.nn.layers import (
     group_norm,
     patchify,
     rank_of,
+    rescaled,
     unfolded,
     unpatchify,
     zeroed,
@@ -36,7 +37,9 @@ __all__ = [
     "PixelAttention",
     "Recomputed",
     "ResidualBlock",
+    "ShareEmbedding",
     "SpatialTransformer",
+    "StepEmbedding",
     "TooLarge",
     "WIDEST",
     "Tokens",
@@ -55,6 +58,8 @@ __all__ = [
     "rank_of",
     "recompute",
     "rehearse",
+    "rescaled",
+    "step_features",
     "unfolded",
     "zeroed",
 ]

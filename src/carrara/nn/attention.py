@@ -27,8 +27,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, attended: Tensor | None = None) -
     Returns:
         (B, heads, L, d).
     """
-    fits = q.shape[1:-1].numel() * k.shape[-2] <= SCORES
-    if not fits or q.dtype is not torch.bfloat16 or q.device.type != "cpu":
+    quick = q.dtype is torch.bfloat16 and q.device.type == "cpu"
+    if not (quick and q.shape[1:-1].numel() * k.shape[-2] <= SCORES):  # in this order: sizes may be open in an export
         q, k, v = (rows.contiguous() for rows in (q, k, v))  # its fused kernels want features side by side
         return F.scaled_dot_product_attention(q, k, v, attn_mask=attended)
     scores = (q * q.shape[-1] ** -0.5) @ k.mT
@@ -43,17 +43,20 @@ class PixelAttention(nn.Module):
     Args:
         channels: width of the feature map.
         head_width: channels per head; None for one head.
+        groups, eps: as of ``group_norm``.
 
     Raises:
         ValueError: ``head_width`` does not divide ``channels``.
     """
 
-    def __init__(self, channels: int, head_width: int | None = None) -> None:
+    def __init__(
+        self, channels: int, head_width: int | None = None, groups: int | None = None, eps: float = 1e-5
+    ) -> None:
         super().__init__()
         if channels % (head_width or channels):
             raise ValueError(f"heads of width {head_width} do not divide {channels} channels")
         self.heads = channels // (head_width or channels)
-        self.norm = group_norm(channels)
+        self.norm = group_norm(channels, groups, eps)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = zeroed(nn.Linear(channels, channels))
 

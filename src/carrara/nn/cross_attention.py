@@ -112,15 +112,15 @@ class SpatialTransformer(nn.Module):
         context_width: D of the tokens.
         heads: attention heads.
         depth: how many layers.
+        groups: of the norm, as of ``group_norm``.
 
     Raises:
         ValueError: ``heads`` does not divide ``channels``.
     """
 
-    def __init__(self, channels: int, *, context_width: int, heads: int, depth: int) -> None:
+    def __init__(self, channels: int, *, context_width: int, heads: int, depth: int, groups: int | None = None) -> None:
         super().__init__()
-        self.norm = group_norm(channels)
-        self.norm.eps = 1e-6  # as the published weights were trained
+        self.norm = group_norm(channels, groups, 1e-6)  # as the published weights were trained
         self.inp = nn.Linear(channels, channels)
         self.layers = nn.ModuleList(TransformerLayer(channels, context_width, heads) for _ in range(depth))
         self.out = zeroed(nn.Linear(channels, channels))

@@ -65,10 +65,11 @@ def conv3(inp: int, out: int, stride: int = 1, *, spatial: int = 2) -> Convoluti
     return RANKS[spatial].convolution(inp, out, 3, stride=stride, padding=1)
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation in at most 32 groups of at least 4 channels, the most that divide ``channels``."""
-    groups = next(g for g in range(min(32, max(1, channels // 4)), 0, -1) if channels % g == 0)
-    return nn.GroupNorm(groups, channels)
+def group_norm(channels: int, groups: int | None = None, eps: float = 1e-5) -> nn.GroupNorm:
+    """Group normalisation in at most 32 groups of at least 4 channels, the most that divide ``channels``; or in as many
+    as are wanted."""
+    most = next(g for g in range(min(32, max(1, channels // 4)), 0, -1) if channels % g == 0)
+    return nn.GroupNorm(groups or most, channels, eps=eps)
 
 
 def patchify(x: Tensor, patch: int) -> Tensor:
@@ -159,6 +160,14 @@ class Upsample(nn.Module):
     def doubling(self) -> Tensor:
         """The kernel of the transposed convolution, (C, C, 4, 4) for pictures."""
         return reduce(_repeated, range(2, self.conv.weight.ndim), self.conv.weight).transpose(0, 1)
+
+
+def rescaled(x: Tensor, size: Sequence[int]) -> Tensor:
+    """(B, C, *N) to (B, C, *size), twice as large or half as large: repeats places, or averages two along each axis;
+    a last one that is alone stays."""
+    if size[0] >= x.shape[2]:
+        return F.interpolate(x, size=tuple(size), mode="nearest")
+    return rank_of(x).averaged(x, 2, ceil_mode=True)
 
 
 def doubled(x: Tensor) -> tuple[int, ...]:

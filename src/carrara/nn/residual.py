@@ -8,12 +8,16 @@ from carrara.nn.recompute import Recomputed
 
 
 class ResidualBlock(Recomputed):
-    """Normalise, activate, convolve, twice, around a skip connection: (B, inp, *N) to (B, out, *N)."""
+    """Normalise, activate, convolve, twice, around a skip connection: (B, inp, *N) to (B, out, *N).
 
-    def __init__(self, inp: int, out: int, *, spatial: int = 2) -> None:
+    Args:
+        groups, eps: as of ``group_norm``.
+    """
+
+    def __init__(self, inp: int, out: int, *, spatial: int = 2, groups: int | None = None, eps: float = 1e-5) -> None:
         super().__init__()
-        self.norm1, self.conv1 = group_norm(inp), conv3(inp, out, spatial=spatial)
-        self.norm2, self.conv2 = group_norm(out), zeroed(conv3(out, out, spatial=spatial))
+        self.norm1, self.conv1 = group_norm(inp, groups, eps), conv3(inp, out, spatial=spatial)
+        self.norm2, self.conv2 = group_norm(out, groups, eps), zeroed(conv3(out, out, spatial=spatial))
         self.skip = conv1(inp, out, spatial=spatial) if inp != out else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from carrara.noise.parameterization import (
     Flow,
     Parameterization,
     V,
+    Velocity,
 )
 from carrara.noise.process import Transition, Variance, add_noise, noising, transition
 from carrara.noise.schedule import (
@@ -81,6 +82,7 @@ __all__ = [
     "V",
     "Variance",
     "VarianceExploding",
+    "Velocity",
     "VelocityWeighting",
     "Weighting",
     "X0",

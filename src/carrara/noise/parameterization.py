@@ -119,6 +119,17 @@ class Flow(Parameterization):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Velocity(Parameterization):
+    """``Flow`` of a network that sees x_t as it is, c_in = 1 (Ma et al., "SiT", 2024)."""
+
+    kind: Literal["velocity"] = "velocity"
+
+    def _coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        total, one = alpha + sigma, torch.ones_like(alpha)
+        return 1 / total, -sigma / total, one, -one, one
+
+
+@dataclass(frozen=True, kw_only=True)
 class Edm(Parameterization):
     """Unit-variance input and target at every noise level (Karras et al., "EDM", 2022, table 1), written for any alpha.
 
@@ -139,5 +150,5 @@ class Edm(Parameterization):
         return skip, out, 1 / std, sigma / (self.sigma_data * std), -alpha * self.sigma_data / std
 
 
-AnyParameterization = Eps | X0 | V | Flow | Edm
+AnyParameterization = Eps | X0 | V | Flow | Velocity | Edm
 """The tagged union that recipes and saved models hold."""

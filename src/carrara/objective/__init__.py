@@ -8,23 +8,31 @@ from carrara.objective.diffusion import DiffusionObjective, DiffusionSettings
 from carrara.objective.distillation import DecoderDistillation, DistillationSettings
 from carrara.objective.elbo import ElboObjective, ElboSettings
 from carrara.objective.fewstep import FewStepDistillation, FewStepSettings
+from carrara.objective.finetuning import AnyLearn, Control, Everything, FineTuningSettings, Lora, Prior, Token
 
 __all__ = [
     "AbsorbingObjective",
     "AbsorbingSettings",
+    "AnyLearn",
     "AutoencodingObjective",
     "AutoencodingSettings",
     "ClassificationObjective",
     "ClassificationSettings",
+    "Control",
     "DecoderDistillation",
     "DiffusionObjective",
     "DiffusionSettings",
     "DistillationSettings",
     "ElboObjective",
     "ElboSettings",
+    "Everything",
     "FewStepDistillation",
     "FewStepSettings",
+    "FineTuningSettings",
+    "Lora",
     "LossReport",
     "Objective",
     "ObjectiveSettings",
+    "Prior",
+    "Token",
 ]

@@ -37,7 +37,7 @@ from carrara.noise import (
 from carrara.objective.base import LossReport, Objective, ObjectiveSettings
 from carrara.seeds import Draws
 from carrara.shapes import Keep, PerSample, Samples, expand
-from carrara.types import Batch, Conditioning, Role
+from carrara.types import WEIGHT, Batch, Conditioning, Role
 
 Loss = Literal["simple", "hybrid", "bound"]
 """What is descended."""
@@ -130,9 +130,14 @@ class DiffusionObjective(Objective):
         return self
 
     def roles(self) -> Mapping[Role, Iterable[nn.Parameter]]:
-        return {"main": [*self.conditioner.parameters(), *self.denoiser.parameters()]}
+        own = (*self.conditioner.parameters(), *self.denoiser.parameters())
+        return {"main": [one for one in own if one.requires_grad]}
 
     def forward(self, batch: Batch, role: Role, draws: Draws) -> LossReport:
+        report, weight = self._report(batch, draws), batch.columns.get(WEIGHT)
+        return report if weight is None else replace(report, per_sample=report.per_sample * weight[:, 0])
+
+    def _report(self, batch: Batch, draws: Draws) -> LossReport:
         keep = draws.uniform("condition dropout") >= self.drop
         x0 = self._latents(batch, draws)
         cond = self._told(batch, x0, draws, keep)

@@ -15,7 +15,7 @@ from carrara.recipe.schema import Recipe
 
 def dataset(recipe: Recipe) -> Dataset:
     """All of the data; errors as of ``DataSettings.open``."""
-    opened, image = recipe.data.open(), recipe.model.image
+    opened, image = kind_of(recipe).told(recipe.data.open()), recipe.model.image
     return opened if image is None else image.beside(opened)
 
 

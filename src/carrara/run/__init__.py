@@ -1,7 +1,7 @@
 """The life of a run: planned, trained in a folder, previewed, and gone on with."""
 
 from carrara.run.compilation import Note
-from carrara.run.plan import Plan, plan, plan_distillation, plan_few_step
+from carrara.run.plan import Plan, plan, plan_distillation, plan_few_step, plan_finetuning
 from carrara.run.rehearsal import Rehearsal, rehearse
 from carrara.run.session import Diagnosis, HeldOut, ModelSaved, Preview, Session
 
@@ -17,5 +17,6 @@ __all__ = [
     "plan",
     "plan_distillation",
     "plan_few_step",
+    "plan_finetuning",
     "rehearse",
 ]

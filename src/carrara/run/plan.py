@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,19 +17,22 @@ from carrara.files.lock import Lock
 from carrara.files.writing import is_bare
 from carrara.model import Model
 from carrara.recipe import build
-from carrara.recipe.kinds import decoder, few_step, kind_of
+from carrara.recipe.kinds import decoder, few_step, finetuning, kind_of
 from carrara.recipe.loading import DEFAULT, dump, load, presets, said_kind
 from carrara.recipe.names import spelled_path
 from carrara.recipe.resolve import RUN_CHANGES, SOURCE_CHANGES, complete, differences
 from carrara.recipe.schema import Recipe
-from carrara.store.runs import TINY, open_model
-from carrara.train import distributed
+from carrara.run import ending
+from carrara.store.runs import TINY, open_model, run_of, shipped
+from carrara.train import distributed, hooks
 
 T = TypeVar("T")
 CAPTIONED = "latent"
 """The preset for a folder with captions."""
 FEW_STEP = "few-step"
 """The preset for a model that learns to take few steps."""
+FINE_TUNING = "fine-tuning"
+"""The preset for a trained model that learns from other data."""
 TAKEN_OVER = ("data", "model", "autoencoder")
 """What is learned from a teacher with the teacher's own."""
 SAID = ("objective.steps", "objective.teacher", "sample.steps")
@@ -96,18 +99,20 @@ class Plan:
             UserError: another training works in it.
         """
         lock, refusal = None, None
-        if distributed.is_main():
+        with hooks.deaf():
+            if distributed.is_main():
+                try:
+                    lock = Lock(self.folder)
+                except UserError as error:
+                    refusal = error
+            if distributed.anywhere(refusal is not None, device):
+                raise refusal or UserError(f"'{self.folder}' could not be held by the first process")
             try:
-                lock = Lock(self.folder)
-            except UserError as error:
-                refusal = error
-        if distributed.anywhere(refusal is not None, device):
-            raise refusal or UserError(f"'{self.folder}' could not be held by the first process")
-        try:
-            yield lock.check if lock is not None else lambda: None
-        finally:
-            if lock is not None:
-                lock.release()
+                with ending.noted(self.folder) if lock is not None else nullcontext():
+                    yield lock.check if lock is not None else lambda: None
+            finally:
+                if lock is not None:
+                    lock.release()
 
     def write(self) -> None:
         """Writes ``recipe.yaml``: from here on the folder is this run's. A stage writes its whole plan's first."""
@@ -132,7 +137,7 @@ def plan(source: str | None, preset: str | None, folder: Path | None, overrides:
     if source is None and preset is None and folder is not None and (folder / "recipe.yaml").is_file():
         return _resumed(folder, load(folder / "recipe.yaml", overrides))
     named = _named(source, overrides) if source else None
-    name, why = (preset, "") if preset else _preset_for(named)
+    name, why = (preset, "") if preset else preset_for(named)
     if named is not None:
         about = {"kind": named.kind} if named.builtin else {"kind": named.kind, "path": str(named)}
         overrides = [*overrides, f"data.source={json.dumps(about)}"]
@@ -166,7 +171,7 @@ def _named(source: str, overrides: Sequence[str]) -> Source:
     return SOURCES[about["kind"]](**about).absolute()
 
 
-def _preset_for(source: Source | None) -> tuple[str, str]:
+def preset_for(source: Source | None) -> tuple[str, str]:
     """The preset for data without one, and why, if that is not obvious."""
     if source is not None and (known := source.preset or source.kind) in presets():
         return known, ""
@@ -204,6 +209,34 @@ def plan_few_step(run: Path, steps: int, folder: Path | None, overrides: Sequenc
     folder = folder or run.resolve().with_name(f"{run.resolve().name}-{steps}-steps")
     changes = [f"objective.steps={steps}", f"objective.teacher={json.dumps(str(run.resolve()))}", *overrides]
     return _taught(run, folder, FEW_STEP, changes, few_step.few_step_recipe)
+
+
+def plan_finetuning(start: Path, source: str, folder: Path | None, overrides: Sequence[str]) -> Plan:
+    """Decides how a trained model learns from other data, or goes on with it.
+
+    Args:
+        start: the folder of its run, or its own; or the name of one that ships.
+        source: a folder, or a built-in data set.
+        folder: the new run's; None = the names of both, in ``runs/``.
+        overrides: ``key=value``.
+
+    Raises:
+        UserError: it cannot be tuned, the data do not suit it, or anything is wrong with the overrides.
+    """
+    _leave_out(overrides, ("model", "autoencoder", "objective.start"), "that of what one starts from")
+    named = _named(source, overrides)
+    folder = folder or Path("runs") / f"{start.resolve().name}-{named.name}"
+    about = {"kind": named.kind} if named.builtin else {"kind": named.kind, "path": str(named)}
+    place = start if shipped(start) else start.resolve()
+    begun = [f"objective.start={json.dumps(str(place))}", f"data.source={json.dumps(about)}"]
+    if (folder / "recipe.yaml").is_file():
+        return _resumed(folder, _like(load(folder / "recipe.yaml", [*begun, *overrides]), load(folder / "recipe.yaml")))
+    _check_empty(folder)
+    trained, run = open_model(start), None if shipped(start) else run_of(start)
+    own = None if run is None else load(run / "recipe.yaml")
+    recipe = finetuning.finetuning_recipe(start, trained, own, _anywhere(load(FINE_TUNING, [*begun, *overrides])))
+    resolved = complete(recipe, build.dataset(recipe))
+    return Plan(recipe=resolved.recipe, folder=folder, reasons=resolved.reasons)
 
 
 def _taught(

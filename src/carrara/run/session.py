@@ -6,10 +6,12 @@ checkpoints/step-N/   to go on from; see ``train.checkpoint``
 samples/              previews of fixed seeds, or of fixed held-out pictures
 log.jsonl             a line for every step
 held_out.jsonl        a line for every measurement on held-out data
+.ended.json           why the last process ended, if a mistake or a fault ended it: see ``ending``
 best/                 the model that was best on held-out data, if ``preview.best`` asks for it
 early/                the model after a part of the run, if ``checkpoint.early`` asks for it: see ``store.weaker``
 latents/              the training data as latents, if they diffuse: see ``data.latents``
 trajectories/         a teacher's samples from noise to data, if a model of few steps learns from it
+prior/                what the model drew before, that it is not to forget: see ``draw.prior``
 captions/             what a frozen text encoder makes of the captions: see ``data.captions``
 pictures/step-N.csv   which pictures are trained on from step N on: see ``lists``
 autoencoder/          the same again for the autoencoder that was trained first

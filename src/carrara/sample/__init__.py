@@ -3,6 +3,7 @@
 from carrara.sample.absorbing import Absorbing, Unmasking
 from carrara.sample.base import Level, Sampler, SampleStep, Step, initial, last, walk
 from carrara.sample.catalogue import GRIDS, METHODS, SAMPLERS, AnySampler, grid, method, sampler
+from carrara.sample.exact import Mixture, score
 from carrara.sample.generate import draws_for, generate, noise_for
 from carrara.sample.grids import AnyGrid, Karras, Leading, Quadratic, TimeGrid, Trailing, Uniform
 from carrara.sample.guidance import AnyMethod, Apg, Both, Cfg, CfgZero, Method, clip, dynamic_threshold, guide
@@ -50,6 +51,7 @@ __all__ = [
     "Masking",
     "Measurement",
     "Method",
+    "Mixture",
     "PiGdm",
     "Quadratic",
     "Repaint",
@@ -86,6 +88,7 @@ __all__ = [
     "noise_for",
     "rademacher",
     "sampler",
+    "score",
     "slerp",
     "tiled",
     "tweedie",

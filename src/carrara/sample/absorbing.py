@@ -10,10 +10,18 @@ k has the law p, and M is again a Gumbel number that says nothing about k. So th
 :math:`g = -\ln(-\ln \Phi(\epsilon))`. Values that are revealed within one step do not know of each other: the fewer in
 a step, the more exact.
 
+What was revealed early knew little, and stays. With remasking (Wang et al., "Remasking Discrete Diffusion Models with
+Inference-Time Scaling", 2025) a value that is seen is masked again with the probability
+
+.. math:: \rho_t = \min(\rho, \, (1 - \alpha_s) / \alpha_t),                                                    (2)
+
+and a masked one revealed with :math:`(\alpha_s - (1 - \rho_t) \alpha_t) / (1 - \alpha_t)`, so that the share of what is
+seen is alpha as before, and an exact estimate draws from the same law.
+
 Guidance is by products, which stay probabilities (Schiff et al., "Simple Guidance Mechanisms for Discrete Diffusion
 Models", 2025):
 
-.. math:: p \propto p_{null} \, (p_{cond} / p_{null})^w.                                                          (2)
+.. math:: p \propto p_{null} \, (p_{cond} / p_{null})^w.                                                          (3)
 
 What is known of a sample is seen from the beginning. As estimates depend on what is seen alone, the rest is then drawn
 from the conditional law: inpainting is sampling, and no more than that.
@@ -37,15 +45,25 @@ from carrara.shapes import Samples
 from carrara.types import DenoiseFn, NoiseFn
 
 LEAST = 1e-30
-"""Probabilities are at least that in equation (2), where they are divided."""
+"""Probabilities are at least that in equation (3), where they are divided."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Absorbing(Sampler):
-    """Reveals masked values, equation (1): for models of levels."""
+    """Reveals masked values, equation (1): for models of levels.
+
+    Attributes:
+        remask: rho of equation (2). With more of it each value is drawn several times, ever closer to the end, which
+            mends what did not fit, and takes more steps.
+    """
 
     kind: Literal["absorbing"] = "absorbing"
+    remask: float = 0.0
     masks: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.remask <= 1:
+            raise ValueError(f"remask is a probability, from 0 to 1, and is {self.remask}")
 
     def initial(self, draws: Draws, shape: Sequence[int], schedule: Schedule, t: float = 1.0) -> Tensor:
         """All masked, whatever the time."""
@@ -63,16 +81,18 @@ class Absorbing(Sampler):
     def steps(
         self, denoise: DenoiseFn, x: Samples, times: Times, schedule: Schedule, noise: NoiseFn
     ) -> Iterator[SampleStep]:
-        for step in walk(times, schedule):
-            x0 = denoise(x, step.now(x))
-            share = (step.s.alpha - step.t.alpha) / (1 - step.t.alpha)
-            x = revealed(x, x0, share, noise(step.index))
-            yield step.done(x, x0)
+        return _walked(denoise, x, times, schedule, noise, self.remask, torch.tensor(True, device=x.device))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unmasking:
-    """Inpainting by a model of levels: what is known is seen from the beginning."""
+    """Inpainting by a model of levels: what is known is seen from the beginning.
+
+    Attributes:
+        remask: of ``Absorbing``, for what is new.
+    """
+
+    remask: float = 0.0
 
     def steps(
         self,
@@ -86,17 +106,17 @@ class Unmasking:
         new: Bool[Tensor, "..."],
     ) -> Iterator[SampleStep]:
         """Arguments as of ``inpainting.Repaint``."""
-        return Absorbing().steps(denoise, torch.where(new, x, known), times, schedule, noise)
+        return _walked(denoise, torch.where(new, x, known), times, schedule, noise, self.remask, new)
 
 
 def product(x: Samples, t: Tensor, cond: Samples, null: Samples, w: float) -> Samples:
-    """Equation (2), a ``Rule`` of guidance."""
+    """Equation (3), a ``Rule`` of guidance."""
     channels = channels_of(cond)
     ours, theirs = (grouped(p, channels).clamp(min=LEAST).log() for p in (cond, null))
     return torch.softmax(theirs + w * (ours - theirs), dim=2).flatten(1, 2)
 
 
-def revealed(x: States, x0: States, share: float, eps: States) -> States:
+def revealed(x: States, x0: States, share: float, eps: States, remask: float = 0.0) -> States:
     """The state after a step, equation (1).
 
     Args:
@@ -104,13 +124,34 @@ def revealed(x: States, x0: States, share: float, eps: States) -> States:
         x0: p. What is negative counts as 0, and each group is brought to the sum 1.
         share: the probability with which a masked value is revealed; 1 reveals all.
         eps: standard normal numbers.
+        remask: the probability with which a seen value is masked.
     """
     channels = channels_of(x0)
-    states = grouped(x, channels)
-    best, k = (_probabilities(grouped(x0, channels)).log() + _gumbel(grouped(eps, channels))).max(2, keepdim=True)
+    states, drawn, seen = grouped(x, channels), grouped(eps, channels), seen_in(x, channels)[:, :, None]
+    best, k = (_probabilities(grouped(x0, channels)).log() + _gumbel(drawn)).max(2, keepdim=True)
     now = torch.exp(-torch.exp(-best)) < share if share < 1 else torch.ones_like(k, dtype=torch.bool)
-    fresh = now & ~seen_in(x, channels)[:, :, None]
-    return torch.where(fresh, torch.zeros_like(states).scatter(2, k, 1.0), states).flatten(1, 2)
+    after = torch.where(now & ~seen, torch.zeros_like(states).scatter(2, k, 1.0), states)
+    if remask > 0:
+        after = torch.where(seen & (torch.special.ndtr(drawn[:, :, :1].double()) < remask), 0.0, after)
+    return after.flatten(1, 2)
+
+
+def _walked(
+    denoise: DenoiseFn,
+    x: States,
+    times: Times,
+    schedule: Schedule,
+    noise: NoiseFn,
+    remask: float,
+    new: Bool[Tensor, "..."],
+) -> Iterator[SampleStep]:
+    """Down the grid by equation (2); what is not ``new`` stays as it is."""
+    for step in walk(times, schedule):
+        x0, before = denoise(x, step.now(x)), step.t.alpha
+        again = min(remask, (1 - step.s.alpha) / before) if before > 0 else 0.0
+        share = (step.s.alpha - (1 - again) * before) / (1 - before)
+        x = torch.where(new, revealed(x, x0, share, noise(step.index), again), x)
+        yield step.done(x, x0)
 
 
 def _probabilities(p: Tensor) -> Tensor:

@@ -7,13 +7,14 @@ infinite or 0.
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from carrara.errors import UserError
+from carrara.kinds import UNSAID
 from carrara.noise import Schedule
 from carrara.sample.base import Times
 
@@ -86,16 +87,21 @@ class Leading(TimeGrid):
 
     Attributes:
         train_steps: T.
+        offset: is added to the indices, as Stable Diffusion's samplers do; None is 0.
     """
 
     kind: Literal["leading"] = "leading"
     train_steps: int = 1000
+    offset: Annotated[int | None, UNSAID] = field(default=None, repr=False)  # as digests were
 
     def __post_init__(self) -> None:
         _check_train_steps(self.train_steps)
+        if not 0 <= (self.offset or 0) < self.train_steps:
+            raise ValueError(f"an offset is less than the {self.train_steps} steps, got {self.offset}")
 
     def _times(self, steps: int, schedule: Schedule) -> Tensor:
-        index = torch.arange(steps - 1, -1, -1) * self.train_steps // steps
+        index = torch.arange(steps - 1, -1, -1) * self.train_steps // steps + (self.offset or 0)
+        index = index.clamp(max=self.train_steps - 1)
         return torch.cat([(index + 1).double() / self.train_steps, torch.zeros(1, dtype=torch.float64)])
 
 

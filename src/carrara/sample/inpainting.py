@@ -24,7 +24,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from carrara.noise import Schedule, transition
-from carrara.sample.absorbing import Unmasking
+from carrara.sample.absorbing import Absorbing, Unmasking
 from carrara.sample.base import Level, Sampler, SampleStep, Times, walk
 from carrara.shapes import Samples
 from carrara.types import DenoiseFn, NoiseFn
@@ -96,7 +96,7 @@ Inpainting = Repaint | Unmasking
 
 def inpainting(sampler: Sampler) -> Inpainting:
     """How samples of which a part is known are drawn, unless one says."""
-    return Unmasking() if sampler.masks else Repaint()
+    return Unmasking(remask=sampler.remask) if isinstance(sampler, Absorbing) else Repaint()
 
 
 def moves(intervals: int, resamplings: int, jump: int) -> Iterator[tuple[int, int]]:

@@ -27,7 +27,7 @@ class Encoding:
 
     done: int
     total: int
-    what: Literal["encoded pictures", "captions", "solutions"] = "encoded pictures"
+    what: Literal["encoded pictures", "captions", "solutions", "drawn pictures"] = "encoded pictures"
 
 
 class Cache(ABC):

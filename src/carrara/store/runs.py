@@ -5,6 +5,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+from torch import Tensor
+
 from carrara.classifier import Classifier
 from carrara.distilled import DistilledDecoder
 from carrara.errors import UserError, close_match, command
@@ -19,6 +21,7 @@ from carrara.model import (
     load_model,
     read_config,
 )
+from carrara.nn.low_rank import adapts, merged
 from carrara.saved import CONFIG, About, Saved, damage, digest, read_part
 from carrara.train import checkpoint
 
@@ -189,12 +192,30 @@ def _from_checkpoint(path: Path) -> AnySaved:
     """The averages, over the tensors that are not averaged: those of a frozen first stage."""
     config, about = read_config(path)
     model = build_saved(path, config, {**about, "step": _checkpoint_step(path) or about.get("step", 0)})
+    own, averages = model.state_dict(), read_tensors(path / "ema.safetensors")
+    if adapts(averages):
+        return _adapted(path, model, averages)
     for name, part in model.named_children():
         if is_regular(file := path / f"{name}.safetensors"):
             read_part(file, part)
-    averages, own = read_tensors(path / "ema.safetensors"), model.state_dict()
     for name in own.keys() & averages.keys():
         if own[name].shape != averages[name].shape:
             raise BadFile(path / "ema.safetensors", f"holds '{name}' of another shape than config.json says")
     model.load_state_dict({name: averages[name] for name in own if name in averages}, strict=False)
+    return model.eval()
+
+
+def _adapted(path: Path, model: AnySaved, averages: Mapping[str, Tensor]) -> AnySaved:
+    """The weights that stay, with the averages of what is learned beside them."""
+    live = {
+        f"{name}.{key}": value
+        for name, _ in model.named_children()
+        if is_regular(file := path / f"{name}.safetensors")
+        for key, value in read_tensors(file).items()
+    }
+    try:
+        model.load_state_dict({**model.state_dict(), **merged({**live, **averages})})
+    except (RuntimeError, KeyError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise BadFile(path / "ema.safetensors", f"does not fit config.json, or is damaged ({why})") from None
     return model.eval()

@@ -5,7 +5,7 @@ from carrara.train.distributed import launched
 from carrara.train.ema import Ema
 from carrara.train.hooks import Stop, Stopped
 from carrara.train.incidents import Incident
-from carrara.train.log import Log, LogLine, read_log, read_training
+from carrara.train.log import Followed, Log, LogLine, last_lines, read_log, read_training
 from carrara.train.precision import autocast
 from carrara.train.runner import Training, held_out
 from carrara.train.settings import CheckpointSettings, Precision, TrainSettings
@@ -18,6 +18,7 @@ __all__ = [
     "CheckpointSettings",
     "Clock",
     "Ema",
+    "Followed",
     "Incident",
     "LogLine",
     "Log",
@@ -30,6 +31,7 @@ __all__ = [
     "Training",
     "autocast",
     "held_out",
+    "last_lines",
     "launched",
     "read_log",
     "read_training",

@@ -5,8 +5,10 @@ numbers that all ranks agree on. Without torchrun the world is one process, and 
 """
 
 import os
+import sys
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -33,6 +35,13 @@ def launched() -> Generator[torch.device, None, None]:
         yield device
     finally:
         dist.destroy_process_group()
+
+
+def leave(code: int) -> NoReturn:
+    """Ends a process of several at once: as Python tidies up, connections to one that has gone would abort it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def world() -> int:
@@ -89,12 +98,17 @@ def agreed(value: float, device: torch.device) -> float:
 
 
 def anywhere(flag: bool, device: torch.device) -> bool:
-    """Whether ``flag`` holds on some rank: for a request to stop."""
+    """Whether ``flag`` holds on some rank."""
+    return bool(greatest(int(flag), device))
+
+
+def greatest(value: int, device: torch.device) -> int:
+    """The greatest value of any rank, in one message: for requests to save or to stop."""
     if world() == 1:
-        return flag
-    shared = torch.tensor(int(flag), device=device)
+        return value
+    shared = torch.tensor(value, device=device)
     dist.all_reduce(shared, dist.ReduceOp.MAX)
-    return bool(shared.item())
+    return int(shared.item())
 
 
 def gathered(values: Tensor) -> Tensor:

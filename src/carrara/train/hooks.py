@@ -1,4 +1,8 @@
-"""Ctrl-C, a scheduler's SIGTERM, and the SIGHUP of a terminal that closes: the first asks to stop, the second stops."""
+"""Ctrl-C, a scheduler's SIGTERM, and the SIGHUP of a terminal that closes: the first asks to stop, the second stops.
+
+SIGUSR1, where a system has it, asks to save now and to go on. By itself it would end a process, so a command that
+trains ignores it from before its folder is held until it is held no more (``deaf``), and hears it while it trains.
+"""
 
 import signal
 import threading
@@ -10,6 +14,21 @@ from typing import final
 HANGUP: int | None = getattr(signal, "SIGHUP", None)
 """Not on every system."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP is not None else []))
+SAVE: int | None = getattr(signal, "SIGUSR1", None)
+"""Not on every system either."""
+
+
+@contextmanager
+def deaf() -> Generator[None]:
+    """A block in which SIGUSR1 does nothing, unless one within it listens, so that it may come at any time."""
+    if SAVE is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(SAVE, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(SAVE, former)
 
 
 class Stopped(BaseException):
@@ -18,22 +37,28 @@ class Stopped(BaseException):
 
 @final
 class Stop:
-    """Whether somebody has asked to stop.
+    """Whether somebody has asked to stop, or to save.
 
     Attributes:
-        signal: the number of the signal; None if nobody has.
+        signal: the number of the signal that asked to stop; None if nobody has.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._leaving = False
+        self._leaving = self._save = False
+
+    def wants_save(self) -> bool:
+        """Whether somebody has asked to save since this was last called."""
+        wanted, self._save = self._save, False
+        return wanted
 
     @contextmanager
     def listening(self) -> Generator[None]:
         """A block in which the first SIGINT, SIGTERM or SIGHUP is remembered, so that a loop ends its step and saves.
 
         It also puts the former handlers back: the second signal acts at once. A SIGHUP that is ignored, as ``nohup``
-        has it, stays so. Outside the main thread, where signals do not arrive, nobody asks.
+        has it, stays so. Each SIGUSR1 is remembered, too, and asks to save. Outside the main thread, where signals do
+        not arrive, nobody asks.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -45,6 +70,9 @@ class Stop:
             if self._leaving:
                 raise Stopped
 
+        def save(_number: int, _frame: FrameType | None) -> None:
+            self._save = True
+
         def restore() -> None:
             for number, handler in former.items():
                 signal.signal(number, handler)
@@ -53,9 +81,12 @@ class Stop:
         former = {number: by for number, by in former.items() if number != HANGUP or by != signal.SIG_IGN}
         for number in former:
             signal.signal(number, ask)
+        saving = None if SAVE is None else signal.signal(SAVE, save)
         try:
             yield
         finally:
+            if SAVE is not None:
+                signal.signal(SAVE, saving)
             restore()
 
     @contextmanager

@@ -2,13 +2,28 @@
 
 import json
 import math
+import os
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, final
 
-from carrara.files import LINE, Appended, Malformed, is_regular, lies_in, opened, parse_json, read_bytes, replacing
+from carrara.files import (
+    LINE,
+    Appended,
+    BadFile,
+    Malformed,
+    is_regular,
+    lies_in,
+    opened,
+    parse_json,
+    read_bytes,
+    read_end,
+    replacing,
+)
 
 ADVICE = "the checkpoints are untouched, and the same command goes on from the last one"
 MOST_STEPS = 1 << 53
@@ -60,6 +75,89 @@ class Log:
         self._file.close()
 
 
+@final
+class Tail:
+    """The lines of a log that is being written, of which only what is new is read each time.
+
+    Attributes:
+        begun: how often it was read from its beginning, as it is again when the log was cut, replaced or deleted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self.begun = path, 0
+        self._begin((0, 0))
+
+    def _begin(self, identity: tuple[int, int]) -> None:
+        self._read, self._identity, self.begun = 0, identity, self.begun + 1
+
+    def look(self) -> Iterator[LogLine | None]:
+        """The whole lines that are new; None for one that nobody wrote so.
+
+        Raises:
+            BadFile: it cannot be read.
+        """
+        if not is_regular(self._path):
+            if self._read:
+                self._begin((0, 0))
+            return
+        with opened(self._path, LARGEST) as file:
+            assert isinstance(file, BufferedReader), "a log lies in no archive"
+            found = os.fstat(file.fileno())
+            identity = (found.st_dev, found.st_ino)
+            if identity != self._identity or found.st_size < self._read:
+                self._begin(identity)
+            file.seek(self._read)
+            for line in iter(partial(file.readline, LINE), b""):
+                if not line.endswith(b"\n"):
+                    break
+                self._read += len(line)
+                yield _parse(line)
+
+
+@final
+class Followed:
+    """The numbers of a log that is being written.
+
+    Attributes:
+        columns: by the names of fields, the value of each line, nan where it has none: float64, the step among them.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self._tail, self._names = Tail(path), ("step", *names)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.columns = {name: array("d") for name in self._names}
+        self._begun = self._tail.begun
+
+    def __len__(self) -> int:
+        return len(self.columns["step"])
+
+    def look(self) -> bool:
+        """Reads on; whether there was anything new. A log that was cut or replaced is read again from its beginning.
+
+        Raises:
+            BadFile: it cannot be read.
+        """
+        new = False
+        for line in self._tail.look():
+            new = True
+            if self._tail.begun != self._begun:
+                self._begin()
+            self._take(line)
+        if self._tail.begun != self._begun:
+            new = new or len(self) > 0
+            self._begin()
+        return new
+
+    def _take(self, line: LogLine | None) -> None:
+        if line is None:
+            return
+        for name, column in self.columns.items():
+            value = _number(name, line.get(name))
+            column.append(math.nan if value is None else value)
+
+
 def read_log(path: Path, needed: Sequence[str] = ()) -> list[LogLine]:
     """The whole lines of a log, in order: ``step`` is a whole number, and other values are numbers or None.
 
@@ -75,9 +173,7 @@ def read_log(path: Path, needed: Sequence[str] = ()) -> list[LogLine]:
     if not is_regular(path) or not lies_in(path, path.parent):
         return []
     lines = map(_parse, _some_lines(path))
-    known = (
-        {name[:80]: _number(name, line[name]) for name in list(line)[:_FIELDS]} for line in lines if line is not None
-    )
+    known = (numbers(line) for line in lines if line is not None)
     return [line for line in known if all(_is_count(line.get(name)) for name in ("step", *needed))]
 
 
@@ -87,6 +183,21 @@ def _some_lines(path: Path) -> Iterator[bytes]:
         file.seek(0)
         stride = 1 + count // MOST_LINES
         yield from islice(iter(partial(file.readline, LINE), b""), max(0, count - 1) % stride, None, stride)
+
+
+def last_lines(path: Path, most: int = 1 << 16) -> list[LogLine]:
+    """The last lines of a log, of so many bytes, without reading all of it; none if it cannot be read."""
+    try:
+        text = read_end(path, most) if lies_in(path, path.parent) else b""
+    except BadFile:
+        return []
+    lines = (line for one in text.split(b"\n") if (line := _parse(one)) is not None)
+    return [numbers(line) for line in lines]
+
+
+def numbers(line: LogLine) -> dict[str, int | float | None]:
+    """The numbers of a line by name; None where it has another value."""
+    return {name[:80]: _number(name, line[name]) for name in list(line)[:_FIELDS]}
 
 
 def read_training(path: Path) -> list[LogLine]:

@@ -22,6 +22,9 @@ from carrara.train.state import Clock, TrainState
 from carrara.train.trainer import Batches, StepReport, train
 from carrara.types import Batch
 
+NOTHING, SAVE, STOP = range(3)
+"""What somebody may ask of a training; who stops saves, too."""
+
 
 class Training:
     """A run: iterate over it, and it trains, logs to ``log.jsonl`` and saves to ``checkpoints/``.
@@ -34,7 +37,8 @@ class Training:
 
     When the constructor returns, the newest whole checkpoint of the folder is loaded: making the same object again is
     all there is to resuming, and the result is the same to the bit, however often and whenever the process was stopped.
-    Ctrl-C ends the iteration after a step and a save; the last report's ``progress`` is below 1 then.
+    Ctrl-C ends the iteration after a step and a save; the last report's ``progress`` is below 1 then. SIGUSR1 saves
+    after the step, and the iteration goes on.
 
     Where loss, gradient or weights are no sound numbers, an ``Incident`` comes between the reports; with ``back``, the
     run has gone back to its last good checkpoint, or to its beginning, and on with half the learning rate. It does so
@@ -147,8 +151,9 @@ class Training:
         steps, parts = train(self.state, self._batches, self._settings, seed=self._seed), self.state.parts
         with closing(steps), self._log() as log:
             for report in steps:
-                stop = distributed.anywhere(self._stops, self.state.device)
-                due = stop or report.progress == 1 or report.step % self._checkpoints.every == 0
+                asked = distributed.greatest(self._wish(), self.state.device)
+                stop = asked == STOP
+                due = asked != NOTHING or report.progress == 1 or report.step % self._checkpoints.every == 0
                 if log is not None:
                     log.write(report.line())
                 if due:
@@ -175,6 +180,11 @@ class Training:
     @property
     def _stops(self) -> bool:
         return self._stopped or self.asked.signal is not None
+
+    def _wish(self) -> int:
+        """What this process has been asked since the last step."""
+        saves = self.asked.wants_save()
+        return STOP if self._stops else SAVE if saves else NOTHING
 
     @property
     def _prunes(self) -> bool:

@@ -6,7 +6,7 @@ cache folder, is written then, too. Where it is missing, damaged or of other fil
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -75,11 +75,12 @@ class Examined:
         ]
 
 
-def examine(folder: Path, names: Sequence[str]) -> Examined:
+def examine(folder: Path, names: Sequence[str], watch: Callable[[int, int], None] | None = None) -> Examined:
     """Decodes the pictures of a folder that were not known, with a progress bar if there are thousands.
 
     Args:
         names: within the folder, in order.
+        watch: is told how many are known, and of how many.
     """
     encoded = np.array([os.fsencode(name) for name in names], "S")
     rows = np.zeros(len(names), _kind(encoded.dtype.itemsize))
@@ -92,12 +93,14 @@ def examine(folder: Path, names: Sequence[str]) -> Examined:
     due = monotonic() + _EVERY
     try:
         with closing(scan(_examined, paths, "Reading pictures", threads=os.cpu_count())) as found:
-            for k, (header, digest, look) in zip(unknown, found, strict=True):
+            for done, (k, (header, digest, look)) in enumerate(zip(unknown, found, strict=True), start=1):
                 if header.problem is None and look is not None:
                     _fill(rows[k : k + 1], header, digest, look)
                     good[k] = True
                 else:
                     problems[names[k]] = header.problem or Unreadable("it cannot be read")
+                if watch is not None:
+                    watch(len(names) - len(unknown) + done, len(names))
                 if memory is not None and monotonic() > due:
                     _remember(memory, rows[good])
                     due = monotonic() + _EVERY

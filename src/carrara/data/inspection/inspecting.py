@@ -4,7 +4,7 @@ import csv
 import io
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +25,23 @@ from carrara.files import is_folder, replacing, shown
 _COLOUR = 4  # a colour's channels differ by less in a grey picture
 
 
-def inspect_folder(path: Path | str, reading: Reading = AS_IT_COMES) -> DataReport:
+def inspect_folder(
+    path: Path | str, reading: Reading = AS_IT_COMES, watch: Callable[[int, int], None] | None = None
+) -> DataReport:
     """Reads every picture of a folder or of a zip file completely.
 
     What is found is remembered: pictures that have not changed are not read again.
 
     Args:
         reading: what the folder's files are taken as.
+        watch: is told how many pictures were looked at, and of how many.
 
     Raises:
         UserError: there is no such folder, no picture in it, or its metadata are wrong.
     """
     path = Path(path)
     found = look(path, reading)
-    examined = examine(path, found.pictures)
+    examined = examine(path, found.pictures, watch)
     folder = Folder(path, examined.headers(path), reading) if len(examined.rows) else None
     captions = {folder.name(k): folder.captions(k) for k in range(len(folder))} if folder else {}
     texts = [text for told in captions.values() for text in told]

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -24,7 +24,7 @@ from carrara.data.sources.swissroll import SwissRollSource
 from carrara.data.sources.table import TableSource
 from carrara.data.sources.tones import TonesSource
 from carrara.errors import option
-from carrara.files import is_folder, shown
+from carrara.files import is_archive, is_folder, members, shown
 
 AnySource = (
     FolderSource
@@ -88,15 +88,16 @@ def _kind_of(path: Path) -> type[Source]:
     """What a file is, or what most of the first files in a folder are; pictures where nothing says otherwise."""
     if (surely := next((source for source in SOURCES.values() if source.suits(path)), None)) is not None:
         return surely
-    kinds = _kinds_in(path) if is_folder(path) else Counter[str]()
+    kinds = _kinds_in(path) if is_folder(path) or is_archive(path) else Counter[str]()
     most, count = next(iter(kinds.most_common(1)), (FolderSource.kind, 0))
     return SOURCES[most] if count > kinds[FolderSource.kind] else FolderSource
 
 
 def _kinds_in(folder: Path) -> Counter[str]:
-    """How many of the first files of a folder are of which kind."""
+    """How many of the first files of a folder, or of a zip file, are of which kind."""
     kind = {ending: source.kind for source in SOURCES.values() for ending in source.endings}
-    suffixes = (Path(name).suffix.lower() for name in islice(_names(folder), _LOOKED_AT))
+    names = _members(folder) if is_archive(folder) else _names(folder)
+    suffixes = (Path(name).suffix.lower() for name in islice(names, _LOOKED_AT))
     return Counter(kind[suffix] for suffix in suffixes if suffix in kind)
 
 
@@ -108,6 +109,14 @@ def _names(folder: Path) -> Iterator[str]:
         yield from (name for name in sorted(names) if not name.startswith("."))
         if (Path(within) / "recipe.yaml").exists():  # a run's own pictures are not its data
             below.clear()
+
+
+def _members(archive: Path) -> Sequence[str]:
+    """Of the files in a zip file; none, if it cannot be read, which is said when it is opened."""
+    try:
+        return [name for name in members(archive) if not any(part[0] in "._" for part in name.split("/")[:-1])]
+    except OSError:
+        return ()
 
 
 def as_source(source: str | Path | Source, **options: Any) -> Source:

@@ -16,7 +16,7 @@ from carrara.draw.verbs.base import Verb
 from carrara.errors import UserError, option, unknown
 from carrara.medium import Size
 from carrara.model import DiffusionModel, Model
-from carrara.sample import AnySampler, Ddim, Inpainting, Repaint, Unmasking
+from carrara.sample import AnySampler, Ddim, Inpainting, Repaint, inpainting
 from carrara.shapes import Signals, by
 from carrara.store import OpenModel
 
@@ -76,7 +76,7 @@ class Holes(Verb):
         yield from _remarks(asked, size)
         if (masked := _masked(model)) is not None:
             return (yield from follow(fill(asked, masked, picture, new, feather=self.feather)))
-        how: Inpainting = self._repaint(asked) if _resamples(model) else Unmasking()
+        how: Inpainting = self._repaint(asked) if _resamples(model) else inpainting(asked.settings.sampler)
         return (yield from follow(inpaint(asked, picture, new, how, feather=self.feather)))
 
     def _repaint(self, asked: Drawing) -> Repaint:

@@ -14,6 +14,7 @@ from carrara.recipe.kinds.decoder import Distillation
 from carrara.recipe.kinds.diffusion import Diffusion
 from carrara.recipe.kinds.elbo import Elbo
 from carrara.recipe.kinds.few_step import FewStep
+from carrara.recipe.kinds.finetuning import FineTuning
 from carrara.recipe.sections import Sections
 
 KINDS: tuple[type[Kind[Any, Any]], ...] = (
@@ -24,6 +25,7 @@ KINDS: tuple[type[Kind[Any, Any]], ...] = (
     Classification,
     Distillation,
     FewStep,
+    FineTuning,
 )
 
 __all__ = ["KINDS", "Examples", "Kind", "Next", "Shown", "kind_of"]

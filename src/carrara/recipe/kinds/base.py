@@ -184,6 +184,14 @@ class Kind(ABC, Generic[S, M]):
             UserError: they are not there, or do not fit.
         """
 
+    def told(self, data: Dataset) -> Dataset:
+        """The data with what the recipe says of them.
+
+        Raises:
+            UserError: it does not go with them.
+        """
+        return data
+
     def cache(self, folder: Path, model: M, data: Dataset, table: CaptionTable | None) -> Cache | None:
         """What is made of the training data once, before training; None if nothing is.
 

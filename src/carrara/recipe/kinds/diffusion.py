@@ -10,6 +10,7 @@ from carrara.model import DiffusionModel, ModelConfig
 from carrara.objective import DiffusionObjective, DiffusionSettings, Objective
 from carrara.recipe.kinds.base import Next
 from carrara.recipe.kinds.networks import DrawingKind
+from carrara.recipe.sections import Sections
 
 
 class Diffusion(DrawingKind[DiffusionSettings]):
@@ -23,19 +24,7 @@ class Diffusion(DrawingKind[DiffusionSettings]):
 
     def objective(self, model: DiffusionModel, *, encoded: bool = False) -> Objective:
         self.check_first_stage()
-        settings, modality = self.settings, self.recipe.data.modality
-        return DiffusionObjective(
-            first_stage=model.first_stage,
-            conditioner=model.conditioner,
-            denoiser=model.denoiser,
-            times=settings.times,
-            weighting=settings.weighting,
-            image=model.image,
-            drop=settings.drop,
-            loss=settings.loss,
-            encoded=encoded,
-            missing=isinstance(modality, Numbers) and modality.missing,
-        )
+        return diffusion_objective(self.recipe, self.settings, model, encoded=encoded)
 
     def usual(self, model: DiffusionModel) -> str:
         return "nll" if model.first_stage.has_prior or not model.first_stage.learned else "reconstruction"
@@ -51,3 +40,22 @@ class Diffusion(DrawingKind[DiffusionSettings]):
             "map": command(f"edit {folder} map MAP"),
         }
         yield Next(purpose="Use it", command=uses[image.kind])
+
+
+def diffusion_objective(
+    recipe: Sections, settings: DiffusionSettings, model: DiffusionModel, *, encoded: bool
+) -> DiffusionObjective:
+    """The loss of a model's denoiser; see ``Kind.objective``."""
+    modality = recipe.data.modality
+    return DiffusionObjective(
+        first_stage=model.first_stage,
+        conditioner=model.conditioner,
+        denoiser=model.denoiser,
+        times=settings.times,
+        weighting=settings.weighting,
+        image=model.image,
+        drop=settings.drop,
+        loss=settings.loss,
+        encoded=encoded,
+        missing=isinstance(modality, Numbers) and modality.missing,
+    )

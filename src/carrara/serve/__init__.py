@@ -1,0 +1,1 @@
+"""The studio: a local page and an API over one's own models."""

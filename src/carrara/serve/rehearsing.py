@@ -1,0 +1,54 @@
+"""A rehearsal in a process of its own: ``python -m carrara.serve.rehearsing ASKED``, which says it in JSON.
+
+What is asked is the arguments of ``run.plan``, in JSON.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from carrara.errors import UserError
+from carrara.files import as_kind, parse_json
+from carrara.run import rehearse
+from carrara.run.plan import Plan, plan
+from carrara.serve.planned import title_of
+from carrara.serve.said import sentence
+
+_TITLE = 12
+
+
+def rehearsed(stage: Plan) -> dict[str, Any]:
+    """What a stage would be, as the page has it."""
+    found = rehearse(stage)
+    lines = [(line[:_TITLE].strip(), line[_TITLE:].strip()) for line in found.text().split("\n")]
+    rows = [row for row in lines if row[0] != "disk"]
+    seconds = found.steps * found.step_seconds
+    return {"title": title_of(stage), "rows": rows, "seconds": seconds, "disk": found.disk}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The arguments of ``run.plan``."""
+
+    source: str | None
+    preset: str | None
+    folder: str
+    overrides: tuple[str, ...]
+
+
+def main(asked: Asked) -> dict[str, Any]:
+    """All stages, or why there are none."""
+    try:
+        planned = plan(asked.source, asked.preset, Path(asked.folder), asked.overrides)
+        planned.check()
+        return {"stages": [rehearsed(stage) for stage in planned.stages]}
+    except UserError as error:
+        return {"message": sentence(error)}
+    except Exception as error:
+        return {"message": f"the rehearsal failed ({type(error).__name__}: {error})"}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(as_kind(parse_json(sys.stdin.buffer.read()), Asked))))
