@@ -46,6 +46,10 @@ OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
         "pictures",
         ("train.batch=2", "data.size=16", "autoencoder.first_stage.channels=8", "autoencoder.train.steps=2"),
     ),
+    "stable-diffusion": (
+        "pictures",
+        ("train.batch=2", "data.size=16", "autoencoder.first_stage.channels=8", "autoencoder.train.steps=2"),
+    ),
     "openmoji-text": (
         "pictures",
         ("train.batch=2", "data.size=16", "autoencoder.first_stage.channels=8", "autoencoder.train.steps=2"),

@@ -60,6 +60,7 @@ def test_the_shipped_presets() -> None:
         "openmoji-text",
         "pixel",
         "sprites",
+        "stable-diffusion",
         "swissroll",
         "sound",
         "sound-latent",

@@ -17,10 +17,14 @@ stand side by side). There the network is told a vector, too,
 with sines and cosines f of the size of a picture before and after it was cropped, and of where that was.
 
 All tokens count, padding too: that is what these networks saw. To whom nothing is said the empty text is, or zeros.
+
+An encoder comes with a model that was imported, and stays as it is; or it begins with random weights, with tokens that
+are learned from the data's captions, and is trained with the denoiser (Rombach et al., "High-resolution image synthesis
+with latent diffusion models", 2022, section 4.3.1), so that other programs can read the texts of a model of one's own.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, final
 
 import torch
@@ -29,10 +33,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from carrara.conditioning.base import Conditioner, ConditionerConfig
-from carrara.conditioning.clip_tokens import LONGEST, MOST, ClipTokens, Vocabulary, tokens_of, vocabulary_of
+from carrara.conditioning.clip_tokens import (
+    LONGEST,
+    MOST,
+    ClipTokens,
+    Vocabulary,
+    learn_merges,
+    merged_vocabulary,
+    tokens_of,
+    vocabulary_of,
+)
 from carrara.conditioning.text import COLUMN, TextConditioner, TextRow
 from carrara.data import DataInfo
 from carrara.errors import UserError
+from carrara.kinds import UNSAID
 from carrara.nn import DEEPEST, WIDEST, step_features
 from carrara.nn.attention import attend
 from carrara.types import Columns, Conditioning
@@ -160,6 +174,12 @@ class ClipEncoder(nn.Module):
         return tokens_of(self.held)
 
 
+OWN = ClipEncoderConfig(width=256, depth=4, heads=4, inner=1024, vocabulary=8192, activation="gelu")
+"""What is trained with a network whose recipe names no encoder."""
+SHORTEST, STEP = 16, 8
+"""Such an encoder reads as many tokens as the longest caption has, in these steps."""
+
+
 @final
 class ClipText(TextConditioner):
     """Texts, read by CLIP's encoders. Use ``ClipTextConfig(encoders=...).build(width)``."""
@@ -176,6 +196,9 @@ class ClipText(TextConditioner):
             self.register_buffer("beside", rows[list(config.sides)].flatten(), persistent=False)
             self.told_width = config.pooled_width + len(self.beside)
             self.told = nn.Sequential(nn.Linear(self.told_width, width), nn.SiLU(), nn.Linear(width, width))
+        if config.merges is not None:
+            for one in self._encoders():
+                one.tokenizer.copy_(torch.frombuffer(bytearray(config.vocabulary.to_bytes()), dtype=torch.uint8))
         if config.frozen:
             self.encoders.requires_grad_(False)
 
@@ -235,12 +258,15 @@ class ClipTextConfig(ConditionerConfig):
     """Captions, read by CLIP's text encoders, which are part of the model.
 
     Attributes:
-        encoders: whose features stand side by side; they come with a model that is imported.
+        encoders: whose features stand side by side. They come with a model that is imported; a recipe that names one,
+            or none, has one that is trained with the network: ``vocabulary`` and ``length`` are then the most there
+            may be.
         sides: what is told beside the text, equation (4): height and width of a picture, the rows and the columns that
             were cropped before it, and its height and width then; empty without.
         features: sines and cosines of each.
         zeros: nothing said is zeros; else it is the empty text.
         frozen: the encoders stay as they are in training.
+        merges: of the tokens that were learned from captions, a line each; None = the encoders brought theirs.
     """
 
     kind: Literal["clip"] = "clip"
@@ -249,6 +275,7 @@ class ClipTextConfig(ConditionerConfig):
     features: Annotated[int, Field(ge=2, le=1 << 12)] = 256
     zeros: bool = False
     frozen: bool = True
+    merges: Annotated[str | None, UNSAID] = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.features % 2 or len({(one.length) for one in self.encoders}) > 1:
@@ -263,20 +290,40 @@ class ClipTextConfig(ConditionerConfig):
         """The width of the last encoder's ``pooled``."""
         return self.encoders[-1].projection or self.encoders[-1].width
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The one that was learned from captions."""
+        return merged_vocabulary((self.merges or "").splitlines(), self.encoders[0].length)
+
     def complete(self, info: DataInfo, captions: Iterable[str]) -> "ClipTextConfig":
-        if not self.encoders:
-            raise UserError(
-                "model.conditioner is clip, and its encoders come with a model of another program: import one, and "
-                "go on training it, or set model.conditioner to encoder or text"
-            )
         if not info.captions:
             raise UserError(
                 'model.conditioner is clip, but the data has no captions: put cat.txt beside cat.png, or "text" into '
                 "metadata.jsonl"
             )
-        return self
+        if self.encoders and all(one.tokenizer for one in self.encoders):
+            return self
+        if len(self.encoders) > 1 or self.sides:
+            raise UserError(
+                "model.conditioner.encoders names several that no model has brought, and one at most is trained with "
+                "the network: import a model, and go on training it, or name one"
+            )
+        return self._learned(list(captions))
+
+    def _learned(self, captions: Sequence[str]) -> "ClipTextConfig":
+        """The same with an encoder that begins with nothing but the merges of captions."""
+        encoder = self.encoders[0] if self.encoders else OWN
+        merges = learn_merges(captions, encoder.vocabulary)
+        whole = replace(self, encoders=(encoder,), merges="\n".join(merges), frozen=False)
+        held = whole.vocabulary.to_bytes()
+        read = tokens_of(held)(captions)
+        longest = max((sum(end > begin for begin, end in spans) for _, spans in read), default=0) + 2
+        length = min(encoder.length, max(SHORTEST, STEP * -(-longest // STEP)))
+        encoder = replace(encoder, length=length, end=None)
+        numbers, held = whole.vocabulary.numbers, replace(whole, encoders=(encoder,)).vocabulary.to_bytes()
+        return replace(whole, encoders=(replace(encoder, vocabulary=numbers, tokenizer=len(held)),))
 
     def build(self, width: int) -> Conditioner:
         if not self.encoders:
-            raise ValueError("conditioning on CLIP's text needs the encoders of an imported model")
+            raise ValueError("conditioning on CLIP's text needs encoders: import a model, or give data with captions")
         return ClipText(self, width)

@@ -6,10 +6,12 @@ natural language supervision", 2021, section 2.4). A text is cut off where the e
 one is padded.
 
 A model keeps its vocabulary as the bytes of a JSON text among its weights, so its folder is all that it needs.
+A model that begins with none learns the merges from its captions; all bytes, and all of them at the end of a word, are
+tokens before them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +29,9 @@ MOST = 1 << 20
 """So many tokens may a vocabulary have."""
 LONGEST = 1 << 12
 """So many tokens may a text be padded to."""
+FEWEST = 2 * 256 + 2
+"""Tokens of a vocabulary without merges: bytes, bytes that end a word, and two marks."""
+_WORD_END = "</w>"
 _WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 """Of which a text is made; what is between them is left out."""
 Token = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -107,6 +112,49 @@ def vocabulary_of(held: bytes) -> Vocabulary:
         raise UserError(f"the model's tokenizer is damaged ({why}): import the model again") from None
 
 
+def learn_merges(captions: Iterable[str], size: int) -> tuple[str, ...]:
+    """Learns which pairs are merged, so that there are ``size`` tokens at most.
+
+    The same captions, in any order, give the same merges: bytes have their numbers before any is counted.
+
+    Raises:
+        UserError: the package tokenizers is not installed.
+    """
+    try:
+        from tokenizers import Tokenizer
+        from tokenizers.models import BPE
+        from tokenizers.trainers import BpeTrainer
+    except ImportError:
+        raise _missing() from None
+
+    made: Any = Tokenizer(BPE())
+    _read_as_clip(made)
+    trainer = BpeTrainer(
+        vocab_size=max(size, FEWEST) - 2,
+        min_frequency=2,
+        special_tokens=_bytes(),
+        end_of_word_suffix=_WORD_END,
+        show_progress=False,
+    )
+    made.train_from_iterator(captions, trainer)
+    merges: list[str | Sequence[str]] = json.loads(made.to_str())["model"]["merges"]
+    return tuple(pair if isinstance(pair, str) else " ".join(pair) for pair in merges)
+
+
+def merged_vocabulary(merges: Sequence[str], length: int) -> Vocabulary:
+    """The vocabulary of learned merges, for texts of ``length`` tokens."""
+    tokens = dict.fromkeys([*_bytes(), *("".join(pair.split(" ")) for pair in merges), BEGINNING, END])
+    return Vocabulary(vocab={token: k for k, token in enumerate(tokens)}, merges=tuple(merges), length=length)
+
+
+def _bytes() -> list[str]:
+    """The tokens that are no merges: letters that stand for bytes, and the same at the end of a word."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    letters: list[str] = sorted(ByteLevel.alphabet())
+    return [*letters, *(f"{letter}{_WORD_END}" for letter in letters)]
+
+
 class ClipTokens:
     """A tokenizer of a vocabulary.
 
@@ -118,7 +166,7 @@ class ClipTokens:
         try:
             self._tokenizer = _tokenizer(vocabulary)
         except ImportError:
-            raise UserError("text needs the package 'tokenizers': pip install 'carrara[text]'") from None
+            raise _missing() from None
         except Exception as error:  # whatever does not fit, the package says it in its own way
             why = " ".join(str(error).split())[:200]
             raise UserError(f"the tokenizer's merges are not those of its vocabulary ({why})") from None
@@ -140,7 +188,7 @@ def tokens_of(held: bytes) -> ClipTokens:
 
 
 def _tokenizer(vocabulary: Vocabulary) -> "Tokenizer":
-    from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
+    from tokenizers import AddedToken, Tokenizer, processors
     from tokenizers.models import BPE
 
     merges: Any = [tuple(pair.split(" ")) for pair in vocabulary.merges]
@@ -149,15 +197,11 @@ def _tokenizer(vocabulary: Vocabulary) -> "Tokenizer":
         vocab=dict(vocabulary.vocab),
         merges=merges,
         continuing_subword_prefix="",
-        end_of_word_suffix="</w>",
+        end_of_word_suffix=_WORD_END,
         unk_token=vocabulary.unknown.content,
     )
     made: Any = Tokenizer(model)
-    made.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-    )
-    words = pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True)
-    made.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    _read_as_clip(made)
     made.add_special_tokens([AddedToken(**asdict(mark), special=True) for mark in vocabulary.marks])
     made.post_processor = processors.RobertaProcessing(
         (end, vocabulary.vocab[end]), (beginning, vocabulary.vocab[beginning]), False, False
@@ -166,3 +210,18 @@ def _tokenizer(vocabulary: Vocabulary) -> "Tokenizer":
     padding = vocabulary.padding.content
     made.enable_padding(length=vocabulary.length, pad_id=vocabulary.vocab[padding], pad_token=padding)
     return made
+
+
+def _read_as_clip(made: Any) -> None:
+    """Gives a tokenizer CLIP's words, in lower case, as bytes."""
+    from tokenizers import Regex, normalizers, pre_tokenizers
+
+    made.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    words = pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True)
+    made.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+
+
+def _missing() -> UserError:
+    return UserError("text needs the package 'tokenizers': pip install 'carrara[text]'")

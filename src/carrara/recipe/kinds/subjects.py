@@ -34,8 +34,8 @@ def told_of(conditioner: AnyConditioner, learn: AnyLearn) -> AnyConditioner:
     if isinstance(conditioner, EncodedTextConfig | ClipTextConfig):
         name = "clip" if isinstance(conditioner, ClipTextConfig) else conditioner.source
         raise UserError(
-            f"the text encoder '{name}' stays as it is, so it takes no new word: learn a lora, or all, with a caption "
-            "that names the subject"
+            f"the text encoder '{name}' has the tokens that it began with, and takes no new word: learn a lora, or "
+            "all, with a caption that names the subject"
         )
     raise UserError("this model reads no text, so it takes no new word: learn a lora, or all")
 
