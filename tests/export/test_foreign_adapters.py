@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-from pipelines import answer, exported, imported, their_answer
+from pipelines import OURS, answer, exported, imported, their_answer
+from pipelines import saved as made
 from safetensors.torch import save_file
 from stable_diffusion import WORDS, their_stable_diffusion
 from torch import Tensor, nn
 
 from carrara.cli import main
-from carrara.conditioning import ClipText
+from carrara.errors import UserError
 from carrara.model import DiffusionModel
 from carrara.seeds import torch_generator
 from carrara.store import open_model
-from carrara.store.adapters import added, named
+from carrara.store.adapters import added, fitting, named
 
 peft = pytest.importorskip("peft")
 
@@ -207,7 +208,7 @@ FORMATS: Mapping[str, tuple[Callable[[str, str], tuple[str, str]], Sequence[str]
     "kohya without alpha": (kohya, ("to_k", "to_q"), ""),
     "kohya of CompVis": (compvis, ALL, ".alpha"),
 }
-QUICK = {("v1", "diffusers, oldest"), ("v1", "kohya"), ("xl", "kohya of CompVis")}
+QUICK = {("v1", "diffusers, oldest"), ("v1", "kohya")}
 CASES = [(kind, name) for name in FORMATS for kind in ("v1", "v2", "xl") if kind == "xl" or name != "kohya of CompVis"]
 
 
@@ -221,3 +222,152 @@ def test_files_of_others(kind: str, name: str, pairs: Callable[[str], tuple[Any,
     assert (ours(run) - base).abs().max() <= CLOSE * base.abs().max()
     file = saved(keys(of(pipeline, ends), spelled, alpha), tmp_path / "one.safetensors")
     check(ours(run, str(file)), loaded(pipeline, run, {file: 1.0}), base)
+
+
+@pytest.mark.parametrize("kind", ["v1", pytest.param("xl", marks=pytest.mark.slow)])
+def test_several_at_once(kind: str, pairs: Callable[[str], tuple[Any, Path]], tmp_path: Path) -> None:
+    pipeline, run = pairs(kind)
+    a = saved(keys(of(pipeline, ATTENTION), newer), tmp_path / "a.safetensors")
+    b = saved(keys(of(pipeline, KOHYA, seed=1, rank=3), kohya, ".alpha"), tmp_path / "b.safetensors")
+    base, due = theirs(pipeline, run), loaded(pipeline, run, {a: 0.8, b: -0.5})
+    check(ours(run, f"{a}:0.8", f"{b}:-0.5"), due, base)
+    assert (ours(run, f"{a}:0.8", f"{b}:0") - due).abs().max() > 0.01 * due.abs().max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("roots", [False, True])
+def test_what_their_scripts_write_of_alpha(
+    roots: bool, pairs: Callable[[str], tuple[Any, Path]], tmp_path: Path
+) -> None:
+    """By their own writer, which says alpha in the file's header."""
+    _, run = pairs("v1")
+    pipeline = their_stable_diffusion("v1", tmp_path / "scratch")
+    base = theirs(pipeline, run)
+    changed = {"rank_pattern": {"to_q": 3}, "alpha_pattern": {"to_q": 7, r"attn2\.to_k": 1}}
+    config = peft.LoraConfig(r=2, lora_alpha=3, target_modules=["to_q", "to_k", "conv1"], use_rslora=roots, **changed)
+    of_texts = peft.LoraConfig(r=4, lora_alpha=2, target_modules=["q_proj", "fc1"], use_rslora=roots)
+    layers: dict[str, Any] = {}
+    for name, part, one in (("unet", pipeline.unet, config), ("text_encoder", pipeline.text_encoder, of_texts)):
+        part.add_adapter(one)
+        stir(part)
+        layers[f"{name}_lora_layers"] = peft.get_peft_model_state_dict(part, adapter_name="default")
+        layers[f"{name}_lora_adapter_metadata"] = part.peft_config["default"].to_dict()
+    due = theirs(pipeline, run)
+    pipeline.save_lora_weights(tmp_path / "written", **layers)
+    assert [path.name for path in (tmp_path / "written").iterdir()] == ["pytorch_lora_weights.safetensors"]
+    check(ours(run, str(tmp_path / "written")), due, base)
+
+
+@pytest.mark.slow
+def test_folders_of_peft(pairs: Callable[[str], tuple[Any, Path]], tmp_path: Path) -> None:
+    _, run = pairs("xl")
+    pipeline = their_stable_diffusion("xl", tmp_path / "scratch")
+    base = theirs(pipeline, run)
+    config = peft.LoraConfig(r=2, lora_alpha=3, target_modules=[*ATTENTION, "conv1", "linear_2"])
+    made = peft.get_peft_model(pipeline.unet, config)
+    stir(made)
+    made.save_pretrained(tmp_path / "written")
+    pipeline.unet = made.merge_and_unload()
+    check(ours(run, str(tmp_path / "written")), theirs(pipeline, run), base)
+
+
+@pytest.mark.slow
+def test_a_folder_of_peft_for_a_transformer(tmp_path: Path) -> None:
+    folder = tmp_path / "ours"
+    made(OURS["transformer"], folder / "run")
+    pipeline, model = exported(folder / "run", folder / "theirs"), opened(folder / "run")
+    x, classes = state(model), ("cat", "dog")
+    base = their_answer(pipeline, x, 500, (0, 1))
+    layers = [*ATTENTION, "proj", "net.2", "norm1.linear", "proj_out_1", "proj_out_2"]
+    tuned = peft.get_peft_model(pipeline.transformer, peft.LoraConfig(r=2, lora_alpha=3, target_modules=layers))
+    stir(tuned)
+    tuned.save_pretrained(tmp_path / "written")
+    pipeline.transformer = tuned.merge_and_unload()
+    due = their_answer(pipeline, x, 500, (0, 1)).detach()
+    model = added(model, named((str(tmp_path / "written"),), model))
+    check(answer(model, x, 500, classes), due, base.detach())
+    config = peft.LoraConfig(r=2, target_modules=["timestep_embedder.linear_1"])
+    peft.get_peft_model(pipeline.transformer, config).save_pretrained(tmp_path / "embedding")
+    with pytest.raises(UserError, match=r"for another network: this one has no layer 'transformer_blocks.0.norm1"):
+        named((str(tmp_path / "embedding"),), model)
+
+
+def stir(part: nn.Module) -> None:
+    """Gives all factors values as training would."""
+    with torch_generator(2), torch.no_grad():
+        for name, own in part.named_parameters():
+            if "lora_" in name:
+                own.copy_(0.3 * torch.randn(own.shape))
+
+
+def test_rows_of_what_has_learned_nothing_are_zero(pairs: Callable[[str], tuple[Any, Path]], tmp_path: Path) -> None:
+    pipeline, run = pairs("v1")
+    model = opened(run)
+    for end, first in (("attn1.to_v", 32), ("attn1.to_k", 0)):
+        file = saved(keys(of(pipeline, [end], texts=False), newer), tmp_path / f"{end}.safetensors")
+        found = fitting(file, model)
+        one = found["down.0.0.attention.layers.0.to_itself.kv"]
+        product = one.scale * one.up @ one.down
+        down, up, _ = learned(pipeline.unet, [end])[f"down_blocks.0.attentions.0.transformer_blocks.0.{end}"]
+        due = torch.zeros(64, 32)
+        due[first : first + 32] = up @ down
+        assert torch.equal(product, due)
+
+
+def test_alpha_in_halves_and_in_whole_numbers(pairs: Callable[[str], tuple[Any, Path]], tmp_path: Path) -> None:
+    pipeline, run = pairs("v1")
+    tensors = keys(of(pipeline, ("to_q",), texts=False, rank=3), newer, ".alpha")
+    half = {name: one.to(torch.int64 if "alpha" in name else torch.float16) for name, one in tensors.items()}
+    ups = {
+        name: float(tensors[name.replace("lora_B.weight", "alpha")]) / one.shape[1]
+        for name, one in half.items()
+        if "lora_B" in name
+    }
+    scaled = {name: one.float() * ups.get(name, 1) for name, one in half.items() if "alpha" not in name}
+    mine, due = (ours(run, str(saved(one, tmp_path / f"{k}.safetensors"))) for k, one in enumerate((half, scaled)))
+    assert (mine - due).abs().max() <= CLOSE * due.abs().max()
+
+
+def test_words_alone(pairs: Callable[[str], tuple[Any, Path]], tmp_path: Path) -> None:
+    """What a text encoder has learned is another condition, and what is opened stays as it was."""
+    pipeline, run = pairs("v1")
+    lora = {"text_encoder": learned(pipeline.text_encoder, OF_TEXTS)}
+    file = saved(keys(lora, kohya, ".alpha"), tmp_path / "words.safetensors")
+    model = opened(run)
+    other = added(model, named((str(file),), model))
+    before, after = (one.conditions(WORDS).tokens for one in (model, other))
+    assert before is not None and after is not None and not torch.allclose(before, after, atol=1e-2)
+    assert all(torch.equal(one, two) for one, two in zip(model.parameters(), opened(run).parameters(), strict=True))
+    assert {id(one) for one in model.denoiser.parameters()} == {id(one) for one in other.denoiser.parameters()}
+    ours_of, others_of = (dict(one.conditioner.named_parameters()) for one in (model, other))
+    changed = {name for name, one in ours_of.items() if one is not others_of[name]}
+    assert changed == {f"encoders.0.layers.{k}.{end}.weight" for k in (0, 1) for end in ("qkv", "out", "fc1", "fc2")}
+
+
+@pytest.mark.slow
+def test_a_picture_remembers_them(
+    pairs: Callable[[str], tuple[Any, Path]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline, run = pairs("v1")
+    monkeypatch.chdir(run.parent)
+    tensors = keys(of(pipeline, ATTENTION), kohya, ".alpha")
+    file = saved(tensors, run.parent / "words.safetensors")
+
+    def done(*words: str | Path, code: int = 0) -> str:
+        with pytest.raises(SystemExit) as end:
+            main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        assert end.value.code == code, err
+        return " ".join((out + err).split())
+
+    asked = ("sample", run, "a red cat", "-n", "1", "--steps", "2")
+    done(*asked, "--lora", f"{file}:0.8", "--out", run.parent / "with")
+    done(*asked, "--out", run.parent / "without")
+    with_it, without = (run.parent / name / "grid.png" for name in ("with", "without"))
+    assert with_it.read_bytes() != without.read_bytes()
+    assert "every pixel is the same" in done("replay", with_it, "--out", tmp_path / "again.png")
+    saved({name: 1.01 * one for name, one in tensors.items()}, file)
+    assert "has changed since" in done("replay", with_it, "--out", tmp_path / "b.png", code=2)

@@ -144,7 +144,7 @@ def _like(one: Factors, shape: tuple[int, ...]) -> Factors | None:
     if one.shape == shape:
         return one
     same = one.shape[0] == shape[0] and prod(one.shape[1:]) == prod(shape[1:])
-    if not same or 2 not in (len(one.shape), len(shape)):
+    if not same or len(shape) < 2 or 2 not in (len(one.shape), len(shape)):
         return None
     up = one.up.reshape(*one.up.shape[:2], *(1,) * (len(shape) - 2))
     return Factors(down=one.down.reshape(one.rank, *shape[1:]), up=up, scale=one.scale)
