@@ -41,6 +41,8 @@ LOADED = "pytorch_lora_weights.safetensors"
 """What pipelines of diffusers write and load."""
 PREFIX = "base_model.model."
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
+LONGEST = 500
+"""Characters of a name, or of a pattern of names."""
 _HEADER = "lora_adapter_metadata"
 _PAIR = re.compile(r"(.+?)(?:\.lora_(A|B|down|up)|(_lora|\.lora|\.lora_linear_layer)\.(down|up))\.weight")
 _ALPHA = re.compile(r"(.+?)(_lora|\.lora|\.lora_linear_layer)?\.alpha")
@@ -68,6 +70,7 @@ class Description:
 
     Attributes:
         lora_alpha: alpha, for all layers that ``alpha_pattern`` does not name; ranks are seen in the tensors.
+        alpha_pattern: of layers, by expressions that their names, or ends of these, fit; a few repetitions in each.
         use_rslora: whether alpha is divided by the root of the rank.
         use_dora: what is not read.
     """
@@ -76,9 +79,17 @@ class Description:
 
     peft_type: str = "LORA"
     lora_alpha: _Positive = 8
-    alpha_pattern: Mapping[str, _Positive] = field(default_factory=dict[str, float])
+    alpha_pattern: Annotated[Mapping[str, _Positive], Field(max_length=1 << 12)] = field(
+        default_factory=dict[str, float]
+    )
     use_rslora: bool = False
     use_dora: bool = False
+
+    def __post_init__(self) -> None:
+        for pattern in self.alpha_pattern:  # anybody may have written it, and some expressions take for ever
+            plain = pattern.replace("(?:", "(")
+            if len(pattern) > LONGEST or len(re.findall(r"[*+?{]", plain)) > 2 or re.search(r"\)[*+?{]", plain):
+                raise ValueError(f"the pattern '{pattern[:100]}' of alpha_pattern is too intricate")
 
     def scale(self, layer: str, rank: int) -> float:
         """What B A is multiplied by in a layer."""
@@ -148,6 +159,8 @@ def _spelled(file: Path) -> dict[str, dict[str, str]]:
     found = dict[str, dict[str, str]]()
     names = sorted(shapes(file))
     for name in names:
+        if len(name) > LONGEST:
+            raise _strange(file, name)
         if (pair := _PAIR.fullmatch(name)) is not None:
             layer, role = _layer(pair[1], pair[3]), "down" if (pair[2] or pair[4]) in ("A", "down") else "up"
         elif (alpha := _ALPHA.fullmatch(name)) is not None:

@@ -159,6 +159,7 @@ BAD: Mapping[str, tuple[Mapping[str, Tensor], str]] = {
     "no up": ({f"lora_unet_{FLAT}.lora_down.weight": A}, "holds no lora_B, or up, of 'lora_unet"),
     "no down": ({f"unet.{LAYER}.lora.up.weight": B}, r"holds no lora_A, or down, of 'unet\.down"),
     "alpha alone": ({**GOOD, "lora_unet_conv_in.alpha": torch.tensor(1.0)}, "holds no lora_A, or down, of"),
+    "a long name": (pair(f"unet.{'a.' * 300}"), "a LoRA has pairs of factors alone"),
     "twice": ({**pair(LAYER), f"{LAYER}.lora.down.weight": A}, "twice"),
     "whole numbers": (pair(f"lora_unet_{FLAT}", A.long(), B), "in int64"),
     "NaN": (pair(f"lora_unet_{FLAT}", A / 0 * 0, B), r"infinite or none \(NaN\)"),
@@ -203,6 +204,8 @@ SAID: Mapping[str, tuple[Any, str]] = {
     "no alpha": (json.dumps({"unet.lora_alpha": -1}), "lora_alpha"),
     "another kind": (json.dumps({"unet.peft_type": "LOHA"}), "says LOHA"),
     "DoRA": (json.dumps({"unet.use_dora": True}), "says DORA"),
+    "an expression without end": (json.dumps({"unet.alpha_pattern": {r"(\w+)+!": 2}}), "is too intricate"),
+    "an expression of many parts": (json.dumps({"unet.alpha_pattern": {".*.*.*.*!": 2}}), "is too intricate"),
 }
 
 
