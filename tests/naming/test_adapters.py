@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from carrara.backbone import ControlledConfig, Conventions, DiTConfig, MlpConfig, UNetConfig
+from carrara.backbone import UNETS, ControlledConfig, Conventions, DiTConfig, MlpConfig, UNetConfig
 from carrara.conditioning import ClipEncoderConfig, ClipTextConfig
 from carrara.errors import UserError
 from carrara.lora import read_adapter
-from carrara.naming import adopted, compvis_place
+from carrara.naming import adopted, compvis_place, unet_names
 from carrara.nn.low_rank import Factors
 
 SMALL = UNetConfig(
@@ -26,6 +26,16 @@ SMALL = UNetConfig(
     heads=2,
     context_width=12,
     conventions=Conventions(groups=4, timesteps=1000),
+)
+XL = UNetConfig(
+    channels=320,
+    multipliers=(1, 2, 4),
+    blocks=2,
+    attention_levels=(1, 2),
+    transformer_depths=(0, 2, 10),
+    head_width=64,
+    context_width=2048,
+    conventions=Conventions(groups=32, timesteps=1000),
 )
 LAYER = "down_blocks.0.attentions.1.transformer_blocks.0.attn2.to_v"
 FLAT = LAYER.replace(".", "_")
@@ -89,6 +99,7 @@ def test_rows_of_blocks_are_levels(theirs: str, due: str | None) -> None:
         LAYER,
         f"base_model.model.{LAYER}",
         f"unet.{LAYER.replace('.to_v', '.processor.to_v')}",
+        "diffusion_model.input_blocks.2.1.transformer_blocks.0.attn2.to_v",
     ],
 )
 def test_a_layer_by_all_of_its_names(name: str, network: nn.Module, tmp_path: Path) -> None:
@@ -96,6 +107,15 @@ def test_a_layer_by_all_of_its_names(name: str, network: nn.Module, tmp_path: Pa
     assert found.keys() == {OURS}
     product = found[OURS].scale * found[OURS].up @ found[OURS].down
     assert torch.equal(product[8:], B @ A) and not product[:8].any()
+
+
+@pytest.mark.parametrize(("config", "layers"), [(UNETS["sd-v1"], 192), (XL, 722)])
+def test_as_many_layers_as_a_lora_of_full_size_has(config: UNetConfig, layers: int) -> None:
+    """kohya's scripts say so many modules of the transformers of Stable Diffusion 1 and XL."""
+    with torch.device("meta"):
+        state = config.build((4, 64, 64)).state_dict()
+    names = [there for name, parts in unet_names(config, state).items() if state[name].ndim > 1 for there in parts]
+    assert len([name for name in names if ".attentions." in name and name.endswith(".weight")]) == layers
 
 
 def test_the_three_of_one_matrix_are_exact(network: nn.Module) -> None:

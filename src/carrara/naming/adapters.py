@@ -36,11 +36,13 @@ _PARTS = {
     "lora_te1_": "text_encoder_",
     "lora_te2_": "text_encoder_2_",
     "transformer.": NETWORK,
+    "diffusion_model.": NETWORK,
+    "model.diffusion_model.": NETWORK,
     "unet.": NETWORK,
     "text_encoder.": "text_encoder_",
     "text_encoder_2.": "text_encoder_2_",
 }
-"""What names begin with, in kohya's files and in diffusers'; without any of it, they are the network's."""
+"""What names begin with, in files of kohya's, of diffusers' and of others; without any of it, they are the network's."""
 
 
 @dataclass(frozen=True, kw_only=True)
