@@ -42,7 +42,7 @@ _PARTS = {
     "text_encoder.": "text_encoder_",
     "text_encoder_2.": "text_encoder_2_",
 }
-"""What names begin with, in files of kohya's, of diffusers' and of others; without any of it, they are the network's."""
+"""What names begin with, as kohya's, diffusers' and others' files have it; without any of it they are the network's."""
 
 
 @dataclass(frozen=True, kw_only=True)
