@@ -27,7 +27,7 @@ LAYERS = (
     },
     {"noise", "nn", "data", "runtime"},
     {"autoencoder", "conditioning", "backbone", "medium", "lora"},
-    {"denoiser"},
+    {"denoiser", "naming"},
     {"objective", "sample"},
     {"saved", "classifier", "distilled", "model", "train"},
     {"evaluate"},

@@ -1,7 +1,10 @@
-"""Files of low-rank adapters (LoRA), as peft writes and reads them.
+"""Files of low-rank adapters (LoRA): as peft writes and reads them, and as diffusers and kohya's scripts write them.
 
-A folder has ``adapter_config.json`` and ``adapter_model.safetensors``; a file alone has no alpha, which is then the
-rank. The names in it are those of the network's layers, ``base_model.model.LAYER.lora_A.weight`` and ``lora_B``.
+A folder of peft's has ``adapter_config.json`` and ``adapter_model.safetensors``. The names in it are those of the
+network's layers, ``base_model.model.LAYER.lora_A.weight`` and ``lora_B``. diffusers' file says ``PART.LAYER`` for the
+layers of a pipeline's parts, and ``lora.down`` and ``lora.up`` if it is older; the description of peft is in its
+header, if it is new. kohya's says ``lora_PART_LAYER.lora_down.weight``, with an alpha beside each pair. Where nothing
+says alpha, it is the rank. Whose names the layers have is not known here; see ``carrara.naming``.
 """
 
 import hashlib
@@ -10,19 +13,54 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from carrara.errors import UserError
-from carrara.files import BadFile, is_folder, is_regular, read_as, read_tensors, write_bytes, write_tensors
+from carrara.files import (
+    BadFile,
+    Malformed,
+    as_kind,
+    is_folder,
+    is_regular,
+    parse_json,
+    read_as,
+    read_tensors,
+    said_beside,
+    shapes,
+    write_bytes,
+    write_tensors,
+)
 from carrara.nn.low_rank import Factors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+LOADED = "pytorch_lora_weights.safetensors"
+"""What pipelines of diffusers write and load."""
 PREFIX = "base_model.model."
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
+LONGEST = 500
+"""Characters of a name, or of a pattern of names."""
+_HEADER = "lora_adapter_metadata"
+_PAIR = re.compile(r"(.+?)(?:\.lora_(A|B|down|up)|(_lora|\.lora|\.lora_linear_layer)\.(down|up))\.weight")
+_ALPHA = re.compile(r"(.+?)(_lora|\.lora|\.lora_linear_layer)?\.alpha")
+_HALVES = {"down": "lora_A, or down", "up": "lora_B, or up"}
+_OF_PIXELS = {"to_out": "to_out.0"}
+_OF_TEXTS = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
+"""Layers of attention, by what diffusers' older files call the factors of their processors."""
+_OTHERS = {
+    "hada_": "a LoHa",
+    "lokr_": "a LoKr",
+    "dora_scale": "a DoRA",
+    "lora_magnitude_vector": "a DoRA",
+    "lora_mid": "a LoRA of three factors (LoCon, by Tucker)",
+    "oft_": "an OFT",
+    "lora_B.bias": "a LoRA with biases",
+    "bundle_emb": "a LoRA with embeddings",
+}
+"""What else there is, by what is in the names of its tensors."""
 _Positive = Annotated[float, Field(gt=0, le=1e6)]
 
 
@@ -32,6 +70,7 @@ class Description:
 
     Attributes:
         lora_alpha: alpha, for all layers that ``alpha_pattern`` does not name; ranks are seen in the tensors.
+        alpha_pattern: of layers, by expressions that their names, or ends of these, fit; a few repetitions in each.
         use_rslora: whether alpha is divided by the root of the rank.
         use_dora: what is not read.
     """
@@ -40,9 +79,17 @@ class Description:
 
     peft_type: str = "LORA"
     lora_alpha: _Positive = 8
-    alpha_pattern: Mapping[str, _Positive] = field(default_factory=dict[str, float])
+    alpha_pattern: Annotated[Mapping[str, _Positive], Field(max_length=1 << 12)] = field(
+        default_factory=dict[str, float]
+    )
     use_rslora: bool = False
     use_dora: bool = False
+
+    def __post_init__(self) -> None:
+        for pattern in self.alpha_pattern:  # anybody may have written it, and some expressions take for ever
+            plain = pattern.replace("(?:", "(")
+            if len(pattern) > LONGEST or len(re.findall(r"[*+?{]", plain)) > 2 or re.search(r"\)[*+?{]", plain):
+                raise ValueError(f"the pattern '{pattern[:100]}' of alpha_pattern is too intricate")
 
     def scale(self, layer: str, rank: int) -> float:
         """What B A is multiplied by in a layer."""
@@ -82,35 +129,122 @@ def write_adapter(folder: Path, factors: Mapping[str, Factors], base: str) -> li
 
 
 def read_adapter(path: Path) -> dict[str, Factors]:
-    """What an adapter's folder, or file, holds, by the names of layers.
+    """What an adapter's folder, or file, holds, by the names of layers, which may be those of another program.
 
     Raises:
         UserError: it is not there, damaged, or of another kind.
     """
-    file = path / WEIGHTS if is_folder(path) else path
-    if not is_regular(file):
+    if (file := file_in(path)) is None:
         raise none_in(path)
-    about = file.with_name(CONFIG)
-    described = read_as(about, Description) if is_regular(about) else None
-    if described is not None and (described.peft_type.upper() != "LORA" or described.use_dora):
-        kind = "DORA" if described.use_dora else described.peft_type
-        raise BadFile(about, f"says {kind}, and LoRA alone is read", "merge it into its model where it was made")
+    about, found = file.with_name(CONFIG), _spelled(file)
+    if file.name != LOADED and is_regular(about):
+        described = {"": _checked(about, read_as(about, Description))}
+    else:
+        described = _described(file)
     tensors = read_tensors(file)
-    layers = sorted(name.removesuffix(_UP) for name in tensors if name.endswith(_UP))
-    other = [name for name in tensors if not name.endswith((_DOWN, _UP))]
-    if not layers or other:
-        what = f"holds '{other[0]}'" if other else "holds no pair of lora_A and lora_B"
-        raise BadFile(file, f"{what}, and a LoRA has lora_A and lora_B alone", "name a LoRA as peft writes them")
-    found = dict[str, Factors]()
-    for layer in layers:
-        if (down := tensors.get(f"{layer}{_DOWN}")) is None:
-            raise BadFile(file, f"holds no lora_A of '{layer}'", "name a whole LoRA")
-        name = layer.removeprefix(PREFIX)
-        scale = 1.0 if described is None else described.scale(name, max(1, len(down) if down.ndim else 0))
-        try:
-            found[name] = Factors(down=down.float(), up=tensors[f"{layer}{_UP}"].float(), scale=scale)
-        except ValueError as error:
-            raise BadFile(file, f"is damaged: in '{name}' {error}", "name a LoRA as peft writes them") from None
+    return {
+        layer: _factors(file, layer, {role: (name, tensors[name]) for role, name in parts.items()}, described)
+        for layer, parts in found.items()
+    }
+
+
+def file_in(path: Path) -> Path | None:
+    """The file of an adapter that is meant by a folder or a file; None if it is not there."""
+    files = [path / WEIGHTS, path / LOADED] if is_folder(path) else [path]
+    return next((file for file in files if is_regular(file)), None)
+
+
+def _spelled(file: Path) -> dict[str, dict[str, str]]:
+    """The names of the tensors of each layer, by what they are: ``down``, ``up`` and ``alpha``."""
+    found = dict[str, dict[str, str]]()
+    names = sorted(shapes(file))
+    for name in names:
+        if len(name) > LONGEST:
+            raise _strange(file, name)
+        if (pair := _PAIR.fullmatch(name)) is not None:
+            layer, role = _layer(pair[1], pair[3]), "down" if (pair[2] or pair[4]) in ("A", "down") else "up"
+        elif (alpha := _ALPHA.fullmatch(name)) is not None:
+            layer, role = _layer(alpha[1], alpha[2]), "alpha"
+        else:
+            raise _strange(file, name)
+        if role in found.setdefault(layer, {}):
+            raise BadFile(file, f"holds the layer '{layer[:100]}' twice", "name a LoRA as it was written")
+        found[layer][role] = name
+    if not found:
+        raise BadFile(file, "holds no pair of lora_A and lora_B", "name a LoRA")
+    for layer, parts in found.items():
+        for role, said in _HALVES.items():
+            if role not in parts:
+                raise BadFile(file, f"holds no {said}, of '{layer[:100]}'", "name a whole LoRA")
+    return found
+
+
+def _layer(name: str, processor: str | None) -> str:
+    """The name of a layer, without what a program has before it, or between its parts."""
+    name = name.removeprefix(PREFIX).replace(".processor.", ".")
+    if processor != "_lora":
+        return name
+    above, dot, last = name.rpartition(".")
+    return f"{above}{dot}{(_OF_TEXTS if above.endswith('self_attn') else _OF_PIXELS).get(last, last)}"
+
+
+def _strange(file: Path, name: str) -> BadFile:
+    kind = next((kind for sign, kind in _OTHERS.items() if sign in name), None)
+    if kind is not None:
+        return BadFile(file, f"is {kind} ('{name[:100]}'), and LoRA alone is read", "merge it where it was made")
+    return BadFile(file, f"holds '{name[:100]}', and a LoRA has pairs of factors alone", "name a LoRA")
+
+
+def _described(file: Path) -> dict[str, Description]:
+    """What the header of diffusers' file says, by the part of the pipeline that it is about."""
+    if (text := said_beside(file).get(_HEADER)) is None:
+        return {}
+    try:
+        keys = as_kind(parse_json(text), dict[str, Any])
+        parts = {key.partition(".")[0] for key in keys}
+        return {part: _checked(file, as_kind(_below(keys, f"{part}."), Description)) for part in parts}
+    except Malformed as error:
+        raise BadFile(file, f"has {_HEADER} in its header, which {error}") from None
+
+
+def _below(keys: Mapping[str, Any], above: str) -> dict[str, Any]:
+    return {key.removeprefix(above): value for key, value in keys.items() if key.startswith(above)}
+
+
+def _checked(file: Path, described: Description) -> Description:
+    if described.peft_type.upper() != "LORA" or described.use_dora:
+        kind = "DORA" if described.use_dora else described.peft_type[:100]
+        raise BadFile(file, f"says {kind}, and LoRA alone is read", "merge it into its model where it was made")
+    return described
+
+
+def _factors(
+    file: Path, layer: str, parts: Mapping[str, tuple[str, Tensor]], described: Mapping[str, Description]
+) -> Factors:
+    down, up = (_numbers(file, *parts[role]) for role in ("down", "up"))
+    rank, scale = max(1, len(down) if down.ndim else 0), 1.0
+    part, _, inner = layer.partition(".")
+    if "alpha" in parts:
+        name, alpha = parts["alpha"]
+        if alpha.numel() != 1 or not alpha.double().isfinite():
+            raise BadFile(file, f"holds '{name[:100]}', which is not one number", "name a LoRA as it was written")
+        scale = float(alpha) / rank
+    elif "" in described:
+        scale = described[""].scale(layer, rank)
+    elif part in described:
+        scale = described[part].scale(inner, rank)
+    try:
+        return Factors(down=down, up=up, scale=scale)
+    except ValueError as error:
+        raise BadFile(file, f"is damaged: in '{layer[:100]}' {error}", "name a LoRA as it was written") from None
+
+
+def _numbers(file: Path, name: str, value: Tensor) -> Tensor:
+    if not value.is_floating_point():
+        kind = str(value.dtype).removeprefix("torch.")
+        raise BadFile(file, f"holds '{name[:100]}' in {kind}, and factors are float32, float16 or bfloat16")
+    if not (found := value.float()).isfinite().all():
+        raise BadFile(file, f"holds numbers in '{name[:100]}' that are infinite or none (NaN)", "name a sound LoRA")
     return found
 
 
@@ -143,17 +277,31 @@ def weight_of(network: torch.nn.Module, layer: str, one: Factors, name: str) -> 
         UserError: it is not there, or has another shape.
     """
     weight = getattr(dict(network.named_modules()).get(layer), "weight", None)
-    wrong = f"the adapter '{name}' is for another network"
     if not isinstance(weight, Tensor):
-        raise UserError(f"{wrong}: this one has no layer '{layer}'")
+        raise unfit(name, layer)
     if one.shape != tuple(weight.shape):
-        raise UserError(f"{wrong}: '{layer}' has a weight of {one.shape} there, and one of {tuple(weight.shape)} here")
+        raise unfit(name, layer, one.shape, tuple(weight.shape))
     return weight
+
+
+def unfit(name: str, layer: str, there: tuple[int, ...] = (), here: tuple[int, ...] | None = None) -> UserError:
+    """What to say of an adapter that is for another network.
+
+    Args:
+        layer: by which that is seen.
+        there, here: shapes of its weight; None: it is not here.
+    """
+    wrong = f"the adapter '{name}' is for another network"
+    if here is None:
+        return UserError(f"{wrong}: this one has no layer '{layer[:100]}'")
+    return UserError(f"{wrong}: '{layer[:100]}' has a weight of {there} there, and one of {here} here")
 
 
 def none_in(path: Path) -> UserError:
     """What to say where no adapter is."""
-    return UserError(f"there is no adapter in '{path}': name a folder with {WEIGHTS}, or a safetensors file")
+    return UserError(
+        f"there is no adapter in '{path}': name a folder with {WEIGHTS} or {LOADED}, or a safetensors file"
+    )
 
 
 def _is_named(layer: str, pattern: str) -> bool:

@@ -24,6 +24,7 @@ from carrara.conditioning.clip_tokens import ClipTokens, Mark, Vocabulary, vocab
 from carrara.errors import UserError
 from carrara.export import clips
 from carrara.export.names import read
+from carrara.naming import clip_names
 from carrara.seeds import torch_generator
 
 TEXTS = (
@@ -93,7 +94,7 @@ def encoder_of(config: ClipEncoderConfig, theirs: Any) -> ClipEncoder:
     made = ClipEncoder(config)
     tensors = {name: one for old, one in theirs.state_dict().items() if (name := clips.current(old)) is not None}
     state = made.state_dict()
-    made.load_state_dict(read(tensors, clips.names(state)) | {"tokenizer": state["tokenizer"]})
+    made.load_state_dict(read(tensors, clip_names(state)) | {"tokenizer": state["tokenizer"]})
     return made
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from carrara.cli import main
 from carrara.store import open_model
+from carrara.store.adapters import added, named
 
 diffusers = pytest.importorskip("diffusers")
 pytest.importorskip("peft")
@@ -57,6 +58,11 @@ def test_an_adapter_is_loaded_by_stock_diffusers(base: Path) -> None:
     assert (before - expected).abs().max() > 1e-3 * expected.abs().max()
     pipeline.load_lora_weights(folder / "lora-out" / "lora")
     assert (answer(pipeline.unet) - expected).abs().max() < 1e-5 * expected.abs().max()
+    model, tuned = (open_model(folder / run).diffusion("") for run in ("base", "lora"))
+    for back in (folder / "lora-out" / "lora", folder / "lora-out" / "lora" / "pytorch_lora_weights.safetensors"):
+        network = added(model, named((str(back),), model)).denoiser.state_dict()
+        for name, due in tuned.denoiser.state_dict().items():
+            assert torch.allclose(network[name], due, atol=1e-6), name
 
 
 def test_a_subject_is_learned_with_its_prior(base: Path) -> None:

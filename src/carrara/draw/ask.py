@@ -47,7 +47,7 @@ class Ask(Terms):
         label: The class that the classifier shall find.
         classifier_scale: How much the classifier counts: 1 = as probability says, larger = surer.
         lora: An adapter that is added to the model, several if given several times: a run that has learned one, or a
-            folder or file of peft's; FILE:0.8 takes 0.8 of it.
+            folder or file of peft's, diffusers' or kohya's; FILE:0.8 takes 0.8 of it.
 
     Raises:
         UserError: a count, a seed or a size that is none, or a label that nobody could find.

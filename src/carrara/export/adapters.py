@@ -10,14 +10,13 @@ from pathlib import Path
 from torch import Tensor
 
 from carrara.backbone import DiT, UNet
-from carrara.export import dits, unets
-from carrara.export.names import Names
 from carrara.files import is_regular, make_folder, read_tensors, write_tensors
-from carrara.lora import WEIGHTS, read_adapter, write_adapter
+from carrara.lora import LOADED, WEIGHTS, read_adapter, write_adapter
+from carrara.naming import Names, dit_names, unet_names
 from carrara.nn.low_rank import Factors
 
-FOLDER, LOADED = "lora", "pytorch_lora_weights.safetensors"
-"""Where it is written, and what pipelines of theirs load."""
+FOLDER = "lora"
+"""Where it is written."""
 NETWORK = "diffusion_pytorch_model.safetensors"
 
 
@@ -48,9 +47,9 @@ def write_lora(model_folder: Path, out: Path, network: UNet | DiT, part: str) ->
         return
     state, learned = network.state_dict(), read_adapter(model_folder)
     if isinstance(network, DiT):  # other layers are in another order there
-        names = {name: parts for name, parts in dits.names(state).items() if name.startswith("blocks.")}
+        names = {name: parts for name, parts in dit_names(state).items() if name.startswith("blocks.")}
     else:
-        names = unets.names(network.config, state)
+        names = unet_names(network.config, state)
     if (other := next((layer for layer in learned if f"{layer}.weight" not in names), None)) is not None:
         yield f"what it has learned beside its base is merged alone: '{other}' has no equal layer there"
         return

@@ -1,20 +1,17 @@
 """CLIP's text encoders as those of the package transformers (``CLIPTextModel``, ``CLIPTextModelWithProjection``,
-``CLIPTokenizer``): configurations, names of weights and files, both ways."""
+``CLIPTokenizer``): configurations and files, both ways. The names of weights are in ``carrara.naming``."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 from pydantic import Field
-from torch import Tensor
 
 from carrara.conditioning import ClipEncoderConfig
 from carrara.conditioning.clip_tokens import BEGINNING, END, Mark, Vocabulary
 from carrara.errors import UserError
 from carrara.export.folders import read_mapping, write_json
-from carrara.export.names import Names
 from carrara.files import BadFile, Malformed, as_kind, is_regular, read_json, read_text, write_bytes
 from carrara.kinds import mapping_of
 
@@ -25,14 +22,6 @@ LARGEST_END = 2
 """The number of an end in old configurations, where the end is the largest number of a text."""
 PASSED_OVER = r"(text_model\.)?embeddings\.position_ids"
 """What older folders hold, and nobody needs."""
-_PLACES = (
-    (r"tokens", r"embeddings.token_embedding.weight"),
-    (r"places", r"embeddings.position_embedding.weight"),
-    (r"layers\.(\d+)\.norm([12])\.(.+)", r"encoder.layers.\1.layer_norm\2.\3"),
-    (r"layers\.(\d+)\.out\.(.+)", r"encoder.layers.\1.self_attn.out_proj.\2"),
-    (r"layers\.(\d+)\.(fc[12])\.(.+)", r"encoder.layers.\1.mlp.\2.\3"),
-    (r"norm\.(.+)", r"final_layer_norm.\1"),
-)
 _MARKS = {"bos_token": "beginning", "eos_token": "end", "unk_token": "unknown", "pad_token": "padding"}
 
 
@@ -130,11 +119,6 @@ def class_of(config: ClipEncoderConfig) -> str:
     return MODEL if config.projection is None else WITH_PROJECTION
 
 
-def names(state: Mapping[str, Tensor]) -> Names:
-    """Where each tensor of an encoder's state is in theirs; the tokenizer is nowhere."""
-    return {name: _named(name) for name in state if name != "tokenizer"}
-
-
 def current(name: str) -> str | None:
     """A name of older or newer folders, as it is here; None if nobody needs the tensor."""
     if re.fullmatch(PASSED_OVER, name):
@@ -220,14 +204,3 @@ def _mark(folder: Path, said: Any) -> Mark | None:
         return as_kind(found, Mark)
     except Malformed as error:
         raise BadFile(folder / "tokenizer_config.json", str(error)) from None
-
-
-def _named(name: str) -> tuple[str, ...]:
-    if name == "projection.weight":
-        return ("text_projection.weight",)
-    if match := re.fullmatch(r"layers\.(\d+)\.qkv\.(.+)", name):
-        return tuple(f"text_model.encoder.layers.{match[1]}.self_attn.{one}_proj.{match[2]}" for one in "qkv")
-    for pattern, place in _PLACES:
-        if match := re.fullmatch(pattern, name):
-            return (f"text_model.{match.expand(place)}",)
-    raise AssertionError(name)

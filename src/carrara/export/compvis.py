@@ -1,11 +1,10 @@
 r"""Stable Diffusion in one file (Rombach et al., 2022; Podell et al., 2023), as a folder of diffusers.
 
-The network's blocks stand in one row on the way down and in one on the way up, see ``guided``, and here by levels; what
-is in a block has other names in residual blocks alone. Weights do not say what the network predicts, nor for which size
+The network's blocks stand in one row on the way down and in one on the way up, see ``guided``, and there by levels; see
+``carrara.naming`` for their names. Weights do not say what the network predicts, nor for which size
 it is; how many heads it has is v1's 8, or what gives them 64 channels.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from carrara.export.guided import Rows
 from carrara.export.latent import AVERAGE, UNET, scale_of, schedule_of
 from carrara.export.weights import Weights
 from carrara.files import BadFile, delete
+from carrara.naming import compvis_place
 from carrara.noise import ScaledLinear
 
 SIGNS = (
@@ -30,24 +30,6 @@ PREDICTIONS = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
 HEADS, HEAD_WIDTH = 8, 64
 SCALE_XL = 0.13025
 BETAS = (0.00085, 0.012)
-_RESIDUAL = {
-    "in_layers.0": "norm1",
-    "in_layers.2": "conv1",
-    "emb_layers.1": "time_emb_proj",
-    "out_layers.0": "norm2",
-    "out_layers.3": "conv2",
-    "skip_connection": "conv_shortcut",
-}
-_ENDS = {
-    "time_embed.0": "time_embedding.linear_1",
-    "time_embed.2": "time_embedding.linear_2",
-    "label_emb.0.0": "add_embedding.linear_1",
-    "label_emb.0.2": "add_embedding.linear_2",
-    "input_blocks.0.0": "conv_in",
-    "out.0": "conv_norm_out",
-    "out.2": "conv_out",
-}
-_BLOCK = re.compile(r"(?:(input|output)_blocks\.(\d+)|middle_block)\.(\d)\.(.+)\.(weight|bias)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,22 +204,9 @@ def place(weights: Weights, rows: Rows, name: str) -> str:
         BadFile: nowhere.
     """
     stem, _, kind = name.rpartition(".")
-    if stem in _ENDS:
-        return f"{_ENDS[stem]}.{kind}"
-    match = _BLOCK.fullmatch(name)
-    if match is None:
+    if kind not in ("weight", "bias") or (there := compvis_place(stem, rows.blocks)) is None:
         raise BadFile(weights.path, f"holds '{name[:100]}', which has no place in a U-Net of Stable Diffusion")
-    way, number, index, inner = match[1], int(match[2] or 0), int(match[3]), match[4]
-    if way is None:
-        part = "attentions.0" if index == 1 else f"resnets.{index // 2}"
-        return f"mid_block.{part}.{_RESIDUAL.get(inner, inner)}.{kind}"
-    level, block = divmod(number - (way == "input"), rows.blocks + 1)
-    above = f"{'down' if way == 'input' else 'up'}_blocks.{level}"
-    if inner == "op":
-        return f"{above}.downsamplers.0.conv.{kind}"
-    if inner == "conv":
-        return f"{above}.upsamplers.0.conv.{kind}"
-    return f"{above}.{'resnets' if index == 0 else 'attentions'}.{block}.{_RESIDUAL.get(inner, inner)}.{kind}"
+    return f"{there}.{kind}"
 
 
 def scheduler(schedule: ScaledLinear, prediction: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from carrara.export.folders import write_index, write_json, write_part
 from carrara.export.names import written
 from carrara.files import write_bytes, write_tensors
 from carrara.model import DiffusionModel
+from carrara.naming import unet_names
 from carrara.saved import config_json
 from carrara.store import open_model
 
@@ -143,7 +144,7 @@ def write_network(model: DiffusionModel, out: Path) -> dict[str, str]:
         return write_text_network(model, model.conditioner, network, out)
     state = network.state_dict()
     found = unets.theirs(network, model.latent_shape, scheduling.steps_of(schedule))
-    tensors = written(state, unets.names(network.config, state))
+    tensors = written(state, unet_names(network.config, state))
     if found.time_embedding_type == "learned":
         levels = scheduling.levels_of(schedule, model.config.parameterization)
         tensors["time_proj.weight"] = unets.table(network.noise, levels).detach().contiguous()
@@ -156,7 +157,7 @@ def write_text_network(model: DiffusionModel, conditioner: ClipText, network: UN
     told, numbers = conditioner.told_width, conditioner.config.features
     found = text_unets.theirs(network, model.latent_shape, told, None if told is None else numbers)
     state = network.state_dict()
-    tensors = text_unets.kernels(written(state, unets.names(network.config, state)), found)
+    tensors = text_unets.kernels(written(state, unet_names(network.config, state)), found)
     write_part(out / "unet", text_unets.as_json(found), tensors | texts.written_told(conditioner))
     return {"unet": "UNet2DConditionModel"}
 

@@ -19,25 +19,13 @@ from torch import Tensor
 
 from carrara.backbone import DiT, DiTConfig
 from carrara.errors import UserError
-from carrara.export.names import Names, read, written
+from carrara.export.names import read, written
 from carrara.export.unets import positions_of
+from carrara.naming import EMBEDDING, dit_names
 
 CLASSES = 1000
 """The row of what is said of none, in their pipeline."""
-EMBEDDING = "norm1.emb."
 TABLE = EMBEDDING + "class_embedder.embedding_table.weight"
-_PLACES = (
-    (r"noise\.layers\.0\.(.+)", rf"transformer_blocks.0.{EMBEDDING}timestep_embedder.linear_1.\1"),
-    (r"noise\.layers\.2\.(.+)", rf"transformer_blocks.0.{EMBEDDING}timestep_embedder.linear_2.\1"),
-    (r"inp\.(.+)", r"pos_embed.proj.\1"),
-    (r"blocks\.(\d+)\.modulation\.(.+)", r"transformer_blocks.\1.norm1.linear.\2"),
-    (r"blocks\.(\d+)\.to_itself\.q\.(.+)", r"transformer_blocks.\1.attn1.to_q.\2"),
-    (r"blocks\.(\d+)\.to_itself\.out\.(.+)", r"transformer_blocks.\1.attn1.to_out.0.\2"),
-    (r"blocks\.(\d+)\.feed_forward\.0\.(.+)", r"transformer_blocks.\1.ff.net.0.proj.\2"),
-    (r"blocks\.(\d+)\.feed_forward\.2\.(.+)", r"transformer_blocks.\1.ff.net.2.\2"),
-    (r"modulation\.(.+)", r"proj_out_1.\1"),
-    (r"out\.(.+)", r"proj_out_2.\1"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +119,6 @@ def ours(found: Theirs, steps: int) -> DiTConfig:
         raise UserError(f"transformer/config.json describes no network that can be built here: {error}") from None
 
 
-def names(state: Mapping[str, Tensor]) -> Names:
-    """Where each tensor of a network's state is in theirs, in the first block what all of them have."""
-    return {name: _named(name) for name in state if name not in ("noise.levels", "noise.table")}
-
-
 def tensors(network: DiT, table: Tensor) -> dict[str, Tensor]:
     """The tensors under their names.
 
@@ -147,7 +130,7 @@ def tensors(network: DiT, table: Tensor) -> dict[str, Tensor]:
     state["inp.weight"] = state["inp.weight"].unflatten(1, (-1, config.patch, config.patch))
     for name in ("out.weight", "out.bias"):
         state[name] = _turned(state[name], config.patch, (1, 2, 0))
-    found = written(state, names(state))
+    found = written(state, dit_names(state))
     first = {name: value for name, value in found.items() if EMBEDDING in name} | {
         f"transformer_blocks.0.{TABLE}": table
     }
@@ -166,7 +149,7 @@ def state_of(network: DiT, found: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
     for name, value in found.items():
         if EMBEDDING in name and not torch.equal(value, found[re.sub(r"blocks\.\d+", "blocks.0", name)]):
             raise UserError(f"'{name}' is not as in the first block, and there is one embedding for all of them here")
-    state = read(found, names(network.state_dict()))
+    state = read(found, dit_names(network.state_dict()))
     state["inp.weight"] = state["inp.weight"].flatten(1)
     for name in ("out.weight", "out.bias"):
         rows = state[name].unflatten(0, (patch, patch, -1))
@@ -200,12 +183,3 @@ def as_json(found: Theirs) -> dict[str, Any]:
 def _turned(rows: Tensor, patch: int, order: tuple[int, int, int]) -> Tensor:
     parts = rows.unflatten(0, (-1, patch, patch))
     return parts.permute(*order, *range(3, parts.ndim)).flatten(0, 2).contiguous()
-
-
-def _named(name: str) -> tuple[str, ...]:
-    if match := re.fullmatch(r"blocks\.(\d+)\.to_itself\.kv\.(.+)", name):
-        return tuple(f"transformer_blocks.{match[1]}.attn1.{one}.{match[2]}" for one in ("to_k", "to_v"))
-    for pattern, place in _PLACES:
-        if match := re.fullmatch(pattern, name):
-            return (match.expand(place),)
-    raise AssertionError(name)

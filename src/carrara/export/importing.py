@@ -25,6 +25,7 @@ from carrara.export.names import shapes
 from carrara.files import BadFile, Malformed, as_kind, check_inside, is_regular, read_as, read_tensors
 from carrara.kinds import LARGEST_SAMPLE, mapping_of
 from carrara.model import DiffusionModel, ModelConfig
+from carrara.naming import told_names, unet_names
 from carrara.nn import BESIDE, bounded, step_features
 from carrara.saved import FORMAT, About, Document
 from carrara.shapes import by
@@ -256,11 +257,11 @@ def read_network(model: DiffusionModel, found: Found, known: bool) -> None:
     assert isinstance(network, UNet)
     assert not isinstance(found.network, dits.Theirs)
     state = network.state_dict()
-    named = unets.names(network.config, state)
+    named = unet_names(network.config, state)
     like = shapes(state, named)
     conditioner = model.conditioner
     if isinstance(conditioner, ClipText):
-        like |= shapes(conditioner.state_dict(), texts.told_names(conditioner))
+        like |= shapes(conditioner.state_dict(), told_names(conditioner.state_dict()))
     if found.network.time_embedding_type == "learned":  # which text_unets refuses
         like["time_proj.weight"] = (len(levels), network.config.channels)
     tensors = folders.read_weights(found.files[0], like, folders.current)
@@ -275,7 +276,8 @@ def read_network(model: DiffusionModel, found: Found, known: bool) -> None:
         raise _changed("the table of steps")
     network.load_state_dict(taken)
     if isinstance(conditioner, ClipText):
-        conditioner.load_state_dict({**conditioner.state_dict(), **renamed(tensors, texts.told_names(conditioner))})
+        own = conditioner.state_dict()
+        conditioner.load_state_dict({**own, **renamed(tensors, told_names(own))})
 
 
 def read_classes(model: DiffusionModel, rows: Tensor, known: bool) -> None:

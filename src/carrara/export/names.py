@@ -5,10 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from carrara.naming import Names
 from carrara.nn.layers import modules_of
-
-Names = Mapping[str, tuple[str, ...]]
-"""Each of our tensors by name, and those of theirs that it is made of."""
 
 
 def written(state: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:

@@ -1,5 +1,5 @@
 """The U-Net that looks at tokens as diffusers' ``UNet2DConditionModel``: its configuration, both ways. The names of its
-weights are in ``unets``.
+weights are in ``carrara.naming``.
 
 Two spellings have the same meaning there: a number of heads (``attention_head_dim``, a name that stayed) goes with
 projections that are 1x1 convolutions, as in Stable Diffusion 1, and a width of heads with matrices, as in 2 and XL.

@@ -20,6 +20,7 @@ from carrara.export import clips, folders, text_unets
 from carrara.export.names import read as renamed
 from carrara.export.names import shapes, written
 from carrara.files import Malformed, as_kind, write_tensors
+from carrara.naming import clip_names, told_names
 from carrara.nn.layers import modules_of
 
 SINGLE, DOUBLE = "StableDiffusionPipeline", "StableDiffusionXLPipeline"
@@ -31,7 +32,6 @@ SIDES = 6
 """Numbers that a network is told of a picture's size."""
 GUIDANCE = {SINGLE: 7.5, DOUBLE: 5.0}
 """What the pipelines are called with, unless told otherwise."""
-_TOLD = {"told.0": "add_embedding.linear_1", "told.2": "add_embedding.linear_2"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,17 +137,11 @@ def read_encoders(conditioner: ClipText, encoders: Sequence[Encoder]) -> None:
     """
     for mine, found in zip(encoders_of(conditioner), encoders, strict=True):
         state = mine.state_dict()
-        named = clips.names(state)
+        named = clip_names(state)
         tensors = folders.read_weights(found.files, shapes(state, named), clips.current)
         held = torch.frombuffer(bytearray(found.vocabulary.to_bytes()), dtype=torch.uint8)
         mine.load_state_dict(renamed(tensors, named) | {"tokenizer": held})
         mine.reader  # noqa: B018 - a tokenizer that does not work is said now
-
-
-def told_names(conditioner: ClipText) -> dict[str, tuple[str, ...]]:
-    """Where the tensors of the vector's layers are in a network of theirs."""
-    found = (name for name in conditioner.state_dict() if name.startswith("told."))
-    return {name: (f"{_TOLD[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}",) for name in found}
 
 
 def check(conditioner: ClipText) -> str:
@@ -175,7 +169,7 @@ def write(conditioner: ClipText, out: Path) -> dict[str, list[str]]:
         vocabulary, state = encoder.vocabulary, encoder.state_dict()
         folder = out / f"text_encoder{end}"
         folders.write_json(folder / "config.json", clips.as_json(encoder.config, vocabulary))
-        tensors = written(state, clips.names(state))
+        tensors = written(state, clip_names(state))
         write_tensors(folder / f"{WEIGHTS}.safetensors", tensors, {"format": "pt"})
         clips.write_vocabulary(out / f"tokenizer{end}", vocabulary)
         parts |= {
@@ -196,7 +190,7 @@ def index_of(conditioner: ClipText) -> dict[str, Any]:
 
 def written_told(conditioner: ClipText) -> dict[str, Tensor]:
     """The tensors of the vector's layers, as those of a network of theirs."""
-    return written(conditioner.state_dict(), told_names(conditioner))
+    return written(conditioner.state_dict(), told_names(conditioner.state_dict()))
 
 
 def encoders_of(conditioner: ClipText) -> list[ClipEncoder]:

@@ -1,12 +1,11 @@
-"""The U-Net of pixels as diffusers' ``UNet2DModel``: its configuration and the names of its weights, both ways.
+"""The U-Net of pixels as diffusers' ``UNet2DModel``: its configuration, both ways. The names of its weights are in
+``carrara.naming``.
 
 Two things have no equal there, and are rewritten: the sines and cosines of the half log-SNR at each step become the
 rows of their learned table of steps; and queries, keys and values, one matrix here, are three there. What has another
 number of groups, of channels in the first level, or of pixels in a patch cannot be rewritten, and is refused.
 """
 
-import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
@@ -16,39 +15,8 @@ from torch import Tensor, nn
 
 from carrara.backbone import Conventions, UNet, UNetConfig
 from carrara.errors import UserError
-from carrara.export.names import Names, number_of_groups
+from carrara.export.names import number_of_groups
 from carrara.nn import NoiseEmbedding, StepEmbedding, step_features
-
-LINEAR = {"noise.layers.0": "time_embedding.linear_1", "noise.layers.2": "time_embedding.linear_2"}
-ENDS = {"inp": "conv_in", "norm": "conv_norm_out", "out": "conv_out"}
-INNER = {
-    "residual.norm1": "norm1",
-    "residual.conv1": "conv1",
-    "residual.emb": "time_emb_proj",
-    "residual.norm2": "norm2",
-    "residual.conv2": "conv2",
-    "residual.skip": "conv_shortcut",
-    "attention.norm": "group_norm",
-    "attention.out": "to_out.0",
-}
-WITHIN = {
-    "attention.norm": ("norm",),
-    "attention.inp": ("proj_in",),
-    "attention.out": ("proj_out",),
-    "norm1": ("norm1",),
-    "norm2": ("norm2",),
-    "norm3": ("norm3",),
-    "to_itself.q": ("attn1.to_q",),
-    "to_itself.kv": ("attn1.to_k", "attn1.to_v"),
-    "to_itself.out": ("attn1.to_out.0",),
-    "to_tokens.q": ("attn2.to_q",),
-    "to_tokens.kv": ("attn2.to_k", "attn2.to_v"),
-    "to_tokens.out": ("attn2.to_out.0",),
-    "feed_forward.inp": ("ff.net.0.proj",),
-    "feed_forward.out": ("ff.net.2",),
-}
-"""Of spatial transformers, and of each of their layers."""
-_BLOCK = re.compile(r"(down|up)\.(\d+)\.(\d+)\.(.+)|(middle)\.(\d+)\.(.+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,17 +134,6 @@ def ours(found: Theirs, steps: int) -> UNetConfig:
         raise UserError(f"unet/config.json describes no network that can be built here: {error}") from None
 
 
-def names(config: UNetConfig, state: Mapping[str, Tensor]) -> Names:
-    """Where each tensor of a network's state is in a ``UNet2DModel``, or, with transformers, in a
-    ``UNet2DConditionModel``; tables of noise levels are nowhere."""
-    transformers = config.context_width is not None
-    return {
-        name: _named(name, len(config.widths), transformers)
-        for name in state
-        if not re.match(r"noise\.[^l]|noise\.levels", name)
-    }
-
-
 def table(noise: nn.Module, levels: Tensor) -> Tensor:
     """What the two layers of an embedding see at each step, (T, features)."""
     if isinstance(noise, StepEmbedding):
@@ -220,35 +177,6 @@ def _check_theirs(found: Theirs) -> None:
 
 def _default(found: Theirs) -> bool:
     return found.attn_norm_num_groups is None and found.resnet_time_scale_shift == "default"
-
-
-def _named(name: str, depth: int, transformers: bool) -> tuple[str, ...]:
-    stem, _, kind = name.rpartition(".")
-    if stem in LINEAR or stem in ENDS:
-        return (f"{(LINEAR | ENDS)[stem]}.{kind}",)
-    if match := re.fullmatch(r"downsample\.(\d+)", stem):
-        return (f"down_blocks.{match[1]}.downsamplers.0.conv.{kind}",)
-    if match := re.fullmatch(r"upsample\.(\d+)\.conv", stem):
-        return (f"up_blocks.{depth - 2 - int(match[1])}.upsamplers.0.conv.{kind}",)
-    match = _BLOCK.fullmatch(stem)
-    assert match is not None, name
-    if match[5]:
-        place, number, inner = "mid_block", int(match[6]), match[7]
-    else:
-        level = int(match[2]) if match[1] == "down" else depth - 1 - int(match[2])
-        place, number, inner = f"{match[1]}_blocks.{level}", int(match[3]), match[4]
-    part = "resnets" if inner.startswith("residual") else "attentions"
-    return tuple(f"{place}.{part}.{number}.{one}.{kind}" for one in _inside(inner, transformers))
-
-
-def _inside(inner: str, transformers: bool) -> tuple[str, ...]:
-    if inner == "attention.qkv":
-        return ("to_q", "to_k", "to_v")
-    if not transformers or inner.startswith("residual"):
-        return (INNER[inner],)
-    if match := re.fullmatch(r"attention\.layers\.(\d+)\.(.+)", inner):
-        return tuple(f"transformer_blocks.{match[1]}.{one}" for one in WITHIN[match[2]])
-    return WITHIN[inner]
 
 
 def _groups(network: UNet) -> int:

@@ -59,6 +59,7 @@ from carrara.files.tensors import (
     open_tensors,
     read_pickled,
     read_tensors,
+    said_beside,
     shapes,
     write_tensors,
 )
@@ -145,6 +146,7 @@ __all__ = [
     "read_yaml",
     "refusal",
     "replacing",
+    "said_beside",
     "scratch",
     "shapes",
     "shown",

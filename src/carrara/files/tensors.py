@@ -78,6 +78,15 @@ def read_tensors(path: Path, like: "Mapping[str, Tensor] | None" = None) -> "dic
         ) from None
 
 
+def said_beside(path: Path) -> dict[str, str]:
+    """What the header of a safetensors file says beside its tensors.
+
+    Raises:
+        BadFile: it is no such file, or is not whole.
+    """
+    return dict(open_tensors(path, "numpy").metadata() or {})
+
+
 def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", said: Mapping[str, str] | None = None) -> None:
     """Writes a safetensors file.
 

@@ -42,7 +42,8 @@ class Factors:
     scale: float
 
     def __post_init__(self) -> None:
-        if self.up.ndim < 2 or self.up.shape[1:] != (self.down.shape[0], *(1,) * (self.down.ndim - 2)):
+        ones = (1,) * (self.down.ndim - 2)
+        if min(self.down.ndim, self.up.ndim) < 2 or self.up.shape[1:] != (self.down.shape[0], *ones):
             raise ValueError(f"a factor of {tuple(self.down.shape)} does not go with one of {tuple(self.up.shape)}")
 
     @property
