@@ -97,7 +97,7 @@ def test_numbers_by_hand() -> None:
     training = torch.tensor([[0.0], [4], [10]])
     found = memorisation(torch.tensor([[1.0], [10]]), training, torch.tensor([[2.0]]))
     assert found.neighbour.tolist() == [0, 2]
-    assert found.distance.tolist() == [1, 0]
+    assert found.distance.tolist() == pytest.approx([1, 0], abs=1e-12)
     assert found.nearness.tolist() == pytest.approx([1 / ((1 + 3 + 9) / 3), 0])
     assert found.order.tolist() == [1, 0]
     assert found.threshold == pytest.approx(0.5 * 2 / ((2 + 2 + 8) / 3))

@@ -7,6 +7,7 @@ there pictures, numbers and norms may differ a little, and what identifies bits 
 import importlib.metadata
 import json
 import math
+import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,9 +41,19 @@ def environment() -> dict[str, Any]:
     """What bits depend on."""
     return {name: importlib.metadata.version(name).partition("+")[0] for name in PACKAGES} | {
         "cpu": torch.backends.cpu.get_cpu_capability(),
+        "vendor": _vendor(),
         "avx512_bf16": bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()),
         "threads": torch.get_num_threads(),
     }
+
+
+def _vendor() -> str:
+    """Who made the processor: the library that multiplies matrices takes other ways on Intel's."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")
 
 
 @dataclass

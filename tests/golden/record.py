@@ -59,7 +59,7 @@ def main() -> int:
             keep(asked.only)
             return 0
         if asked.add:
-            _add()
+            _add(asked.only)
             return 0
         differing = _all(made, Corpus.load(old) if old else None, asked.only)
         os.chdir("/")
@@ -85,13 +85,16 @@ def _all(made: Corpus, old: Corpus | None, only: list[str]) -> int:
     return differing
 
 
-def _add() -> None:
-    """Records what was never recorded, on a machine that makes the bits of what was."""
+def _add(only: list[str]) -> None:
+    """Records what was never recorded: words anywhere, bits on a machine that makes those that were."""
     recorded = Corpus.load()
-    assert recorded.exact(), "another machine, or other versions: their bits would stand beside the recorded ones"
-    for name, make in _wanted([]):
+    for name, make in _wanted(only):
         if name not in recorded.entries:
-            recorded.add(name, make())
+            made = make()
+            assert recorded.exact() or not made.files, (
+                "another machine, or other versions: their bits would stand beside the recorded ones"
+            )
+            recorded.add(name, made)
             print(name, flush=True)
     recorded.save(RECORDED)
 

@@ -143,7 +143,8 @@ def test_every_verb_is_described_run_and_recalled(client: httpx.Client, png: byt
     said = {"model": model, "verb": name, "ask": again["ask"], "options": again["options"], "images": again["images"]}
     said["ask"] = {key: value for key, value in said["ask"].items() if key not in form["leaves"]}
     once_more = made(client, **said)
-    assert np.array_equal(*(np.asarray(Image.open(BytesIO(bytes_of(client, p[0])))) for p in (pictures, once_more)))
+    first, again = (np.asarray(Image.open(BytesIO(bytes_of(client, p[0]))), int) for p in (pictures, once_more))
+    assert np.abs(first - again).max() <= 1  # one is drawn again of several: on some processors rounded otherwise
 
 
 def test_a_brush_is_a_mask(client: httpx.Client, png: bytes) -> None:
