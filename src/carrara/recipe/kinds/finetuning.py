@@ -7,6 +7,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, TypeVar
 
+from carrara.conditioning import ClipTextConfig, EncodedTextConfig, LearnedTextConfig
 from carrara.data import CaptionTable, Dataset
 from carrara.data.prior import Told
 from carrara.data.settings import DataSettings
@@ -70,6 +71,11 @@ class FineTuning(DrawingKind[FineTuningSettings]):
         if settings.caption:
             columns, classes = columns_of(conditioner, settings.caption)
             data = Told(data, settings.caption, columns, classes)
+        elif isinstance(conditioner, EncodedTextConfig | LearnedTextConfig | ClipTextConfig) and not data.info.captions:
+            raise UserError(
+                "the model reads captions, and the data has none: say what all pictures show, as in "
+                "objective.caption='a cat', or put cat.txt beside cat.png"
+            )
         check_classes(conditioner, data)
         if isinstance(settings.learn, Token):
             check_said(conditioner, data)
