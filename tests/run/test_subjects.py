@@ -298,7 +298,7 @@ def test_a_model_of_classes_is_told_the_class_of_its_subject(subject: Path, tmp_
 
 def test_conditions_without_words_of_their_own_are_refused() -> None:
     learn = Token(word="mine")
-    with pytest.raises(UserError, match="stays as it is"):
+    with pytest.raises(UserError, match="takes no new word"):
         told_of(EncodedTextConfig(width=8), learn)
     with pytest.raises(UserError, match="reads no text"):
         told_of(UnconditionalConfig(), learn)
