@@ -7,7 +7,7 @@ rank. The names in it are those of the network's layers, ``base_model.model.LAYE
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from carrara.errors import UserError
-from carrara.files import BadFile, is_folder, is_regular, read_as, read_tensors, write_bytes, write_tensors
+from carrara.files import BadFile, is_folder, is_regular, read_as, read_tensors, shapes, write_bytes, write_tensors
 from carrara.nn.low_rank import Factors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -87,31 +87,36 @@ def read_adapter(path: Path) -> dict[str, Factors]:
     Raises:
         UserError: it is not there, damaged, or of another kind.
     """
-    file = path / WEIGHTS if is_folder(path) else path
-    if not is_regular(file):
-        raise none_in(path)
-    about = file.with_name(CONFIG)
-    described = read_as(about, Description) if is_regular(about) else None
-    if described is not None and (described.peft_type.upper() != "LORA" or described.use_dora):
-        kind = "DORA" if described.use_dora else described.peft_type
-        raise BadFile(about, f"says {kind}, and LoRA alone is read", "merge it into its model where it was made")
+    file, described = _opened(path)
     tensors = read_tensors(file)
-    layers = sorted(name.removesuffix(_UP) for name in tensors if name.endswith(_UP))
-    other = [name for name in tensors if not name.endswith((_DOWN, _UP))]
-    if not layers or other:
-        what = f"holds '{other[0]}'" if other else "holds no pair of lora_A and lora_B"
-        raise BadFile(file, f"{what}, and a LoRA has lora_A and lora_B alone", "name a LoRA as peft writes them")
     found = dict[str, Factors]()
-    for layer in layers:
-        if (down := tensors.get(f"{layer}{_DOWN}")) is None:
-            raise BadFile(file, f"holds no lora_A of '{layer}'", "name a whole LoRA")
-        name = layer.removeprefix(PREFIX)
+    for layer in _layers(file, tensors):
+        name, down = layer.removeprefix(PREFIX), tensors[f"{layer}{_DOWN}"]
         scale = 1.0 if described is None else described.scale(name, max(1, len(down) if down.ndim else 0))
         try:
             found[name] = Factors(down=down.float(), up=tensors[f"{layer}{_UP}"].float(), scale=scale)
         except ValueError as error:
             raise BadFile(file, f"is damaged: in '{name}' {error}", "name a LoRA as peft writes them") from None
     return found
+
+
+def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights that an adapter is for, by the names of layers; its tensors are not read.
+
+    Raises:
+        UserError: as ``read_adapter``, as far as can be seen without them.
+    """
+    file, _ = _opened(path)
+    found = shapes(file)
+    return {
+        layer.removeprefix(PREFIX): (*found[f"{layer}{_UP}"][:1], *found[f"{layer}{_DOWN}"][1:])
+        for layer in _layers(file, found)
+    }
+
+
+def weights_in(path: Path) -> Path:
+    """The file with an adapter's tensors, if it is there."""
+    return path / WEIGHTS if is_folder(path) else path
 
 
 @torch.no_grad()
@@ -154,6 +159,31 @@ def weight_of(network: torch.nn.Module, layer: str, one: Factors, name: str) -> 
 def none_in(path: Path) -> UserError:
     """What to say where no adapter is."""
     return UserError(f"there is no adapter in '{path}': name a folder with {WEIGHTS}, or a safetensors file")
+
+
+def _opened(path: Path) -> tuple[Path, Description | None]:
+    """The file of an adapter's tensors, and what is said of it."""
+    if not is_regular(file := weights_in(path)):
+        raise none_in(path)
+    about = file.with_name(CONFIG)
+    described = read_as(about, Description) if is_regular(about) else None
+    if described is not None and (described.peft_type.upper() != "LORA" or described.use_dora):
+        kind = "DORA" if described.use_dora else described.peft_type
+        raise BadFile(about, f"says {kind}, and LoRA alone is read", "merge it into its model where it was made")
+    return file, described
+
+
+def _layers(file: Path, names: Iterable[str]) -> list[str]:
+    """The layers that have both factors among the names of tensors, as they are called there."""
+    known = set(names)
+    layers = sorted(name.removesuffix(_UP) for name in known if name.endswith(_UP))
+    other = sorted(name for name in known if not name.endswith((_DOWN, _UP)))
+    if not layers or other:
+        what = f"holds '{other[0]}'" if other else "holds no pair of lora_A and lora_B"
+        raise BadFile(file, f"{what}, and a LoRA has lora_A and lora_B alone", "name a LoRA as peft writes them")
+    if alone := [layer for layer in layers if f"{layer}{_DOWN}" not in known]:
+        raise BadFile(file, f"holds no lora_A of '{alone[0]}'", "name a whole LoRA")
+    return layers
 
 
 def _is_named(layer: str, pattern: str) -> bool:
