@@ -80,7 +80,7 @@ def recalled_adapters(shelf: Shelf, own: Entry, model: Model, request: Request) 
 def _start(entry: Entry) -> str | None:
     """The name of the model that a run began with, if it says it and that is no part of a run."""
     start = entry.about.get("start")
-    name = Path(start).name if isinstance(start, str) else ""
+    name = Path(start).name[:60] if isinstance(start, str) else ""
     return None if not name or _PARTS.fullmatch(name) else name
 
 

@@ -20,13 +20,13 @@ export function Weighed({ about, option, value = [], change }) {
         ${[...shown].map((id) => html`<button key=${id} type="button" class="chip" aria-pressed=${has(id)}
           onClick=${() => set(has(id) ? without(id) : [...added, { id, times: 1 }])}>${titleOf(id)}</button>`)}
       </div>
-      ${added.map(({ id, times }, place) => html`<${Weight} key=${place + id} id=${id} times=${times}
+      ${added.map(({ id, times }, place) => html`<${Weight} key=${place + id} id=${id} times=${times} wrong=${about["aria-invalid"]}
         change=${(now) => set(added.map((one, k) => (k === place ? { id, times: now } : one)))} />`)}
     </div>`;
 }
 
 /** How much of one: by a slider, or typed. */
-function Weight({ id, times, change }) {
+function Weight({ id, times, wrong, change }) {
   const [typed, setTyped] = useState(null);
   const name = titleOf(id);
   const about = useId();
@@ -39,7 +39,7 @@ function Weight({ id, times, change }) {
     <div class="weight">
       <span title=${name}>${name}</span>
       <input type="range" tabindex="-1" aria-hidden="true" min="0" max="2" step="0.05" value=${times} onInput=${(event) => change(Number(event.target.value))} />
-      <input type="number" inputmode="decimal" step="0.05" aria-label=${t("weight.of", { name })} aria-describedby=${start && about} value=${typed ?? times} onInput=${take} onBlur=${() => setTyped(null)} />
+      <input type="number" inputmode="decimal" step="0.05" aria-label=${t("weight.of", { name })} aria-describedby=${start && about} aria-invalid=${wrong} value=${typed ?? times} onInput=${take} onBlur=${() => setTyped(null)} />
     </div>
     ${start && html`<p class="facts" id=${about}>${t("weight.stranger", { start })}</p>`}`;
 }
