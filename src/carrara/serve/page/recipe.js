@@ -59,7 +59,7 @@ function From() {
     <div class="field">
       <div class="field-head"><label for="from">${t("train.from")}</label></div>
       <div class="select">
-        <select id="from" aria-describedby="from-doc" value=${start ?? ""} onChange=${change}>
+        <select id="from" aria-describedby=${start ? "from-doc" : undefined} value=${start ?? ""} onChange=${change}>
           <option value="">${t("train.from.new")}</option>
           ${able.map(({ id, title }) => html`<option key=${id} value=${id} selected=${id === start}>${title}</option>`)}
         </select>
