@@ -43,6 +43,19 @@ def weights(page: Any) -> list[str]:
     return [one.input_value() for one in page.locator(WEIGHT).all()]
 
 
+def _starts(answer: Any) -> bool:
+    return answer.url.endswith("/api/jobs") and answer.request.method == "POST"
+
+
+def drawn(page: Any) -> str:
+    """Draws with Enter, where the focus is; the selector of what came of it."""
+    with page.expect_response(_starts) as answer:
+        page.keyboard.press("Enter")
+    job = f"[data-job='{answer.value.json()['id']}']"
+    page.wait_for_selector(f"{job} .card")
+    return job
+
+
 def asked(client: httpx.Client) -> dict[str, Any]:
     """What was asked for last."""
     return client.get("/api/jobs").json()["jobs"][0]["request"]["ask"]
@@ -64,8 +77,8 @@ def test_adapters_are_weighed_drawn_with_and_survive_a_reload(page: Any, client:
     page.reload()
     page.wait_for_selector(WEIGHT)
     assert weights(page) == ["0.85", "0.3"]
-    page.locator(WEIGHT).last.press("Enter")
-    page.click(".card-open")
+    page.locator(WEIGHT).last.focus()
+    page.locator(f"{drawn(page)} .card-open").first.click()
     said = page.locator("dialog.viewer dl").inner_text()
     assert "watercolour 0.85, pencil 0.3" in said and serious(page) == []
     assert asked(client)["lora"] == ["watercolour:0.85", "pencil:0.3"]
@@ -78,8 +91,7 @@ def test_the_keyboard_adds_weighs_and_removes(page: Any, client: httpx.Client) -
     tabbed(page, WEIGHT)
     page.keyboard.press("ArrowUp")
     assert weights(page) == ["1.05"] and chips(page)[0] == ("watercolour", True)
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".job .card")
+    drawn(page)
     assert asked(client)["lora"] == ["watercolour:1.05"]
     for _ in range(2):
         page.keyboard.press("Shift+Tab")

@@ -125,3 +125,5 @@ def test_a_training_learns_an_adapter_that_its_base_is_offered(client: TestClien
     client.post("/api/trainings", json={**said, "name": "base-pets", "changes": {**BRIEF, "train.steps": "5"}})
     shown = until(client, name, lambda one: one["state"] == "finished" and one["step"] == 5)
     assert shown["title"] == "base-pets"
+    app: Any = client.app
+    app.state.workshop.trainings.find(name).process.wait()
