@@ -148,6 +148,20 @@ def read_adapter(path: Path) -> dict[str, Factors]:
     }
 
 
+def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights that an adapter is for, by the names of layers there; its tensors are not read.
+
+    Raises:
+        UserError: as ``read_adapter``, as far as can be seen without them.
+    """
+    if (file := file_in(path)) is None:
+        raise none_in(path)
+    about, found = file.with_name(CONFIG), shapes(file)
+    if file.name != LOADED and is_regular(about):
+        _checked(about, read_as(about, Description))
+    return {layer: (*found[parts["up"]][:1], *found[parts["down"]][1:]) for layer, parts in _spelled(file).items()}
+
+
 def file_in(path: Path) -> Path | None:
     """The file of an adapter that is meant by a folder or a file; None if it is not there."""
     files = [path / WEIGHTS, path / LOADED] if is_folder(path) else [path]
@@ -246,6 +260,25 @@ def _numbers(file: Path, name: str, value: Tensor) -> Tensor:
     if not (found := value.float()).isfinite().all():
         raise BadFile(file, f"holds numbers in '{name[:100]}' that are infinite or none (NaN)", "name a sound LoRA")
     return found
+
+
+def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights that an adapter is for, by the names of layers; its tensors are not read.
+
+    Raises:
+        UserError: as ``read_adapter``, as far as can be seen without them.
+    """
+    file, _ = _opened(path)
+    found = shapes(file)
+    return {
+        layer.removeprefix(PREFIX): (*found[f"{layer}{_UP}"][:1], *found[f"{layer}{_DOWN}"][1:])
+        for layer in _layers(file, found)
+    }
+
+
+def weights_in(path: Path) -> Path:
+    """The file with an adapter's tensors, if it is there."""
+    return path / WEIGHTS if is_folder(path) else path
 
 
 @torch.no_grad()

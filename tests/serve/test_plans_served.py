@@ -10,7 +10,7 @@ from workshops import CHANGES, asked, message
 
 from carrara.recipe.loading import load, presets
 from carrara.serve.keys import keys_of, written
-from carrara.serve.planned import kinds_chosen
+from carrara.serve.wanted import kinds_chosen
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,10 @@ from workshops import CHANGES, asked, killed_at_the_end, message, settings_in, u
 from carrara.files.lock import LOCK, Lock, working
 from carrara.run.ending import ENDED
 from carrara.run.plan import plan
+from carrara.serve import watched
 from carrara.serve.curves import spread
 from carrara.serve.processes import OUTPUT, Loads, worker_of
+from carrara.train import last_lines
 from carrara.train.hooks import SAVE, Stop, deaf
 
 POSIX = pytest.mark.skipif(SAVE is None, reason="this system has no SIGUSR1")
@@ -324,6 +326,18 @@ def test_what_goes_wrong_in_the_process_is_shown(home: Path, photos: Path) -> No
         assert client.post("/api/trainings/gone/resume").status_code == 202
         failed = until(client, "gone", lambda shown: shown["state"] not in ("starting", "running"))
     assert failed["state"] == "failed" and "there is no folder" in failed["message"], failed
+
+
+def test_a_recipe_may_be_written_while_it_is_looked_at(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = run_in(home) / "recipe.yaml"
+
+    def changing(path: Path) -> Any:
+        recipe.write_text(recipe.read_text().replace("seed: 0", "seed: 7"))
+        return last_lines(path)
+
+    monkeypatch.setattr(watched, "last_lines", changing)
+    with asked(home.parent) as client:
+        assert client.get("/api/trainings/mine").status_code == 200 and "seed: 7" in recipe.read_text()
 
 
 def test_events_come_as_long_as_somebody_listens(home: Path) -> None:

@@ -24,6 +24,7 @@ class Rehearsal:
 
     Attributes:
         parameters: by part of the model.
+        learning: how many of them learn, of the network alone where an adapter does.
         shape: one sample's, in pixels.
         latent_shape: one sample's, where it diffuses.
         examples, held_out: how much data.
@@ -36,6 +37,7 @@ class Rehearsal:
     """
 
     parameters: dict[str, int]
+    learning: int
     shape: tuple[int, ...]
     latent_shape: tuple[int, ...]
     examples: int
@@ -55,12 +57,17 @@ class Rehearsal:
             f"data        {self.examples:,} examples to train on, {self.held_out:,} held out",
             f"sample      {by(self.shape)}, diffused as {by(self.latent_shape)}",
             f"parameters  {sum(self.parameters.values()):,} ({parts})",
+            *self._learning(),
             f"one step    {self.batch} samples in {self.step_seconds:.2f} s, loss {self.loss:.3f} before training",
             f"whole run   {self.steps:,} steps, about {_duration(total)}",
         ]
         if self.memory:
             lines.append(f"memory      {self.memory / 2**30:.2f} GiB at the peak")
         return "\n".join([*lines, f"disk        {self.disk}"])
+
+    def _learning(self) -> list[str]:
+        total = sum(self.parameters.values())
+        return [] if self.learning == total else [f"learning    {self.learning:,} of these"]
 
 
 def rehearse(plan: Plan) -> Rehearsal:
@@ -87,6 +94,7 @@ def rehearse(plan: Plan) -> Rehearsal:
         parameters={
             name: count for name, part in model.named_children() if (count := sum(p.numel() for p in part.parameters()))
         },
+        learning=sum(own.numel() for role in state.objective.roles().values() for own in role),
         shape=model.config.shape,
         latent_shape=model.latent_shape,
         examples=len(training),

@@ -14,6 +14,7 @@ from carrara.draw.given import ask_of, verb_of
 from carrara.draw.variation import Sweep
 from carrara.errors import UserError, known, option, unknown
 from carrara.medium import Picture, read_size
+from carrara.serve.adapters import check_adapters
 from carrara.serve.blame import blaming, searching
 from carrara.serve.described import usual_count, verb_names
 from carrara.serve.settings import ServeSettings
@@ -31,6 +32,8 @@ _FRAMES = ("frames", "resamplings", "refinements", "jump")
 _LONGEST_NAME = 60
 _CELLS = 64
 """Of a sheet."""
+_ADAPTERS = 16
+"""At once."""
 
 
 def read_ask(shelf: Shelf, settings: ServeSettings, said: Mapping[str, Any]) -> Ask:
@@ -59,16 +62,18 @@ def _adapters(shelf: Shelf, said: Any) -> tuple[str, ...]:
     """The adapters of models that are named by their ids, ``ID`` or ``ID:0.8``."""
     if not isinstance(said, list | tuple) or not all(isinstance(one, str) for one in said):
         raise UserError(f"{option('lora')} is a list of models' ids, each of which may have a weight, as in ID:0.8")
+    _at_most("lora", len(said), _ADAPTERS)
     return tuple(_adapter(shelf, *str(one).partition(":")) for one in said)
 
 
 def _adapter(shelf: Shelf, name: str, colon: str, times: str) -> str:
-    place = f"{shelf.entry(name).path}{colon}{times}"
+    place = shelf.entry(name).path
     try:
-        located(place)
+        located(str(place))
     except UserError:
         raise UserError(f"'{name}{colon}{times}' is no adapter: name a model that a lora was learned for") from None
-    return place
+    located(said := f"{place}{colon}{times}")
+    return said
 
 
 def _checked(settings: ServeSettings, said: Mapping[str, Any]) -> Ask:
@@ -132,6 +137,7 @@ def sampling(settings: ServeSettings, opened: OpenModel, model: str, ask: Ask) -
         raise UserError(f"this model {opened.model.image.asked}")
     if ask.count is None:
         ask = replace(ask, count=usual_count(opened.model))
+    check_adapters(opened, ask)
     with searching(_said(ask), lambda said: _requested(settings, opened, Ask(**said))):
         return Sampling(model=model, request=_requested(settings, opened, ask))
 
@@ -148,6 +154,7 @@ def varying(settings: ServeSettings, opened: OpenModel, model: str, ask: Ask, sa
     Raises:
         UserError: there are more than two, or one cannot be varied.
     """
+    check_adapters(opened, ask)
     with blaming("vary"):
         sweeps = _sweeps(settings, opened, ask, said)
     ask = replace(ask, count=1, prompts=ask.prompts[:1])
@@ -191,6 +198,7 @@ def editing(settings: ServeSettings, opened: OpenModel, model: str, ask: Ask, ve
         UserError: the model cannot do it, or it is too much.
     """
     verb.check_model(opened.model)
+    check_adapters(opened, ask)
 
     def asked(said: Mapping[str, Any]) -> Request:
         made = verb.request(opened, Ask(**said))

@@ -17,12 +17,13 @@ from carrara.medium import Picture, PictureMedium
 from carrara.model import Model
 from carrara.sample import SampleSettings
 from carrara.sample.catalogue import GRIDS, METHODS, SAMPLERS
+from carrara.serve.adapters import fitting, stranger
 from carrara.serve.settings import ServeSettings
-from carrara.serve.shelf import Shelf
+from carrara.serve.shelf import Entry, Shelf
 from carrara.store import OpenModel
 
 MAIN = (
-    *("negative", "count", "seed", "size", "steps", "guidance", "sampler"),
+    *("negative", "count", "seed", "size", "steps", "guidance", "sampler", "lora"),
     *(
         "strength",
         "source",
@@ -43,7 +44,7 @@ Bounds = tuple[int | float | None, int | float | None]
 """The least and the most that a form offers."""
 _GUIDANCE = frozenset({"guidance", "method", "interval", "rescale", "weak", "negative"})
 _CLASSIFIED = frozenset({"classifier", "label", "classifier_scale"})
-_FEW = frozenset({"count", "seed", "size", "fast"})
+_FEW = frozenset({"count", "seed", "size", "fast", "lora"})
 _SIZES = frozenset({"size", "tile", "canvas"})
 _FIXED: Mapping[str, Sequence[str]] = {
     "sampler": tuple(SAMPLERS),
@@ -76,7 +77,8 @@ def described(shelf: Shelf, settings: ServeSettings, name: str) -> dict[str, Any
     """
     entry, opened = shelf.entry(name), shelf.open(name)
     model = opened.model
-    others = _others(shelf, name)
+    adapters = fitting(shelf, entry, model)
+    others = _others(shelf, entry, adapters)
     return {
         **entry.listed,
         "classes": list(model.conditioner.classes),
@@ -84,6 +86,7 @@ def described(shelf: Shelf, settings: ServeSettings, name: str) -> dict[str, Any
         "parameters": sum(weights.numel() for weights in model.parameters()),
         "fast": model.fast is not None,
         "options": list(_asked(model, settings, others)),
+        "strangers": {one.id: start for one in adapters if (start := stranger(one, entry))},
         "verbs": [_verb(kind, opened, settings) for kind in VERBS.values() if can(kind, opened)],
     }
 
@@ -101,18 +104,17 @@ def usual_count(model: Model) -> int:
     return 1 if prompted(model) == "words" else 4
 
 
-def _others(shelf: Shelf, name: str) -> dict[str, list[str]]:
-    """The other models that could guide this one, by the options that name them."""
-    entries = shelf.entries()
-    own = entries[name]
-    alike = [entry for entry in entries.values() if entry.id != name and entry.size == own.size]
+def _others(shelf: Shelf, own: Entry, adapters: Sequence[Entry]) -> dict[str, list[str]]:
+    """The other models that this one could use, by the options that name them."""
+    alike = [entry for entry in shelf.entries().values() if entry.id != own.id and entry.size == own.size]
     kinds = {"weak": "diffusion", "classifier": "classifier"}
-    return {option: [entry.id for entry in alike if entry.kind == kind] for option, kind in kinds.items()}
+    found = {option: [entry.id for entry in alike if entry.kind == kind] for option, kind in kinds.items()}
+    return {**found, "lora": [entry.id for entry in adapters]}
 
 
 def understood(model: Model, others: Mapping[str, Sequence[str]]) -> set[str]:
     """The names of the fields of ``Ask`` that mean something to a model."""
-    names = {field.name for field in fields(Ask)} - {"prompts", "lora"}
+    names = {field.name for field in fields(Ask)} - {"prompts"}
     if not model.draws:
         return set()
     if not model.diffuses:
@@ -123,8 +125,7 @@ def understood(model: Model, others: Mapping[str, Sequence[str]]) -> set[str]:
         names -= {"size", "tile"}
     if not model.guidable:
         names -= {"negative"} if model.earlier_self is not None or others["weak"] else _GUIDANCE
-    if not others["weak"]:
-        names -= {"weak"}
+    names -= {name for name in ("weak", "lora") if not others[name]}
     if not others["classifier"]:
         names -= _CLASSIFIED
     if model.first_stage.levels is not None:
@@ -169,7 +170,7 @@ def _options(
             "main": field.name in MAIN,
             "needed": field.default is MISSING,
         }
-        if made["type"] == "choice":
+        if made["type"] in ("choice", "weighed"):
             made["choices"] = list(choices[field.name])
         least, most = bounds.get(field.name, (None, None))
         made |= {} if least is None else {"least": least}
@@ -180,7 +181,7 @@ def _type(name: str, hint: Any, choices: Mapping[str, Sequence[str]]) -> str:
     if name in _SIZES:
         return "size"
     if choices.get(name):
-        return "choice"
+        return "weighed" if hint == tuple[str, ...] else "choice"
     kinds = get_args(hint) or (hint,)
     if any(getattr(kind, "__origin__", None) is tuple for kind in kinds):
         return "pair"

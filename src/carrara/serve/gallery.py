@@ -17,11 +17,13 @@ from typing import Annotated, Any, final
 
 from pydantic import Field
 
+from carrara.draw.request import read_request
 from carrara.errors import UserError
 from carrara.files import incoming, is_folder, is_regular, make_folder, moved, read_as, replacing, sweep
 from carrara.files.writing import delete
 from carrara.medium import read_about
 from carrara.pixels import read_picture
+from carrara.serve.adapters import told
 from carrara.serve.made import Piece
 from carrara.serve.said import Missing
 from carrara.serve.shelf import Entry, Shelf
@@ -53,6 +55,7 @@ class Kept:
         group: of all that came of one job.
         files: the endings of its files, that of the picture first.
         place, among: its number among what came of the job, and how many that were; 0 of 0 if nobody knows.
+        adapters: what was added to the model, and how much of it, as in ``cats 0.8``.
         said: what was asked for, as a client said it.
     """
 
@@ -69,6 +72,7 @@ class Kept:
     files: tuple[Ending, ...] = (".png",)
     place: Annotated[int, Field(ge=0)] = 0
     among: Annotated[int, Field(ge=0)] = 0
+    adapters: tuple[str, ...] = ()
     said: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -85,19 +89,20 @@ class Kept:
     @property
     def shown(self) -> dict[str, Any]:
         """As the page has it."""
-        names = ("id", "model", "group", "seed", "prompt", "verb", "time", "starred", "width", "height", "title")
+        names = ("id", "model", "group", "seed", "prompt", "verb", "adapters", "time", "starred", "width", "height")
         url = f"/pictures/{self.id}"
         files = [
             {"url": f"{url}{end}", "name": f"{self.model}-{self.id[-6:]}{end}", "type": TYPES[end]}
             for end in self.files[1:]
             if end in TYPES
         ]
-        shown = {name: getattr(self, name) for name in names}
+        shown = {"title": self.title, **{name: getattr(self, name) for name in names}}
         return {**shown, "url": f"{url}.png", "thumb": f"{url}/thumb", "bin": self.binned, "files": files}
 
     def matches(self, words: Sequence[str]) -> bool:
         """Whether all words are in what is known of it."""
-        text = " ".join(str(one) for one in (self.prompt, self.model, self.verb, self.seed, self.id) if one is not None)
+        known = (self.prompt, self.model, self.verb, *self.adapters, self.seed, self.id)
+        text = " ".join(str(one) for one in known if one is not None)
         return all(word in text.lower() for word in words)
 
 
@@ -199,7 +204,7 @@ class Gallery:
                 said = None, None
         verb = (about.get("edit") or {}).get("verb")
         prompt, seed = said
-        kept = Kept(id=path.stem, model=self._model, prompt=prompt, seed=seed, verb=verb)
+        kept = Kept(id=path.stem, model=self._model, prompt=prompt, seed=seed, verb=verb, adapters=_added(about))
         return replace(kept, width=image.width, height=image.height)
 
 
@@ -259,6 +264,14 @@ class Galleries:
 
     def _all(self) -> list[Gallery]:
         return list(dict.fromkeys(self.of(entry) for entry in self._shelf.models()))
+
+
+def _added(about: Mapping[str, Any]) -> tuple[str, ...]:
+    """The adapters of a record; none of what is no request."""
+    try:
+        return told(read_request(about["request"]).adapters)
+    except (KeyError, TypeError, ValueError):
+        return ()
 
 
 def _new_id() -> str:

@@ -4,23 +4,29 @@ A section that is one of several kinds is a choice under its own name, and below
 chosen. Keys that lead to files are none: which data are trained on is not said by a path here.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from carrara.docs import field_docs, summary
+from carrara.objective import FineTuningSettings
 from carrara.recipe.schema import Recipe
 from carrara.recipe.sections import TrainedConfig
 
-LEADING = frozenset({"path", "only", "run", "teacher", "source", "fingerprint"})
+LEADING = frozenset({"path", "only", "run", "teacher", "source", "start", "fingerprint"})
 """Names of keys that lead to files, or say what these are."""
 MAIN = (
+    *("objective.learn", "objective.caption"),
     *("train.steps", "train.minutes", "train.batch", "train.lr", "data.size", "data.flip", "data.held_out"),
     *("preview.every", "checkpoint.every", "seed"),
 )
 """Keys that are shown at once, in this order."""
+LEARN = ("lora", "all")
+"""What can learn in a fine-tuning that a form plans."""
+_TAKEN_OVER = re.compile(r"(model|autoencoder|sample|data\.size|objective\.(times|weighting|drop|loss))(\.|$)")
 UNITS = {"train.minutes": "minutes", "autoencoder.train.minutes": "minutes", "data.size": "pixels"}
 _HIDDEN = frozenset({"preset", "objective.kind", "data.source.kind", "data.channels"})
 _OTHERS = {"seed": "of every random number."}
@@ -60,9 +66,18 @@ class Key:
 
 
 def keys_of(recipe: Recipe) -> list[Key]:
-    """All keys of a recipe, those that are shown at once first."""
+    """All keys of a recipe, those that are shown at once first; of a fine-tuning, those that are not taken over."""
     order = {key: place for place, key in enumerate(MAIN)}
-    return sorted(_below(recipe, ""), key=lambda one: order.get(one.key, len(MAIN)))
+    found: Iterable[Key] = _below(recipe, "")
+    if isinstance(recipe.objective, FineTuningSettings):
+        found = (replace(one, choices=LEARN) if one.key == "objective.learn" else one for one in found)
+        found = (one for one in found if not taken_over(one.key))
+    return sorted(found, key=lambda one: order.get(one.key, len(MAIN)))
+
+
+def taken_over(key: str) -> bool:
+    """Whether a key of a fine-tuning is that of what it begins with."""
+    return _TAKEN_OVER.match(key) is not None
 
 
 def texts(recipe: Recipe, names: frozenset[str] = LEADING) -> dict[str, str]:

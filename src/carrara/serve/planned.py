@@ -4,10 +4,9 @@ A mistake does not end the planning: what is wrong is left out, and said at its 
 a preset by its name and a run by a word; keys that lead to files are refused before anything looks at them.
 """
 
-import json
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 from typing import Annotated, Any, final
@@ -21,17 +20,22 @@ from carrara.files.writing import is_bare
 from carrara.recipe.loading import dump, load, presets
 from carrara.recipe.names import spelled_path
 from carrara.recipe.schema import Recipe
-from carrara.run.plan import Plan, plan, preset_for
-from carrara.serve.datasets import Datasets, Offered
-from carrara.serve.keys import LEADING, keys_of, texts
+from carrara.run.plan import Plan
+from carrara.serve.blame import blaming
+from carrara.serve.datasets import Datasets
+from carrara.serve.keys import LEADING, keys_of, taken_over, texts
 from carrara.serve.said import sentence
 from carrara.serve.settings import ServeSettings
+from carrara.serve.shelf import Shelf
+from carrara.serve.wanted import Wanted
+from carrara.store.runs import shipped
 
 Id = Annotated[str, Field(min_length=1, max_length=100)]
 Text = Annotated[str, Field(max_length=2000)]
 NAME = re.compile(r"\w[\w.-]{0,59}")
 SECTIONS = frozenset(Recipe.model_fields) - {"seed"}
 _PLACED = re.compile(r"argument '(?P<key>[^=']{1,200})=.*?': (?P<text>.*)", re.DOTALL)
+_QUOTED = re.compile(r"'([^']{3,80})'")
 _CHECKED = 64
 """Recipes of which it is remembered whether they can be built."""
 
@@ -42,6 +46,7 @@ class PlanBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     data: Id
+    start: Id | None = None
     preset: Annotated[str, Field(max_length=100)] | None = None
     name: Annotated[str, Field(max_length=200)] | None = None
     changes: Annotated[dict[Annotated[str, Field(max_length=200)], Text], Field(max_length=500)] = {}
@@ -65,13 +70,15 @@ class Planned:
 
     Attributes:
         plan: None if there can be none.
-        arguments: what follows on ``carrara train``, so that a terminal does the same.
-        asked: the arguments of ``run.plan``.
+        recipe: what the form shows where there is none.
+        arguments: what follows on ``carrara``, so that a terminal does the same.
+        asked: the arguments of ``plan_of``.
     """
 
     name: str
     preset: str
     plan: Plan | None
+    recipe: Recipe
     usual: Mapping[str, str] = field(default_factory=dict[str, str])
     changes: Mapping[str, str] = field(default_factory=dict[str, str])
     mistakes: Sequence[Mistake] = ()
@@ -87,10 +94,10 @@ class Planned:
             "keys": [],
             "mistakes": [{"key": one.key, "message": one.message} for one in self.mistakes],
         }
+        keys = [key.shown(self.usual, self.changes) for key in keys_of(self.recipe)]
         if self.plan is None:
-            return own
+            return {**own, "keys": keys}
         stages = [{"title": title_of(stage), "kind": stage.recipe.objective.kind} for stage in self.plan.stages]
-        keys = [key.shown(self.usual, self.changes) for key in keys_of(self.plan.recipe)]
         reasons = [sentence(UserError(reason)) for reason in self.plan.reasons]
         return {**own, "resumes": self.plan.resumes, "reasons": reasons, "stages": stages, "keys": keys}
 
@@ -109,8 +116,9 @@ def title_for(kind: str) -> str:
 class Planner:
     """Plans for data that are offered."""
 
-    def __init__(self, settings: ServeSettings, datasets: Datasets) -> None:
+    def __init__(self, settings: ServeSettings, datasets: Datasets, shelf: Shelf) -> None:
         self._home, self._datasets, self._lock = settings.home.absolute(), datasets, RLock()
+        self._shelf = shelf
         self._checked = dict[str, str]()
 
     def plan(self, body: PlanBody) -> Planned:
@@ -120,23 +128,37 @@ class Planner:
             UserError: the data or the preset are none, or nothing at all can be planned for them.
         """
         offered = self._datasets.find(body.data)
+        start = None if body.start is None else self._start(body.start)
         with self._lock:
-            preset = known("preset", body.preset, presets()) if body.preset else None
+            preset = known("preset", body.preset, presets()) if body.preset and start is None else None
             source = str(Path(offered.source).absolute()) if not offered.builtin else offered.source
-            name, wrong = self._named(body.name, offered, preset)
-            here = _Asked(source=source, preset=preset, folder=self._home / name)
+            stem = as_source(offered.source).name
+            name, wrong = self._named(body.name, stem if start is None else f"{Path(start).name}-{stem}")
+            here = Wanted(source=source, preset=preset, folder=self._home / name, start=start)
             usual, changes, mistakes = self._usual(here), dict[str, str](), [*wrong]
             for key, text in body.changes.items():
-                if (why := _refused(key, text)) is not None:
+                if (why := _refused(key, text, start)) is not None:
                     mistakes.append(Mistake(key=key, message=why))
                 else:
                     changes[key] = text
             made, more = self._possible(here, usual, changes)
-            shown = {key.key: key.value for key in keys_of(usual.recipe)}
+            recipe = here.begun if usual is None else usual.recipe
+            shown = {key.key: key.value for key in keys_of(recipe)}
+            if made is None:
+                return Planned(
+                    name=name,
+                    preset=recipe.preset or "",
+                    plan=None,
+                    recipe=recipe,
+                    usual=shown,
+                    changes=body.changes,
+                    mistakes=(*mistakes, *more),
+                )
             return Planned(
                 name=name,
                 preset=made.recipe.preset or preset or "",
                 plan=made,
+                recipe=made.recipe,
                 usual=shown,
                 changes=body.changes,
                 mistakes=(*mistakes, *more),
@@ -144,12 +166,18 @@ class Planner:
                 asked=here.asked(here.overrides(changes, usual), made.resumes),
             )
 
-    def _named(self, name: str | None, offered: Offered, preset: str | None) -> tuple[str, list[Mistake]]:
+    def _start(self, name: str) -> str:
+        """The model of an id, to begin with: its folder, or the name of one that ships."""
+        with blaming("start"):
+            path = self._shelf.entry(name).path
+        return str(path if shipped(path) is not None else path.resolve())
+
+    def _named(self, name: str | None, stem: str) -> tuple[str, list[Mistake]]:
         """The run's name, or one that is free and what is wrong with the other."""
         if name:
             if NAME.fullmatch(name) is None:
                 why = "a run's name has letters, digits, points, hyphens and underscores: take another one"
-                return self._free(offered), [Mistake(key="name", message=why)]
+                return self._free(stem), [Mistake(key="name", message=why)]
             folder = self._home / name
             if (
                 folder.exists()
@@ -157,35 +185,44 @@ class Planner:
                 and not (is_folder(folder) and is_bare(folder))
             ):
                 why = f"there is something else called '{name}' among the runs: take another name"
-                return self._free(offered), [Mistake(key="name", message=why)]
+                return self._free(stem), [Mistake(key="name", message=why)]
             return name, []
-        return self._free(offered), []
+        return self._free(stem), []
 
-    def _free(self, offered: Offered) -> str:
-        stem = re.sub(r"[^\w.-]+", "-", as_source(offered.source).name).strip(".-_")[:50] or "run"
+    def _free(self, stem: str) -> str:
+        stem = re.sub(r"[^\w.-]+", "-", stem).strip(".-_")[:50] or "run"
         names = (stem, *(f"{stem}-{number}" for number in range(2, 100_000)))
         return next(name for name in names if not (self._home / name).exists())
 
-    def _usual(self, here: "_Asked") -> Plan:
-        """Without any change."""
-        return plan(here.source, here.preset, here.folder, ())
+    def _usual(self, here: Wanted) -> Plan | None:
+        """Without any change; None where what one begins with cannot learn from these data as they are."""
+        try:
+            return here.plan(())
+        except UserError:
+            if here.start is None:
+                raise
+            return None
 
-    def _possible(self, here: "_Asked", usual: Plan, changes: dict[str, str]) -> tuple[Plan, list[Mistake]]:
+    def _possible(self, here: Wanted, usual: Plan | None, changes: dict[str, str]) -> tuple[Plan | None, list[Mistake]]:
         """The plan with all changes that are possible, and what is wrong with the others, which are left out."""
         mistakes = list[Mistake]()
         while changes:
             try:
                 overrides = here.overrides(changes, usual)
                 _check_leading(here, changes, overrides)
-                made = plan(here.source, here.preset, here.folder, overrides)
+                made = here.plan(overrides)
                 self._check(made)
                 return made, mistakes
             except UserError as error:
                 found = _mistakes(error, changes)
+                if usual is None and error.message == here.refusal:
+                    return None, [*mistakes, *_mistakes(error, {})]
             mistakes += found
             wrong = {one.key for one in found if one.key is not None} & changes.keys()
             for key in wrong or set(changes):
                 del changes[key]
+        if usual is None:
+            return None, mistakes or [Mistake(key=None, message=sentence(UserError(here.refusal)))]
         if not mistakes:
             try:
                 self._check(usual)
@@ -216,77 +253,7 @@ class Planner:
             raise UserError(self._checked[text])
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """What a plan is for."""
-
-    source: str
-    preset: str | None
-    folder: Path
-
-    def arguments(self, overrides: Sequence[str], resumes: bool) -> list[str]:
-        """Of ``carrara train``."""
-        preset = ["--preset", self.preset] if self.preset is not None and not resumes else []
-        source = [] if resumes else [self.source]
-        return [*source, *overrides, *preset, "--run", str(self.folder)]
-
-    def asked(self, overrides: Sequence[str], resumes: bool) -> dict[str, Any]:
-        """Of ``run.plan``."""
-        own = {"source": None, "preset": None} if resumes else {"source": self.source, "preset": self.preset}
-        return {**own, "folder": str(self.folder), "overrides": list(overrides)}
-
-    def overrides(self, changes: Mapping[str, str], usual: Plan) -> list[str]:
-        """What is changed; and where that lies in a section that the preset leaves open, this as it was chosen."""
-        if usual.resumes:
-            return _overrides(changes)
-        preset = load(self.preset or preset_for(as_source(self.source))[0])
-        chosen = kinds_chosen(preset, usual.recipe, changes)
-        return _overrides({**chosen, **changes})
-
-
-def kinds_chosen(preset: Recipe, usual: Recipe, changes: Collection[str]) -> dict[str, str]:
-    """What must be said besides so that changes below sections of several kinds mean the kind that a form shows.
-
-    Args:
-        preset: with what it leaves open; of a section that it does, all is said as ``usual`` has it.
-        changes: keys.
-    """
-    found = dict[str, str]()
-    for path in (spelled_path(key.split(".")) for key in changes):
-        for place in range(2, len(path)):
-            before, now = (_at(recipe, path[:place]) for recipe in (preset, usual))
-            name, kind = ".".join(path[:place]), getattr(now, "kind", None)
-            if kind is None or not is_dataclass(now) or name in changes or name == "data.source":
-                continue
-            if before is None:
-                found[name] = json.dumps(_plain(now))
-                break
-            found[f"{name}.kind"] = str(kind)
-    return found
-
-
-def _at(recipe: Recipe, path: Sequence[str]) -> Any:
-    """What lies at a path; nothing where there is none."""
-    value: Any = recipe
-    for name in path:
-        value = getattr(value, name, None)
-    return value
-
-
-def _plain(section: Any) -> Any:
-    """A section as JSON has it."""
-    if is_dataclass(section):
-        return {field.name: _plain(getattr(section, field.name)) for field in fields(section)}
-    return [_plain(one) for one in section] if isinstance(section, tuple) else section
-
-
-def _overrides(changes: Mapping[str, str]) -> list[str]:
-    """As a command has them: sections before what is below them, and nothing as null."""
-    ordered = sorted(changes, key=lambda key: key.count("."))
-    return [f"{key}={changes[key] if changes[key].strip() else 'null'}" for key in ordered]
-
-
-def _refused(key: str, text: str) -> str | None:
+def _refused(key: str, text: str, start: str | None) -> str | None:
     """Why a key may not be changed here at all."""
     if not key or "=" in key or not key.isprintable():
         return "this is no key of a recipe"
@@ -295,21 +262,20 @@ def _refused(key: str, text: str) -> str | None:
         return f"{key} is a section: name a key in it"
     if path[:2] == ("data", "source") and (len(path) == 2 or path[-1] in ("kind", *LEADING)):
         return "which data are trained on is chosen above: leave this out"
+    if start is not None and taken_over(".".join(path)):
+        return f"{key} is that of what one starts from: leave it out"
     if path[-1] == "metadata" and (text.startswith(("/", "\\", "~")) or ".." in text or ":" in text):
         return "a table is named as it lies in the data"
     return None
 
 
-def _check_leading(here: _Asked, changes: Mapping[str, str], overrides: Sequence[str]) -> None:
+def _check_leading(here: Wanted, changes: Mapping[str, str], overrides: Sequence[str]) -> None:
     """Refuses changes that lead to files, without looking at these.
 
     Raises:
         UserError: there is one.
     """
-    about = {"kind": as_source(here.source).kind}
-    first = [] if about["kind"] == here.source else [f"data.source={json.dumps({**about, 'path': here.source})}"]
-    preset = here.preset or preset_for(as_source(here.source))[0]
-    usual, changed = (texts(load(preset, [*first, *more])) for more in ((), overrides))
+    usual, changed = (texts(load(here.base, [*here.leading, *more])) for more in ((), overrides))
     for key, value in changed.items():
         if usual.get(key, value if key.endswith(".source") and value == "minilm" else "") != value:
             said = next((one for one in changes if key.startswith(one)), key)
@@ -337,4 +303,5 @@ def _names(message: str, key: str) -> bool:
 def _about(message: str, changes: Mapping[str, str]) -> str | None:
     """The change that a message speaks of."""
     named = [key for key in changes if key in message] or [key for key in changes if _names(message, key)]
+    named = named or [key for key, text in changes.items() if any(word in text for word in _QUOTED.findall(message))]
     return max(named, key=len) if named else (next(iter(changes)) if len(changes) == 1 else None)

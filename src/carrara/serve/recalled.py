@@ -12,6 +12,7 @@ from carrara.errors import UserError
 from carrara.files import delete
 from carrara.medium import read_about
 from carrara.sample import SampleSettings
+from carrara.serve.adapters import recalled_adapters
 from carrara.serve.asked import PICTURES
 from carrara.serve.said import sentence
 from carrara.serve.shelf import Entry, Shelf
@@ -36,13 +37,25 @@ def recalled(here: Studio, content: bytes, name: str) -> dict[str, Any]:
     finally:
         delete(path.parent)
     entry = here.shelf.of_record(record.run)
+    ask = {} if request is None else ask_of_request(here.shelf, request, record)
+    remarks = _remarks(here, entry, record)
+    if entry is not None and request is not None and request.adapters:
+        ask["lora"], added = _adapters(here, entry, request)
+        remarks = list(dict.fromkeys([*remarks, *added]))
     return {
         "model": None if entry is None else entry.id,
-        "ask": {} if request is None else ask_of_request(here.shelf, request, record),
+        "ask": ask,
         **_verb_of(here, record),
         "vary": vary,
-        "message": _message(here, entry, record),
+        "message": "; ".join(remarks) or None,
     }
+
+
+def _adapters(here: Studio, entry: Entry, request: Request) -> tuple[list[str], list[str]]:
+    try:
+        return recalled_adapters(here.shelf, entry, here.shelf.open(entry.id).model, request)
+    except UserError as error:
+        return [], [sentence(error)]
 
 
 def _sheet(about: Mapping[str, Any]) -> tuple[list[str], Mapping[str, Any]]:
@@ -116,13 +129,13 @@ def _id_of(here: Studio, one: Any) -> str | None:
             return None
 
 
-def _message(here: Studio, entry: Entry | None, record: Record) -> str | None:
+def _remarks(here: Studio, entry: Entry | None, record: Record) -> list[str]:
     """What a page should say besides."""
     if entry is None:
-        return "the model that made this is not served here: the settings are for another one"
+        return ["the model that made this is not served here: the settings are for another one"]
     try:
         if here.shelf.open(entry.id).model.digest() != record.weights:
-            return "the model has learned since this was made: the same settings give another picture"
+            return ["the model has learned since this was made: the same settings give another picture"]
     except UserError as error:
-        return sentence(error)
-    return None
+        return [sentence(error)]
+    return []

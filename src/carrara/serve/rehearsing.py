@@ -1,6 +1,6 @@
 """A rehearsal in a process of its own: ``python -m carrara.serve.rehearsing ASKED``, which says it in JSON.
 
-What is asked is the arguments of ``run.plan``, in JSON.
+What is asked is the arguments of ``plan_of``, in JSON.
 """
 
 import json
@@ -12,9 +12,10 @@ from typing import Any
 from carrara.errors import UserError
 from carrara.files import as_kind, parse_json
 from carrara.run import rehearse
-from carrara.run.plan import Plan, plan
+from carrara.run.plan import Plan
 from carrara.serve.planned import title_of
 from carrara.serve.said import sentence
+from carrara.serve.wanted import plan_of
 
 _TITLE = 12
 
@@ -30,18 +31,19 @@ def rehearsed(stage: Plan) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """The arguments of ``run.plan``."""
+    """The arguments of ``plan_of``."""
 
     source: str | None
     preset: str | None
     folder: str
     overrides: tuple[str, ...]
+    start: str | None = None
 
 
 def main(asked: Asked) -> dict[str, Any]:
     """All stages, or why there are none."""
     try:
-        planned = plan(asked.source, asked.preset, Path(asked.folder), asked.overrides)
+        planned = plan_of(asked.source, asked.preset, Path(asked.folder), asked.overrides, asked.start)
         planned.check()
         return {"stages": [rehearsed(stage) for stage in planned.stages]}
     except UserError as error:

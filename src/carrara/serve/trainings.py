@@ -76,7 +76,7 @@ class Trainings:
         with self._lock:
             if not one.stages and one.state()[0] in OVER:
                 raise UserError("nothing was written by this training yet: plan it again, and start it")
-            self._begun(one.folder, ["--run", str(one.folder)])
+            self._begun(one.folder, ["train", "--run", str(one.folder)])
 
     def save(self, one: Watched) -> None:
         """Asks a training to save and to go on.
@@ -139,7 +139,7 @@ class Trainings:
         state, _ = one.state()
         if state not in OVER:
             raise UserError(f"'{folder.name}' is being trained already: wait for its end, or stop it")
-        one.begun(processes.begin(["train", *arguments], folder))
+        one.begun(processes.begin(arguments, folder))
         return one
 
     def _by_id(self, also: Path | None = None) -> dict[str, Watched]:

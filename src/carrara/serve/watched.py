@@ -194,10 +194,10 @@ class Watched:
         nothing |= {"rate": 0.0, "loss": None, "held_out": None}
         if stage is None:
             return nothing
-        train, place = stage.recipe.train, list(self.stages).index(stage)
+        train, (place, stages) = stage.recipe.train, self._place(stage)
         nothing["steps"] = train.steps
         if not lines:
-            return {**nothing, "progress": place / len(self.stages)}
+            return {**nothing, "progress": place / len(stages)}
         step, seconds = int(lines[-1]["step"]), _number(lines[-1].get("seconds"))
         progress, rate = train.progress(step, seconds), _rate(lines)
         losses = [float(line["loss"]) for line in lines[-_SMOOTHED:] if line.get("loss") is not None]
@@ -209,7 +209,7 @@ class Watched:
         return {
             "step": step,
             "steps": train.steps,
-            "progress": (place + progress) / len(self.stages),
+            "progress": (place + progress) / len(stages),
             "seconds": seconds,
             "remaining": None if state in OVER else remaining,
             "rate": 0.0 if state in OVER else rate,
@@ -217,9 +217,15 @@ class Watched:
             "held_out": None if told is None else f"{told.text()} at step {told.step}",
         }
 
+    def _place(self, stage: Plan) -> tuple[int, Sequence[Plan]]:
+        """A stage's number among all as they are now: the recipe may have been written anew since it was looked at."""
+        stages = self.stages or (stage,)
+        return next((place for place, one in enumerate(stages) if one.folder == stage.folder), 0), stages
+
     def _remaining(self, stage: Plan, progress: float, step: int, seconds: float, rate: float) -> float | None:
         """The seconds that are left of this stage, and of those after it as far as their recipes say how long."""
-        train, after = stage.recipe.train, self.stages[list(self.stages).index(stage) + 1 :]
+        place, stages = self._place(stage)
+        train, after = stage.recipe.train, stages[place + 1 :]
         if train.steps is not None:
             left = (train.steps - step) / rate if rate else None
         else:

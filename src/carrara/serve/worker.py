@@ -12,6 +12,7 @@ from torch import Tensor
 from carrara.draw import Progress, Remark, sample
 from carrara.errors import UserError
 from carrara.memory import give_back
+from carrara.serve.adapters import told
 from carrara.serve.batching import Share, joined, shares
 from carrara.serve.gallery import Galleries
 from carrara.serve.jobs import Job, Jobs
@@ -120,7 +121,12 @@ class Worker:
         with gallery.incoming() as folder:
             pieces = job.work.save(opened, made, folder)
             if not job.over:
-                about = {"group": job.id, "said": job.said, "among": len(pieces)}
+                about = {
+                    "group": job.id,
+                    "said": job.said,
+                    "among": len(pieces),
+                    "adapters": told(job.work.request.adapters),
+                }
                 kept = [gallery.add(piece, place=place, **about) for place, piece in enumerate(pieces)]
                 job.pictures = [one.shown for one in kept]
                 job.done = job.count

@@ -41,7 +41,7 @@ class Workshop:
 def opened(settings: ServeSettings, shelf: Shelf) -> Workshop:
     """The workshop of a studio."""
     datasets = Datasets(settings)
-    planner = Planner(settings, datasets)
+    planner = Planner(settings, datasets, shelf)
     return Workshop(
         settings=settings,
         datasets=datasets,

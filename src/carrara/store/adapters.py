@@ -89,6 +89,16 @@ def added(model: DiffusionModel, adapters: Sequence[Added]) -> DiffusionModel:
     return changed
 
 
+def fits(shapes: Mapping[str, Sequence[int]], model: Model) -> bool:
+    """Whether ``named`` would take an adapter of these shapes, by the names of layers, for a model."""
+    if not model.diffuses:
+        return False
+    network = model.diffusion("adapters are for networks that diffuse").denoiser.backbone
+    own = dict(network.named_parameters(remove_duplicate=False))
+    weights = {layer: own.get(f"{layer}.weight") for layer in shapes}
+    return all(weight is not None and tuple(weight.shape) == tuple(shapes[layer]) for layer, weight in weights.items())
+
+
 def named(said: Sequence[str], model: Model) -> tuple[Added, ...]:
     """The adapters that a user names, if they fit a model.
 

@@ -17,6 +17,8 @@ from carrara.serve.blame import blaming
 
 NOT_SAID = frozenset({"prompts", "count", "size"})
 """The fields of ``Ask`` that OpenAI has in its own words: prompt, n and size."""
+SEVERAL = frozenset(name for name, hint in get_type_hints(Ask).items() if hint == tuple[str, ...]) - NOT_SAID
+"""Those that can be said several times."""
 IGNORED = (
     *("quality", "style", "background", "moderation", "user", "safety_identifier", "output_compression"),
     "input_fidelity",
@@ -85,6 +87,8 @@ def _extensions() -> dict[str, Any]:
 
 
 def _typed(hint: Any) -> Any:
+    if hint == tuple[str, ...]:
+        return list[Word] | None
     kinds = get_args(hint) or (hint,)
     for kind in (bool, int, float):
         if kind in kinds and str not in kinds:

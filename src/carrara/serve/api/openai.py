@@ -23,7 +23,7 @@ from carrara.errors import UserError, option
 from carrara.files import read_bytes
 from carrara.medium import Picture, PictureMedium
 from carrara.pixels import read_picture
-from carrara.serve.api.bodies import Edit, Generation, OpenAiBody, as_request
+from carrara.serve.api.bodies import SEVERAL, Edit, Generation, OpenAiBody, as_request
 from carrara.serve.api.studio import in_json
 from carrara.serve.asked import PICTURES, editing, read_ask, read_verb, sampling
 from carrara.serve.blame import blaming
@@ -107,6 +107,7 @@ async def _edited(here: Studio, request: Request, verb: str | None) -> JSONRespo
     async with request.form(max_files=_MOST_FILES, max_fields=_MOST_FIELDS) as form:
         images, mask = await _files(form, "image"), await _files(form, "mask")
         fields = {key.removesuffix("[]"): _joined(form, key) for key, value in form.items() if isinstance(value, str)}
+    fields |= {key: [value] for key, value in fields.items() if key in SEVERAL and isinstance(value, str)}
     name = str(fields.get("verb") or verb or ("inpaint" if mask else "img2img"))
     own = verb_names(VERBS[name]) if name in VERBS else []
     options = {key: fields.pop(key) for key in list(fields) if key in own and key not in PICTURES}

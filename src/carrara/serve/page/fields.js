@@ -2,6 +2,7 @@
 import { html, useId, useState } from "./lib.js";
 import { useStudio } from "./state.js";
 import { Icon } from "./icons.js";
+import { Weighed } from "./weighed.js";
 import { docOf, labelOf, t } from "./words.js";
 
 /** A field with its hint and its mistake; ``control`` draws the input from its attributes. */
@@ -27,7 +28,7 @@ export function Field({ name, label, doc, children: control, wide = false, plain
 /** The field of an option, by its type. An empty one leaves it to the model. */
 export function OptionField({ option, verb, value, change, step = 1, dimensions = 2 }) {
   const Input = option.type === "size" && dimensions === 2 ? Size : (INPUTS[option.type] ?? Text);
-  const wide = option.type === "text";
+  const wide = Input === Text || Input === Weighed;
   return html`
     <${Field} name=${option.name} label=${labelOf(option.name)} doc=${docOf(option, verb)} wide=${wide} plain=${!SINGLE.has(Input)}>
       ${(about) => html`<${Input} about=${about} option=${option} value=${value} change=${change} step=${step} />`}
@@ -119,7 +120,7 @@ const Pair = ({ about, option, value, change }) => html`
   <${Two} about=${about} labels=${[t("from"), t("until")]} values=${value ?? ["", ""]} marks=${option.default ?? ["–", "–"]} between="–" step="any"
     inputmode="decimal" change=${change} />`;
 
-const INPUTS = { int: Number_, float: Number_, text: Text, choice: Choice, bool: Bool, pair: Pair };
+const INPUTS = { int: Number_, float: Number_, text: Text, choice: Choice, bool: Bool, pair: Pair, weighed: Weighed };
 const SINGLE = new Set([Number_, Text, Choice, Bool]);
 
 /** All fields of some options: the main ones, and the others behind "more". */

@@ -94,7 +94,7 @@ function Seed({ model, option }) {
 /** Two parameters that vary: a table of pictures. */
 function Grid({ model }) {
   const { grid } = settingsOf(model.id);
-  const names = model.options.map((option) => option.name).filter((name) => !["count", "prompts"].includes(name));
+  const names = model.options.map((option) => option.name).filter((name) => !["count", "prompts", "lora"].includes(name));
   const axes = [0, 1].map((k) => grid[k] ?? { name: "", values: "" });
   const change = (place, values) => {
     forget("vary");

@@ -6,7 +6,7 @@ import { state, update } from "./state.js";
 export async function readModels() {
   const { models, pixels } = await api.models();
   const chosen = models.some((model) => model.id === state.model) ? state.model : (models[0]?.id ?? null);
-  update({ models, pixels, model: chosen, ready: true });
+  update({ models, pixels, model: chosen, details: {}, ready: true });
   if (chosen) await describe(chosen);
 }
 

@@ -2,21 +2,24 @@
 import { html, classes, useId, useState } from "./lib.js";
 import { Icon, IconButton } from "./icons.js";
 import { Step, Wrong } from "./steps.js";
-import { ask, askKey, form, known } from "./training.js";
+import { state } from "./state.js";
+import { ask, askKey, form, known, learn } from "./training.js";
 import { t } from "./words.js";
 
 export function Recipe() {
   const { about, plan } = known();
   const { changes } = form();
   if (about?.state !== "ready") return null;
-  if (!plan) return html`<${Step} n="2" title=${t("train.recipe")}><p class="facts">${t("reads")}</p><${Wrong} part="plan" /><//>`;
+  if (!plan) return html`<${Step} n="2" title=${t("train.recipe")}><${From} /><p class="facts">${t("reads")}</p><${Wrong} part="plan" /><//>`;
   const { keys, mistakes, stages } = plan;
   const shown = new Set(keys.map((one) => one.key));
   const wrongs = Object.fromEntries(mistakes.filter(({ key }) => key).map(({ key, message }) => [key, message]));
   const rows = (some) => some.map((one) => html`<${Key} key=${one.key} one=${one} mine=${changes[one.key]} wrong=${wrongs[one.key]} />`);
   return html`
     <${Step} n="2" title=${t("train.recipe")}>
-      <${Preset} />
+      <${From} />
+      ${!form().start && html`<${Preset} />`}
+      ${plan.reasons.length > 0 && html`<ul class="reasons" aria-label=${t("train.why")}>${plan.reasons.map((text) => html`<li key=${text} lang="en">${text}</li>`)}</ul>`}
       ${stages.length > 1 && html`<p class="facts">${t("train.stages", { titles: stages.map((one) => one.title).join(" → ") })}</p>`}
       <${Name} />
       <${Wrong} part="plan" />
@@ -40,7 +43,29 @@ function Preset() {
         <${Icon} name="down" />
       </div>
       <p class="doc" lang="en">${about.presets.find(({ name }) => name === chosen)?.purpose}</p>
-      ${plan.reasons.length > 0 && html`<ul class="reasons" aria-label=${t("train.why")}>${plan.reasons.map((text) => html`<li key=${text} lang="en">${text}</li>`)}</ul>`}
+    </div>`;
+}
+
+/** A new model, or one that is there and learns further: the keys of these differ. */
+function From() {
+  const { start } = form();
+  const able = state.models.filter(({ kind, id }) => kind === "diffusion" || id === start);
+  if (!able.length) return null;
+  const change = ({ target }) => {
+    learn({ plan: null });
+    ask({ start: target.value || null, preset: null, changes: {} });
+  };
+  return html`
+    <div class="field">
+      <div class="field-head"><label for="from">${t("train.from")}</label></div>
+      <div class="select">
+        <select id="from" aria-describedby=${start ? "from-doc" : undefined} value=${start ?? ""} onChange=${change}>
+          <option value="">${t("train.from.new")}</option>
+          ${able.map(({ id, title }) => html`<option key=${id} value=${id} selected=${id === start}>${title}</option>`)}
+        </select>
+        <${Icon} name="down" />
+      </div>
+      ${start && html`<p class="doc" id="from-doc">${t("train.from.doc")}</p>`}
     </div>`;
 }
 

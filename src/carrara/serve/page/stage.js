@@ -69,7 +69,7 @@ function Finished({ job, open, shown }) {
   if (job.state === "cancelled" && !pictures.length) return null;
   if (job.state === "done" && !pictures.length) return null;
   const seeds = [...new Set(pictures.map((one) => one.seed))].filter((one) => one !== null && one !== undefined);
-  const facts = [job.request?.verb && t(`verb.${job.request.verb}`), titleOf(job.model), seeds.length === 1 ? t("seed.one", { n: seeds[0] }) : seeds.length > 1 && t("seeds", { a: Math.min(...seeds), b: Math.max(...seeds) })];
+  const facts = [job.request?.verb && t(`verb.${job.request.verb}`), titleOf(job.model), ...(pictures[0]?.adapters ?? []), seeds.length === 1 ? t("seed.one", { n: seeds[0] }) : seeds.length > 1 && t("seeds", { a: Math.min(...seeds), b: Math.max(...seeds) })];
   const columns = columnsOf(job.request?.vary);
   return html`
     <article class="job" data-job=${job.id} data-state=${job.state}>

@@ -1,7 +1,6 @@
 // The studio: its tabs, and what belongs to the whole page. A tab is a line in TABS.
 import { html, render, useEffect, useErrorBoundary, useState } from "./lib.js";
 import { Edit } from "./edit.js";
-import { Gallery } from "./gallery.js";
 import { focusPrompt, Generate } from "./generate.js";
 import { Icon, IconButton } from "./icons.js";
 import { sync } from "./jobs.js";
@@ -17,7 +16,7 @@ import { speak, t } from "./words.js";
 const TABS = [
   { name: "generate", icon: "spark", view: Generate },
   { name: "edit", icon: "edit", view: Edit },
-  { name: "gallery", icon: "grid", view: Gallery },
+  { name: "gallery", icon: "grid", view: lazily(() => import("./gallery.js").then((all) => all.Gallery)) },
   { name: "train", icon: "train", view: lazily(() => import("./train.js").then((all) => all.Train), ["train.css", "vendor/uplot.css"]), free: true },
   { name: "evaluate", icon: "measure", view: lazily(() => import("./evaluate.js").then((m) => m.Evaluate), ["evaluate.css"]) },
   { name: "learn", icon: "learn", view: lazily(() => import("./learn.js").then((all) => all.Learn), ["learn.css"]), free: true },

@@ -11,7 +11,7 @@ const LATER = 10_000;
 const AGAIN = 3000;
 
 /** What is kept over a reload. */
-export const form = () => ({ data: null, preset: null, name: "", changes: {}, rehearsal: null, open: undefined, ticked: [], log: false, side: "new", ...state.train });
+export const form = () => ({ data: null, start: null, preset: null, name: "", changes: {}, rehearsal: null, open: undefined, ticked: [], log: false, side: "new", ...state.train });
 export const change = (values) => update({ train: { ...form(), ...values } });
 
 /** What the server said last. */
@@ -114,8 +114,8 @@ export function sendFiles(files) {
 // The recipe.
 
 export const asked = () => {
-  const { data, preset, name, changes } = form();
-  return { data, changes, ...(preset && { preset }), ...(name.trim() && { name: name.trim() }) };
+  const { data, start, preset, name, changes } = form();
+  return { data, changes, ...(start && { start }), ...(preset && { preset }), ...(name.trim() && { name: name.trim() }) };
 };
 
 /** Changes what is asked for; a dry run of something else is no longer of it. */

@@ -50,6 +50,7 @@ export function Viewer({ pictures, first, close }) {
         <dl>
           <dt>${t("model")}</dt><dd>${titleOf(picture.model)}</dd>
           ${picture.verb && html`<dt>${t("edit")}</dt><dd>${verbLabel(picture.verb)}</dd>`}
+          ${picture.adapters?.length > 0 && html`<dt>${labelOf("lora")}</dt><dd>${picture.adapters.join(", ")}</dd>`}
           <dt>${labelOf("seed")}</dt><dd><button type="button" class="link" title=${t("seed.reuse")} onClick=${away(reuseSeed)}>${picture.seed ?? "–"}</button></dd>
           <dt>${labelOf("size")}</dt><dd>${picture.width} × ${picture.height}</dd>
           <dt>${t("made")}</dt><dd>${when(picture.time)}</dd>
@@ -129,7 +130,7 @@ export function Compared({ close }) {
             <img src=${one.url} alt=${one.prompt || one.title} class=${sharp(one)} width=${one.width} height=${one.height} />
             <figcaption>
               <strong>${one.prompt || one.title}</strong> <span class="facts">${titleOf(one.model)}</span>
-              <dl>${differ.map((name) => html`<dt key=${name}>${labelOf(name)}</dt><dd>${said(one.id, name).replaceAll('"', "") || "–"}</dd>`)}</dl>
+              <dl>${differ.map((name) => html`<dt key=${name}>${labelOf(name)}</dt><dd>${said(one.id, name).replace(/["[\]]/g, "") || "–"}</dd>`)}</dl>
               <button type="button" class="link" onClick=${() => compare(one)}>${t("compare.remove")}</button>
             </figcaption>
           </figure>`)}
