@@ -262,25 +262,6 @@ def _numbers(file: Path, name: str, value: Tensor) -> Tensor:
     return found
 
 
-def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the weights that an adapter is for, by the names of layers; its tensors are not read.
-
-    Raises:
-        UserError: as ``read_adapter``, as far as can be seen without them.
-    """
-    file, _ = _opened(path)
-    found = shapes(file)
-    return {
-        layer.removeprefix(PREFIX): (*found[f"{layer}{_UP}"][:1], *found[f"{layer}{_DOWN}"][1:])
-        for layer in _layers(file, found)
-    }
-
-
-def weights_in(path: Path) -> Path:
-    """The file with an adapter's tensors, if it is there."""
-    return path / WEIGHTS if is_folder(path) else path
-
-
 @torch.no_grad()
 def merge(network: torch.nn.Module, factors: Mapping[str, Factors], times: float, name: str) -> None:
     """Adds an adapter to the weights of a network, so many times.

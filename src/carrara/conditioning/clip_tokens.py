@@ -137,7 +137,8 @@ def learn_merges(captions: Iterable[str], size: int) -> tuple[str, ...]:
         show_progress=False,
     )
     made.train_from_iterator(captions, trainer)
-    merges: list[str | Sequence[str]] = json.loads(made.to_str())["model"]["merges"]
+    learned: Any = parse_json(made.to_str())
+    merges: list[str | Sequence[str]] = learned["model"]["merges"]
     return tuple(pair if isinstance(pair, str) else " ".join(pair) for pair in merges)
 
 
