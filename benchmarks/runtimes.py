@@ -13,7 +13,6 @@ pairs; beside it stands the kernel distance between float32 pictures of other se
 
 import argparse
 import os
-import platform
 import shutil
 import statistics
 import time
@@ -31,6 +30,7 @@ import torch
 from carrara.evaluate.features import EfficientNetFeatures, extract
 from carrara.evaluate.kernel import kernel_distance
 from carrara.export.onnx_checks import drawn
+from carrara.measure.timing import processor
 from carrara.model import DiffusionModel, load_model
 from carrara.runtime import OnnxModel
 from carrara.runtime.draws import integer
@@ -87,8 +87,7 @@ def features_of(pictures: np.ndarray, network: EfficientNetFeatures) -> torch.Te
 def machine(threads: int) -> str:
     """The processor's name, and what it runs."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    name = processor(info.read_text() if info.exists() else "")
     packages = ", ".join(f"{package} {version(package)}" for package in ("torch", "onnxruntime"))
     return f"{name}, {threads} thread(s) of {os.cpu_count()}, {packages}; load {os.getloadavg()[0]:.1f}"
 

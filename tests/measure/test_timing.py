@@ -8,7 +8,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from carrara.measure import timing
-from carrara.measure.timing import Roofs, Timing, Work, flops_of, peak_memory, roofline, time_in_turns
+from carrara.measure.timing import (
+    Roofs,
+    Timing,
+    Work,
+    flops_of,
+    machine,
+    peak_memory,
+    processor,
+    roofline,
+    time_in_turns,
+)
 
 CPU = torch.device("cpu")
 SMALL = Roofs(pictures=2, convolutions=((4, 8), (16, 8)), products=(16, 64))
@@ -85,3 +95,12 @@ def test_peak_memory_is_at_least_what_was_touched() -> None:
 def test_where_nobody_counts_memory_it_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "resource", None)
     assert peak_memory(CPU) == 0
+
+
+def test_a_table_says_what_its_processor_can_do() -> None:
+    said = "processor\t: 0\nmodel name\t: Fast (R): 9\nflags\t\t: fpu avx avx2 avx512f avx512_bf16 amx_bf16\n\n"
+    assert processor(said) == "Fast (R): 9 (AVX2, AVX512, AVX512-BF16, AMX)"
+    assert processor(said.replace(" avx512f avx512_bf16 amx_bf16", "")) == "Fast (R): 9 (AVX2)"
+    assert processor("model name: Slow\nflags: fpu\n") == "Slow"
+    assert processor("") != ""
+    assert f", torch {torch.__version__}," in machine(CPU)

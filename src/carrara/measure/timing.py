@@ -235,14 +235,26 @@ def peak_memory(device: torch.device) -> int:
 
 
 def machine(device: torch.device) -> str:
-    """Processor, threads and versions, in a line."""
-    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    """Processor and what it can do, threads and versions, in a line."""
     threads = f"{torch.get_num_threads()} of {os.cpu_count()} threads"
-    return f"{kind}, {threads}, torch {torch.__version__}, Carrara {carrara.__version__}"
-
-
-def _processor() -> str:
+    versions = f"torch {torch.__version__}, Carrara {carrara.__version__}"
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {threads}, {versions}"
     info = Path("/proc/cpuinfo")
-    lines = read_text(info).splitlines() if is_regular(info) else list[str]()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
+    return f"{processor(read_text(info) if is_regular(info) else '')}, {threads}, {versions}"
+
+
+_FEATURES = {"avx2": "AVX2", "avx512f": "AVX512", "avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX"}
+"""What the speed of a processor depends on, by Linux' names of it."""
+
+
+def processor(info: str) -> str:
+    """A processor's name and features, of what Linux says of it; the name alone elsewhere."""
+    said = dict[str, str]()
+    for line in info.splitlines():
+        key, _, value = line.partition(":")
+        said.setdefault(key.strip(), value.strip())
+    name = said.get("model name") or platform.processor() or platform.machine()
+    flags = set(said.get("flags", "").split())
+    features = [feature for flag, feature in _FEATURES.items() if flag in flags]
+    return f"{name} ({', '.join(features)})" if features else name
