@@ -1,6 +1,6 @@
 """A LoRA beside full fine-tuning: how far each moves a model to a part of a set.
 
-    python benchmarks/finetuning.py OUT [--only digits] [--steps 1500] [--tune 100] [--count 128]
+    python benchmarks/finetuning.py OUT [--only digits] [--steps 450] [--tune 100] [--count 128]
 
 Two models draw anything of what they know: the one that ships, of all of OpenMoji, told 'an emoji'; and a small one
 that learns here the digits 0 to 4, of 16 x 16. Then each learns from a half of one part, the emoji of food or the
