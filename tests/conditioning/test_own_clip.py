@@ -84,3 +84,5 @@ def test_bad_recipes_are_refused() -> None:
         ClipTextConfig().complete(UNTOLD, ())
     with pytest.raises(ValueError, match="needs encoders"):
         ClipTextConfig().build(64)
+    with pytest.raises(ValueError, match="not those of its encoder"):
+        replace(own(SMALL), merges="r e").build(64)

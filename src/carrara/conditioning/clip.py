@@ -197,8 +197,11 @@ class ClipText(TextConditioner):
             self.told_width = config.pooled_width + len(self.beside)
             self.told = nn.Sequential(nn.Linear(self.told_width, width), nn.SiLU(), nn.Linear(width, width))
         if config.merges is not None:
+            known, held = config.vocabulary, config.vocabulary.to_bytes()
             for one in self._encoders():
-                one.tokenizer.copy_(torch.frombuffer(bytearray(config.vocabulary.to_bytes()), dtype=torch.uint8))
+                if one.config.tokenizer != len(held) or one.config.vocabulary < known.numbers:
+                    raise ValueError("the merges of the text are not those of its encoder")
+                one.tokenizer.copy_(torch.frombuffer(bytearray(held), dtype=torch.uint8))
         if config.frozen:
             self.encoders.requires_grad_(False)
 

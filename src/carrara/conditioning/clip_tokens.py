@@ -150,7 +150,10 @@ def merged_vocabulary(merges: Sequence[str], length: int) -> Vocabulary:
 
 def _bytes() -> list[str]:
     """The tokens that are no merges: letters that stand for bytes, and the same at the end of a word."""
-    from tokenizers.pre_tokenizers import ByteLevel
+    try:
+        from tokenizers.pre_tokenizers import ByteLevel
+    except ImportError:
+        raise _missing() from None
 
     letters: list[str] = sorted(ByteLevel.alphabet())
     return [*letters, *(f"{letter}{_WORD_END}" for letter in letters)]
