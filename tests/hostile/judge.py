@@ -48,6 +48,7 @@ def judged(root: Path, name: str, number: int) -> list[dict[str, Any]]:
     answer = root / f"answer-{number}.json"
     process = os.fork()
     if process == 0:
+        torch.set_num_threads(1)  # makes torch's pool of threads anew, before several of them ask for it
         try:
             answer.write_text(json.dumps(_commands(root, place, name)))
         except BaseException:

@@ -31,6 +31,7 @@ def make(folder: Path) -> None:
 
 def _apart(work: Callable[[], None]) -> None:
     if (process := os.fork()) == 0:
+        torch.set_num_threads(1)  # as in judge.py
         try:
             work()
         except BaseException:
