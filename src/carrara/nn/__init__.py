@@ -7,6 +7,7 @@ from carrara.nn.embedding import NoiseEmbedding, ShareEmbedding, StepEmbedding, 
 from carrara.nn.inference import lowered
 from carrara.nn.layers import (
     RANKS,
+    Convolution3,
     Dropout,
     Upsample,
     conv1,
@@ -25,19 +26,23 @@ from carrara.nn.limits import BESIDE, DEEPEST, WIDEST, TooLarge, bounded, rehear
 from carrara.nn.recompute import Recomputed, recompute
 from carrara.nn.residual import ResidualBlock
 from carrara.nn.transformer import Attention
+from carrara.nn.ways import Choosing, Size, calls, choose
 
 __all__ = [
     "BESIDE",
     "DEEPEST",
     "RANKS",
     "Attention",
+    "Choosing",
     "Compilable",
+    "Convolution3",
     "Dropout",
     "NoiseEmbedding",
     "PixelAttention",
     "Recomputed",
     "ResidualBlock",
     "ShareEmbedding",
+    "Size",
     "SpatialTransformer",
     "StepEmbedding",
     "TooLarge",
@@ -45,6 +50,8 @@ __all__ = [
     "Tokens",
     "Upsample",
     "bounded",
+    "calls",
+    "choose",
     "compile_for_sampling",
     "compile_for_training",
     "conv1",

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from carrara.nn import winograd
+from carrara.nn.ways import Choosing
 from carrara.shapes import cropped, lengthened
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -60,8 +62,30 @@ def conv1(inp: int, out: int, *, spatial: int = 2) -> Convolution:
     return RANKS[spatial].convolution(inp, out, 1)
 
 
+class Convolution3(Choosing, nn.Conv2d):
+    """A convolution of pictures, 3 places wide, that keeps the size: by torch, or by ``winograd``."""
+
+    def __init__(self, inp: int, out: int) -> None:
+        super().__init__(inp, out, 3, padding=1)
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        return "direct", "winograd"
+
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        return tuple(self.weight.shape)
+
+    def forward(self, input: Tensor) -> Tensor:  # torch's own name
+        if self.way(input) == self.ways[1] and winograd.fits(input, self.weight):
+            return winograd.convolved(input, self.weight, self.bias)
+        return super().forward(input)
+
+
 def conv3(inp: int, out: int, stride: int = 1, *, spatial: int = 2) -> Convolution:
     """A convolution 3 places wide along each axis: keeps the size, or halves it (rounding up) with ``stride`` 2."""
+    if (spatial, stride) == (2, 1):
+        return Convolution3(inp, out)
     return RANKS[spatial].convolution(inp, out, 3, stride=stride, padding=1)
 
 
@@ -130,7 +154,7 @@ def _coins(shape: torch.Size) -> Tensor:
     return words.view(torch.int16)[: shape.numel()].view(shape)
 
 
-class Upsample(nn.Module):
+class Upsample(Choosing):
     r"""Repeats pixels up to a given size, then convolves: any size works, odd ones too.
 
     At twice the size, each row k = -1, 0, 1 of the kernel w meets one of two equal rows. Both steps are then one
@@ -150,12 +174,24 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = conv3(channels, channels, spatial=spatial)
 
+    @property
+    def ways(self) -> tuple[str, ...]:
+        return "in one step", "in two steps", "in two steps, by winograd"
+
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        return tuple(self.conv.weight.shape)
+
     def forward(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
         """(B, C, *N) to (B, C, *size)."""
-        if size == doubled(x):
+        way = self.way(x)
+        if size == doubled(x) and way == self.ways[0]:
             kernel = self.doubling() if self.kernel is None else self.kernel
             return rank_of(x).transposed(x, kernel, self.conv.bias, stride=2, padding=1)
-        return self.conv(F.interpolate(x, size=size, mode="nearest"))
+        x = F.interpolate(x, size=size, mode="nearest")
+        if way == self.ways[2] and winograd.fits(x, self.conv.weight):
+            return winograd.convolved(x, self.conv.weight, self.conv.bias)
+        return self.conv(x)
 
     def doubling(self) -> Tensor:
         """The kernel of the transposed convolution, (C, C, 4, 4) for pictures."""

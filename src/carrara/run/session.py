@@ -33,7 +33,7 @@ from carrara.model import AnySaved
 from carrara.recipe import build
 from carrara.recipe.kinds import Examples, kind_of
 from carrara.recipe.resolve import resolve
-from carrara.run import lists
+from carrara.run import lists, tuning
 from carrara.run.compilation import Note, compiled_if_faster
 from carrara.run.models import Models
 from carrara.run.plan import Plan
@@ -227,6 +227,9 @@ class Session:
         if self.recipe.train.compile == "auto" and not self.ended:
             with closing(self._batches(self.training.clock.step)) as batches:
                 yield from compiled_if_faster(self.objective, next(batches), self.recipe)
+        if tuning.wanted(self.recipe.train, self.model.device) and not self.ended:
+            with closing(self._batches(self.training.clock.step)) as batches:
+                yield from tuning.tuned(self.objective, next(batches), self.recipe.train, self.folder)
         with self._log() as log:
             yield from self._make_up(log)
             for report in self.training if not self.ended else ():
