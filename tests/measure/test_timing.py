@@ -104,3 +104,10 @@ def test_a_table_says_what_its_processor_can_do() -> None:
     assert processor("model name: Slow\nflags: fpu\n") == "Slow"
     assert processor("") != ""
     assert f", torch {torch.__version__}," in machine(CPU)
+
+
+def test_a_processor_that_is_held_back_is_said(monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert "held to ONEDNN_MAX_CPU_ISA=AVX2" in machine(torch.device("cpu"))
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    assert "held to ONEDNN" not in machine(torch.device("cpu"))

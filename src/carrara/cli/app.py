@@ -117,6 +117,7 @@ def train(
     preset: str | None = None,
     run: Path | None = None,
     dry_run: bool = False,
+    no_tune: bool = False,
 ) -> None:
     """Trains a model on a folder, or on digits, openmoji or swissroll. Run it again to go on where it stopped.
 
@@ -138,11 +139,14 @@ def train(
         The run's folder; runs/ and the name of the data, if not given.
     dry_run
         Build everything, make one step, estimate time and memory; write nothing.
+    no_tune
+        Leave out the measurement, before a long training, of which way through each layer is the fastest here.
     """
     from carrara.cli import commands
 
     if data is not None and "=" in data and not Path(data).exists():
         data, overrides = None, (data, *overrides)
+    overrides = (*overrides, *(["train.tune=false"] if no_tune else []))
     commands.train_or_rehearse(data, overrides, preset, run, dry_run)
 
 

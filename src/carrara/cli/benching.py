@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from carrara.cli.terminal import Terminal
     from carrara.measure.recipe_speed import RecipeSpeed
     from carrara.measure.timing import Timing
+    from carrara.measure.ways import Ways
 
 HEADINGS = ("images/s", "ms/image", "spread", "GFLOP/s", "of conv.", "of product")
 _BATCH = 16
@@ -25,6 +26,7 @@ def bench(
     precision: str | None = None,
     compiled: Annotated[bool, Parameter(name="--compile", negative="")] = False,
     rounds: int = 15,
+    no_tune: bool = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Measures how fast a model trains and samples here, and how near that is to what the machine can do.
@@ -54,6 +56,8 @@ def bench(
         Compile the network with torch.compile first, which takes a minute or more.
     rounds
         How often each thing is measured.
+    no_tune
+        Measure layers in torch's way only, and not which way through each is the fastest here.
     as_json
         Print numbers for a program: seconds, bytes, operations.
     """
@@ -65,7 +69,7 @@ def bench(
     said = {"train.batch": batch, "train.precision": precision}
     changes = [f"{key}={value}" for key, value in said.items() if value is not None]
     changed = [f"train.batch={_BATCH}", *overrides, *changes]
-    speed = measure_recipe_speed(run, preset, changed, rounds=rounds, compiled=compiled)
+    speed = measure_recipe_speed(run, preset, changed, rounds=rounds, compiled=compiled, tune=not no_tune)
     if as_json:
         console.print(json.dumps(speed.values(), indent=2))
     else:
@@ -97,8 +101,23 @@ def _show(of: "RecipeSpeed", console: "Terminal") -> None:
             console.print(
                 "Reading is slower than training: the first epoch waits for files. Smaller files help, or more cores."
             )
+    if speed.ways is not None and speed.ways.measured:
+        _show_ways(speed.ways, console)
     if speed.memory:
         console.print(f"memory      {speed.memory / 2**30:.2f} GiB at the peak of training")
+
+
+def _show_ways(ways: "Ways", console: "Terminal") -> None:
+    """What was measured of each size of layer; a long training takes the fastest."""
+    from rich.table import Table
+
+    table = Table("layer", "kernel", "places", "ways, ms forward and backward", "gain", box=None, padding=(0, 1, 0, 0))
+    for one in ways.measured:
+        took = ", ".join(f"{way} {took:.3g}" for way, took in one.milliseconds.items())
+        sizes = ("x".join(map(str, size)) for size in (one.weight, one.places))
+        table.add_row(one.kind, *sizes, took, f"{one.gain:.2f}")
+    console.print("\nthe ways through each layer; a training of 10 minutes or more takes the fastest")
+    console.print(table)
 
 
 def _images(work: "Timing") -> tuple[str, str, str]:

@@ -12,14 +12,16 @@ from dataclasses import dataclass, replace
 from itertools import chain, count, repeat
 
 import torch
+from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from carrara.draw import Drawing, Request, cycled
 from carrara.draw.image_input import seen
 from carrara.errors import UserError, option
 from carrara.measure.timing import Timing, Work, flops_of, peak_memory, roofline, time_in_turns
+from carrara.measure.ways import Ways, measure_ways, turned_off
 from carrara.model import AnySaved, DiffusionModel
-from carrara.nn import compile_for_sampling
+from carrara.nn import choose, compile_for_sampling
 from carrara.objective import Objective
 from carrara.sample import SampleStep, draws_for, generate
 from carrara.train import TrainSettings, TrainState, optim, train
@@ -43,6 +45,7 @@ class ModelSpeed:
         convolution, product: what the machine can do.
         memory: bytes at the peak of training; 0 if unknown.
         steps: of the sampler; 0 where nothing is sampled.
+        ways: through the layers, that were measured.
     """
 
     precision: torch.dtype
@@ -52,6 +55,7 @@ class ModelSpeed:
     product: Timing
     memory: int
     steps: int
+    ways: Ways | None = None
 
     @property
     def sampling(self) -> float | None:
@@ -73,6 +77,7 @@ def measure_model_speed(
     rounds: int = 15,
     compiled: bool = False,
     wishes: Sequence[str | None] | None = None,
+    tune: bool = False,
 ) -> ModelSpeed:
     """Trains and samples a model for a while, beside works that show what the machine can do. The model is changed.
 
@@ -83,6 +88,7 @@ def measure_model_speed(
         rounds: repetitions of each work, 2 or more.
         compiled: the network of a diffusion model is compiled by ``torch.compile`` first.
         wishes: what the samples of a batch shall show; None is each class in turn, or nothing.
+        tune: steps and forward passes are also made by the fastest way through each layer, which is measured first.
 
     Raises:
         UserError: ``torch.compile`` does not work here, or the model cannot make what it is told.
@@ -93,11 +99,15 @@ def measure_model_speed(
     reports = train(state, lambda _: repeat(batch), settings, seed=0)
     step = Work(name=STEP, do=lambda: next(reports), images=len(batch), flops=flops_of(lambda: next(reports)))
     memory = _peak_of(step.do, device)
-    works, steps = [step, _update(state, len(batch))], 0
+    works, steps, ways = [step, _update(state, len(batch))], 0, None
+    if tune and device.type == "cpu" and not (compiled or turned_off()):
+        ways, _ = measure_ways(objective, batch, settings)
+        works.insert(1, _tuned(step, objective, ways))
     if isinstance(model, DiffusionModel):
         sampled, steps = deepcopy(model).eval(), model.config.sample.steps
         drawing = _drawing(sampled, batch, wishes or cycled(sampled, len(batch)), dtype)
-        works += _sampling(drawing)
+        forward, *others = _sampling(drawing)
+        works += [forward, *([] if ways is None else [_tuned(forward, drawing.network(sampled), ways)]), *others]
         if compiled:
             model.denoiser.backbone.compile()
             compile_for_sampling(drawing.network(sampled).backbone)
@@ -111,7 +121,21 @@ def measure_model_speed(
         product=product,
         memory=memory,
         steps=steps,
+        ways=ways,
     )
+
+
+def _tuned(work: Work, network: nn.Module, ways: Ways) -> Work:
+    """The same by the fastest ways; its operations are counted as those of the first ones."""
+
+    def do() -> object:
+        choose(network, ways.fastest)
+        try:
+            return work.do()
+        finally:
+            choose(network, {})
+
+    return replace(work, name=f"{work.name}, tuned", do=do)
 
 
 @contextmanager

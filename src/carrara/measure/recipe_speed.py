@@ -67,6 +67,7 @@ class RecipeSpeed:
             "samples_per_second": speed.sampling,
             "reading_per_second": self.reading and dict(zip(("files", "memory"), self.reading, strict=True)),
             "works": shown,
+            "ways": [{**asdict(one), "fastest": one.fastest} for one in speed.ways.measured] if speed.ways else [],
         }
 
     @property
@@ -91,6 +92,7 @@ def measure_recipe_speed(
     *,
     rounds: int = 15,
     compiled: bool = False,
+    tune: bool = False,
 ) -> RecipeSpeed:
     """Measures a run's recipe, or a preset; the weights are new ones, of which speed is no function.
 
@@ -98,7 +100,7 @@ def measure_recipe_speed(
         run: a run's folder, with its data in their place.
         preset: a preset or a recipe file instead; None = ``PRESET``, on random pictures.
         overrides: ``key=value``.
-        rounds, compiled: see ``measure_model_speed``.
+        rounds, compiled, tune: see ``measure_model_speed``.
 
     Raises:
         UserError: anything that is wrong with them, or that training would run into.
@@ -119,6 +121,7 @@ def measure_recipe_speed(
         recipe.train,
         rounds=rounds,
         compiled=compiled,
+        tune=tune,
     )
     return RecipeSpeed(
         subject=str(run or preset or PRESET),

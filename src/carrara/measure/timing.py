@@ -30,6 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import carrara
 from carrara.files import is_regular, read_text
+from carrara.train.precision import HELD
 
 WARM = 2
 """Repetitions before those that count: the first ones allocate, choose algorithms, compile."""
@@ -241,7 +242,8 @@ def machine(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {threads}, {versions}"
     info = Path("/proc/cpuinfo")
-    return f"{processor(read_text(info) if is_regular(info) else '')}, {threads}, {versions}"
+    held = [f"held to {name}={os.environ[name]}" for name in (*HELD, "ATEN_CPU_CAPABILITY") if os.environ.get(name)]
+    return ", ".join([processor(read_text(info) if is_regular(info) else ""), *held, threads, versions])
 
 
 _FEATURES = {"avx2": "AVX2", "avx512f": "AVX512", "avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX"}

@@ -44,6 +44,7 @@ from carrara.store.best import LEADS, is_better, kept, leader, waited
 from carrara.store.latents import Encoding, captioned
 from carrara.store.runs import begun_about, is_sound, step_of
 from carrara.train import Incident, Log, LogLine, StepReport, Stopped, Training, distributed, read_log
+from carrara.train.precision import emulation
 from carrara.types import Batch
 
 
@@ -142,6 +143,7 @@ class Session:
             names=lambda positions: self._loader().names(positions),
         )
         self.warnings = [*self.training.warnings, *self._other_data(about, whole)]
+        self.warnings += filter(None, [emulation(self.recipe.train.precision, device)])
         self._said = set[str]()
 
     def _check(self, whole: Dataset, device: torch.device) -> None:
