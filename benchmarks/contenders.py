@@ -25,15 +25,17 @@ class Contender:
     works: Mapping[str, Callable[[], object]]
 
 
-def carrara_(batch: int, precision: str, compiled: bool = False) -> Contender:
-    """The preset ``ddpm-cifar`` in the trainer of ``carrara train``."""
+def carrara_(batch: int, precision: str, compiled: bool = False, tuned: bool = True) -> Contender:
+    """The preset ``ddpm-cifar`` in the trainer of ``carrara train``; as in a long training, by the fastest way through
+    each layer."""
     from copy import deepcopy
     from itertools import repeat
 
     import torch
 
+    from carrara.measure.ways import measure_ways
     from carrara.memory import keep_freed
-    from carrara.nn import compile_for_sampling, lowered
+    from carrara.nn import choose, compile_for_sampling, lowered
     from carrara.recipe import build
     from carrara.recipe.loading import load
     from carrara.train import TrainState, autocast, train
@@ -47,6 +49,8 @@ def carrara_(batch: int, precision: str, compiled: bool = False) -> Contender:
     state = TrainState(build.objective(recipe, model).to(device), recipe.train)
     x = torch.rand(batch, 3, EDGE, EDGE, device=device) * 2 - 1
     same = Batch(x=x, position=torch.arange(batch))
+    if tuned and not compiled and device.type == "cpu":
+        choose(state.objective, measure_ways(state.objective, same, recipe.train)[0].fastest)
     reports = train(state, lambda _: repeat(same), recipe.train, seed=0)
     averaged, t = deepcopy(model).eval(), torch.rand(batch, device=device)
     dtype = matmul_dtype(recipe.train.precision, device)
@@ -218,8 +222,10 @@ NETWORKS: dict[str, dict[str, Callable[[int], Contender]]] = {
     "ddpm-cifar": {
         OURS: lambda batch: carrara_(batch, "auto"),
         f"{OURS}, float32": lambda batch: carrara_(batch, "float32"),
+        f"{OURS}, float32, torch's convolutions": lambda batch: carrara_(batch, "float32", tuned=False),
         f"{OURS}{COMPILED}": lambda batch: carrara_(batch, "auto", compiled=True),
         "diffusers as shipped (float32, 8-wide heads)": lambda batch: diffusers_(batch, 8, False),
+        "diffusers, float32, 64-wide heads": lambda batch: diffusers_(batch, 64, False),
         TUNED: lambda batch: diffusers_(batch, 64, True),
         f"{TUNED}{COMPILED}": lambda batch: diffusers_(batch, 64, True, compiled=True),
         AZULA: azula_,

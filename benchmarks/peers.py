@@ -1,14 +1,15 @@
 """How fast is the network of DDPM for CIFAR-10 (35.7 M parameters) here, and in other libraries?
 
-    python benchmarks/peers.py [--network ddpm-cifar] [--rounds 15] [--batch 16] [--out benchmarks/results]
+    python benchmarks/peers.py [--network ddpm-cifar] [--rounds 15] [--batch 16] [--only A B] [--name peers]
 
 A training step is what each library's own loop does with a batch that is in memory: loss, backward, clipping, AdamW,
 moving average. The forward pass is one evaluation of the network without gradients, ours in the form in which it is
 sampled. Contenders are processes of their own, so that threads and memory are each one's own, and take turns, A B C
 A B C ..., one of them at work at a time. A ratio is the median over the turns of the peer's time by ours in that turn.
 
-diffusers is trained as its unconditional example does it, with the network's default of 8-wide heads; and once more in
-bfloat16 with 64-wide heads. Neither has dropout, so all leave out DDPM's. azula has no loop of its own: its ADM
+diffusers is trained as its unconditional example does it, with the network's default of 8-wide heads; and with 64-wide
+heads in float32 and in bfloat16. Neither has dropout, so all leave out DDPM's. Where a processor does not multiply in
+bfloat16, ``--only "carrara, float32" ...`` compares those that do not either. azula has no loop of its own: its ADM
 network learns DDPM's loss with torch's AdamW and averaging. denoising-diffusion-pytorch has another network, of as many
 parameters by chance and far fewer operations: 64 to 512 channels in four levels. These two get environments in
 benchmarks/.peers, which see this one's torch. On a GPU, our network and diffusers' are there once more, compiled by
@@ -131,7 +132,7 @@ def middle(values: list[float], digits: int) -> str:
     return f"{median} ({low} to {high})"
 
 
-def main(network: str, rounds: int, batch: int, names: list[str], out: Path) -> None:
+def main(network: str, rounds: int, batch: int, names: list[str], out: Path, stem: str) -> None:
     """Writes the table and the chart."""
     from machine import described
 
@@ -144,7 +145,8 @@ def main(network: str, rounds: int, batch: int, names: list[str], out: Path) -> 
         for contender in contenders:
             with suppress(OSError):
                 contender.end()
-    command = f"`python benchmarks/peers.py --network {network} --rounds {rounds} --batch {batch}`"
+    only = "" if names == usual(network) else " --only " + " ".join(f'"{name}"' for name in names)
+    command = f"`python benchmarks/peers.py --network {network} --rounds {rounds} --batch {batch}{only}`"
     text = [
         f"# {(__doc__ or '').splitlines()[0]}",
         "",
@@ -155,12 +157,11 @@ def main(network: str, rounds: int, batch: int, names: list[str], out: Path) -> 
     text += ["", *table(contenders), "", "Medians of turns, with quartiles; `by ours` is the peer's time over ours. "]
     text[-1] += "Operations are counted as they are done."
     out.mkdir(parents=True, exist_ok=True)
-    name = "peers" if network == "ddpm-cifar" else f"peers-{network}"
-    (out / f"{name}.md").write_text("\n".join(text) + "\n")
+    (out / f"{stem}.md").write_text("\n".join(text) + "\n")
     first = next(iter(contenders[0].milliseconds))
     lines = [Line(name=c.name, x=range(1, rounds + 1), y=c.milliseconds[first]) for c in contenders]
     chart = Chart(title=f"{network}: {WORKS[first]}", lines=lines, x_label="turn", y_label="ms per image")
-    chart.picture().save(out / f"{name}.png")
+    chart.picture().save(out / f"{stem}.png")
     print("\n".join(text))
 
 
@@ -171,9 +172,11 @@ if __name__ == "__main__":
     parser.add_argument("--network", choices=NETWORKS, default="ddpm-cifar")
     parser.add_argument("--only", nargs="+", help="these alone; ours first")
     parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("--name", help="of the table; peers, or peers-NETWORK")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
         serve(given.network, given.serve, given.batch)
     else:
-        main(given.network, given.rounds, given.batch, given.only or usual(given.network), given.out)
+        stem = given.name or ("peers" if given.network == "ddpm-cifar" else f"peers-{given.network}")
+        main(given.network, given.rounds, given.batch, given.only or usual(given.network), given.out, stem)
