@@ -204,7 +204,7 @@ at::Tensor kernel_gradient(const at::Tensor& given, const at::Tensor& of_y) {
 
 }  // namespace
 
-TORCH_LIBRARY(carrara, library) {
+TORCH_LIBRARY_FRAGMENT(carrara, library) {
   library.def("winograd(Tensor x, Tensor weight, Tensor? bias, bool turned) -> Tensor");
   library.def("winograd_kernel_gradient(Tensor x, Tensor gradient) -> Tensor");
 }
