@@ -1,20 +1,25 @@
 """Sampling that reuses deep features (``cache``): how often they are computed, and what it does to samples."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from carrara.backbone import DiTConfig, UNet
 from carrara.draw import Ask, drawing, request
 from carrara.draw.request import dump_request, read_request
 from carrara.errors import UserError
+from carrara.pixels import read_recipe
 from carrara.sample import SampleSettings
 from carrara.sample.catalogue import sampler
 from carrara.store import OpenModel
 from drawings import LATENTS, PIXELS, awake, drawn, request_of
+from small_models import saved
+from tiny import Command
 
 SETTINGS = SampleSettings(steps=6, guidance=2.0)
 
@@ -112,3 +117,25 @@ def test_who_cannot_reuse_says_why() -> None:
     with pytest.raises(UserError, match="too few steps"):
         drawn(few, "cat", cache=2)
     assert request_of(few, "cat", cache=1).cache == 1
+
+
+def test_the_command_records_it_and_makes_the_picture_again(
+    carrara: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = saved("pixels", tmp_path / "run")
+    for name, said in (("plain", ()), ("one", ("--cache", "1")), ("cached", ("--cache", "3"))):
+        code, words = carrara("sample", run, "cat", "-n", "2", "--steps", "4", *said, "--out", name)
+        assert code == 0, words
+    grids = {name: Path(name, "grid.png") for name in ("plain", "one", "cached")}
+    plain, one, cached = (Image.open(path).tobytes() for path in grids.values())
+    assert plain == one != cached
+    assert read_recipe(grids["cached"])["request"]["cache"] == 3
+    code, words = carrara("replay", grids["cached"])
+    assert code == 0
+    assert "every pixel is the same" in words
+    code, words = carrara("sample", run, "--cache", "0")
+    assert code == 2
+    assert "Traceback" not in words
+    code, words = carrara("edit", run, "variation", grids["plain"], "--cache", "2", "-n", "1", "--out", "edit")
+    assert code == 0, words
