@@ -10,6 +10,7 @@ Where states are masked, see ``noise.absorbing``, the estimate is the probabilit
 What is seen is the estimate of itself.
 """
 
+import copy
 from dataclasses import replace
 from typing import final
 
@@ -80,6 +81,12 @@ class Denoiser(nn.Module):
         """
         coefficients = self.coefficients(t)
         return coefficients.denoised(x_t, self.output(x_t, coefficients, cond)).float()
+
+    def through(self, network: nn.Module) -> "Denoiser":
+        """The same that asks ``network`` in the backbone's place."""
+        made = copy.copy(self)
+        made._modules = {**self._modules, "backbone": network}
+        return made
 
     def asked(self, cond: Conditioning, *, detached: bool = False) -> "Asked":
         """Both answers, for the variational bound."""

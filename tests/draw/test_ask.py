@@ -41,6 +41,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "size": {"size": 16},
     "tile": {"tile": "8x12"},
     "fast": {"fast": True},
+    "cache": {"cache": 2},
 }
 """For each option of drawing, an ask that says it."""
 

@@ -169,7 +169,7 @@ def test_recall_brings_every_setting_back(client: httpx.Client) -> None:
     ask = {
         "prompts": ["cat:0.5+dog:0.5"], "count": 2, "seed": 11, "steps": 6, "guidance": 2.5, "sampler": "ddim",
         "grid": "karras", "method": "apg", "interval": [0.1, 0.9], "rescale": 0.3, "threshold": 0.99, "size": "16x12",
-        "negative": "cat",
+        "negative": "cat", "cache": 2,
     }  # fmt: skip
     pictures = made(client, model="pixels", ask=ask)
     again = recalled(client, bytes_of(client, pictures[1]))

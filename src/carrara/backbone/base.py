@@ -45,6 +45,23 @@ class Backbone(Compilable, ABC):
             noise.levels.copy_(levels)
 
 
+class Layered(Backbone, ABC):
+    """A network whose first levels can be computed alone, with what those below them said of a similar input."""
+
+    def forward(self, x: Samples, noise_level: PerSample, cond: Conditioning) -> Tensor:
+        return self.partly(x, noise_level, cond, None, 1)[0]
+
+    @abstractmethod
+    def partly(
+        self, x: Samples, noise_level: PerSample, cond: Conditioning, deep: Tensor | None, levels: int
+    ) -> tuple[Tensor, Tensor]:
+        """``forward``, and the deep features (B, C, *N): what comes to its first ``levels`` from all others.
+
+        Args:
+            deep: what takes the place of these, which then are not computed; None computes everything.
+        """
+
+
 class BackboneConfig(ABC):
     """Everything about a network but the data's shape."""
 

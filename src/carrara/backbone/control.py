@@ -14,7 +14,7 @@ from typing import Annotated, Literal, final
 
 from torch import Tensor, nn
 
-from carrara.backbone.base import Backbone, BackboneConfig
+from carrara.backbone.base import Backbone, BackboneConfig, Layered
 from carrara.backbone.unet import UNet, UNetConfig
 from carrara.kinds import SPELLED
 from carrara.nn import Tokens, conv1, patchify, zeroed
@@ -59,7 +59,7 @@ class ControlledConfig(BackboneConfig):
 
 
 @final
-class Controlled(Backbone):
+class Controlled(Layered):
     """Equation (1). Use ``ControlledConfig(network=...).build((3, 32, 32), image_channels=4)``.
 
     Args:
@@ -81,17 +81,22 @@ class Controlled(Backbone):
         features = [config.channels, *down, widths[-1]]
         self.joins = nn.ModuleList(zeroed(conv1(width, width, spatial=spatial)) for width in features)
 
-    def forward(self, x: Samples, noise_level: PerSample, cond: Conditioning) -> Tensor:
+    def partly(
+        self, x: Samples, noise_level: PerSample, cond: Conditioning, deep: Tensor | None, levels: int
+    ) -> tuple[Tensor, Tensor]:
         network, image = self.network, cond.image
         if image is None:
-            return network(x, noise_level, cond)
+            return network.partly(x, noise_level, cond, deep, levels)
         emb, context = network.embed(noise_level, cond.vector)
         tokens = Tokens.of(replace(cond, image=None), network.config.context_width)
         x_in = patchify(x, self.patch)
-        seen = network.descend(network.inp(x_in), emb, tokens)
-        read = self.copy.descend(self.copy.inp(x_in) + self.hint(patchify(image, self.patch)), emb, tokens)
-        seen = [f + join(g) for f, join, g in zip(seen, self.joins.children(), read, strict=True)]
-        return network.ascend(seen, emb, context, tokens, x.shape[2:])
+        only = None if deep is None else levels
+        seen = network.descend(network.inp(x_in), emb, tokens, only)
+        read = self.copy.descend(self.copy.inp(x_in) + self.hint(patchify(image, self.patch)), emb, tokens, only)
+        seen = [f + join(g) for f, join, g in zip(seen, list(self.joins.children())[: len(seen)], read, strict=True)]
+        if deep is None:
+            *seen, deep = network.climb(seen, emb, context, tokens, levels)
+        return network.ascend([*seen, deep], emb, context, tokens, x.shape[2:]), deep
 
     def place_steps(self, levels: Tensor) -> None:
         self.network.place_steps(levels)

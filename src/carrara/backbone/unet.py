@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from carrara.backbone.base import Backbone, BackboneConfig, embedding
+from carrara.backbone.base import Backbone, BackboneConfig, Layered, embedding
 from carrara.backbone.conventions import Conventions
 from carrara.kinds import UNSAID
 from carrara.nn import (
@@ -251,7 +251,7 @@ class ContextGate(nn.Module):
         return torch.addcmul(expand_channels(self.time(emb), h), expand_channels(self.context(context), h), h)
 
 
-class UNet(Backbone):
+class UNet(Layered):
     """See the module's head. Use ``UNetConfig(...).build((3, 32, 32))``.
 
     Args:
@@ -305,22 +305,31 @@ class UNet(Backbone):
             conv3(config.channels * config.multipliers[0], out_channels * config.patch**spatial, spatial=spatial)
         )
 
-    def forward(self, x: Samples, noise_level: PerSample, cond: Conditioning) -> Tensor:
+    def partly(
+        self, x: Samples, noise_level: PerSample, cond: Conditioning, deep: Tensor | None, levels: int
+    ) -> tuple[Tensor, Tensor]:
         emb, context = self.embed(noise_level, cond.vector)
         tokens = Tokens.of(cond, self.config.context_width)
         h = self.inp(patchify(x if cond.image is None else torch.cat([x, cond.image], dim=1), self.config.patch))
-        return self.ascend(self.descend(h, emb, tokens), emb, context, tokens, x.shape[2:])
+        if deep is None:
+            *skips, deep = self.climb(self.descend(h, emb, tokens), emb, context, tokens, levels)
+        else:
+            skips = self.descend(h, emb, tokens, levels)
+        return self.ascend([*skips, deep], emb, context, tokens, x.shape[2:]), deep
 
-    def descend(self, h: Tensor, emb: Tensor, tokens: Tokens | None) -> list[Tensor]:
-        """The way down from features (B, C, *N) of full size: all that the way up sees, and the middle, last."""
+    def descend(self, h: Tensor, emb: Tensor, tokens: Tokens | None, levels: int | None = None) -> list[Tensor]:
+        """The way down from features (B, C, *N) of full size: all that the way up sees, and the middle, last; or of so
+        many levels alone, without the middle."""
         skips = [h]
-        for level, blocks in enumerate(self.down):
+        for level, blocks in list(enumerate(self.down))[:levels]:
+            if level:
+                h = self._halved(h, emb, level - 1)
+                skips.append(h)
             for block in blocks.children():
                 h = block(h, emb, tokens)
                 skips.append(h)
-            if level < len(self.downsample):
-                h = self._halved(h, emb, level)
-                skips.append(h)
+        if levels is not None:
+            return skips
 
         for block in self.middle:
             h = block(h, emb, tokens)
@@ -329,16 +338,24 @@ class UNet(Backbone):
     def ascend(
         self, seen: list[Tensor], emb: Tensor, context: Tensor, tokens: Tokens | None, size: Sequence[int]
     ) -> Tensor:
-        """The way up from what ``descend`` returns, to the prediction (B, C, *size)."""
+        """The way up from what ``descend`` or ``climb`` returns, to the prediction (B, C, *size)."""
+        (h,) = self.climb(seen, emb, context, tokens, 0)
+        return unpatchify(self.out(F.silu(self.norm(h))), self.config.patch, size)
+
+    def climb(
+        self, seen: list[Tensor], emb: Tensor, context: Tensor, tokens: Tokens | None, levels: int
+    ) -> list[Tensor]:
+        """The way up until so many levels are left: what these see, and what comes to them from below, last."""
         *skips, h = seen
-        for level in reversed(range(len(self.up))):
+        while len(skips) > levels * (self.config.blocks + 1):
+            level = len(skips) // (self.config.blocks + 1) - 1
             if self.gates is not None:
                 h = self.gates[level](h, context, emb)
             for block in self.up[level].children():
                 h = block(torch.cat([h, skips.pop()], dim=1), emb, tokens)
             if level:
                 h = self._enlarged(h, emb, level - 1, skips[-1].shape[2:])
-        return unpatchify(self.out(F.silu(self.norm(h))), self.config.patch, size)
+        return [*skips, h]
 
     def _halved(self, h: Tensor, emb: Tensor, level: int) -> Tensor:
         """A level's features (B, C, *N), for the next level."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from carrara.draw.request import Request, Terms, check_seed, cycled
+from carrara.draw.request import Request, Terms, check_cache, check_seed, cycled
 from carrara.draw.wishes import parts_of
 from carrara.errors import UserError, option
 from carrara.medium import suited
@@ -134,6 +134,7 @@ def _request(
         for part in parts_of(model.conditioner, prompt):
             model.conditioner.parse(part.text)
     chosen = settings(model, changes, guided=weak is not None)
+    check_cache(ask, model)
     judge = None if ask.classifier is None else Path(ask.classifier)
     return Request(
         wishes=tuple(wishes),
@@ -142,6 +143,7 @@ def _request(
         columns=columns if ask.prompts else None,
         labels=ask.prompts,
         fast=ask.fast,
+        cache=ask.cache,
         size=suited(ask.pixel_size, len(model.size)),
         tile=suited(ask.window, len(model.size)),
         negative=ask.negative,

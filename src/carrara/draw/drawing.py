@@ -11,8 +11,9 @@ from typing import final
 import torch
 from torch import Tensor
 
+from carrara.backbone import Layered, Memory, Reusing, agree
 from carrara.denoiser import Denoiser
-from carrara.draw.request import Request, check_fast
+from carrara.draw.request import Request, check_cache, check_fast
 from carrara.draw.wishes import spoken
 from carrara.errors import UserError, command
 from carrara.medium import Picture, PictureMedium, Size
@@ -42,25 +43,37 @@ class BoundDenoiser:
     Attributes:
         network: as it is to be called in ``autocast``; see ``nn.lowered``.
         autocast: what it multiplies in. The context lasts one call, not from one step to the next.
+        memories: of deep features, one for each equal part of a batch; none where each call computes everything.
     """
 
     network: Denoiser
     cond: Conditioning
     autocast: torch.dtype = torch.float32
+    memories: tuple[Memory, ...] = ()
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         with torch.autocast(x_t.device.type, self.autocast, enabled=self.autocast is not torch.float32):
-            return self.network(x_t, t, self.cond)
+            return self._reusing(x_t, t, self.cond)
+
+    @property
+    def _reusing(self) -> Denoiser:
+        backbone = self.network.backbone
+        if not self.memories:
+            return self.network
+        assert isinstance(backbone, Layered)
+        return self.network.through(Reusing(backbone, self.memories))
 
 
 def together(cond: DenoiseFn, null: DenoiseFn) -> Both | None:
     """The two sides of guidance, of few samples by one call; None where no network answers both."""
     if not (isinstance(cond, BoundDenoiser) and isinstance(null, BoundDenoiser) and null.network is cond.network):
         return None
-    pair = replace(cond, cond=cond.cond.then(null.cond))
+    memories = cond.memories + null.memories
+    pair = replace(cond, cond=cond.cond.then(null.cond), memories=memories)
 
     def both(x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         if len(x_t) > TOGETHER:
+            agree(memories, len(x_t))  # so that samples are the same in any batch
             return cond(x_t, t), null(x_t, t)
         ours, theirs = pair(torch.cat([x_t, x_t]), torch.cat([t, t]) if t.ndim else t).chunk(2)
         return ours, theirs
@@ -152,6 +165,7 @@ class Drawing:
         """
         model, request = self.model, self.request
         check_guidance(model, request, self.weak)
+        check_cache(request, model, *(() if self.weak is None else (self.weak,)))
         _check_image(model, self.image)
         window = () if request.window is None else model.latents_of(request.window)[1:]
         with torch.no_grad():
@@ -175,10 +189,18 @@ class Drawing:
         image = None if image is None else image.to(model.device)
 
         def bound(said: Conditioning) -> DenoiseFn:
-            estimate = BoundDenoiser(network=network, cond=replace(said, image=image), autocast=self.request.autocast)
+            told = replace(said, image=image)
+            estimate = BoundDenoiser(
+                network=network, cond=told, autocast=self.request.autocast, memories=self._memories()
+            )
             return _by_windows(estimate, model.latent_shape[0], window) if window else estimate
 
         return spoken(model, wishes, bound)
+
+    def _memories(self) -> tuple[Memory, ...]:
+        """A new one for an estimate, if anything is to be remembered."""
+        every = self.request.cache or 1
+        return (Memory(every),) if every > 1 else ()
 
 
 def open_drawing(opened: OpenModel, request: Request, image: Tensor | None = None) -> Drawing:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from carrara.draw.drawing import Drawing, check_guidance, open_drawing
-from carrara.draw.request import Request, check_fast
+from carrara.draw.request import Request, check_cache, check_fast
 from carrara.errors import UserError, command
 from carrara.medium import Size
 from carrara.model import Model
@@ -128,6 +128,7 @@ def finish(steps: Iterable[Progress]) -> Tensor:
 def _from_prior(model: Model, request: Request, batch: int) -> Iterator[Progress]:
     """Samples of a variational autoencoder, whose latents have a law of their own: one step."""
     check_fast(model, request.fast)
+    check_cache(request, model)
     check_guidance(model, request, None)
     if request.size is not None or request.tile is not None:
         raise UserError("this model makes samples of one size, the one that it learned: leave size and tile out")

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import torch
 from pydantic import ConfigDict, TypeAdapter
 
-from carrara.errors import UserError, command
+from carrara.backbone import Layered
+from carrara.errors import UserError, command, option
 from carrara.files import as_kind
 from carrara.medium import Size, read_size
-from carrara.model import Model
+from carrara.model import DiffusionModel, Model
 from carrara.sample import SampleSettings
 from carrara.store.adapters import Added
 from carrara.store.rivals import Guide, WeakerModel
@@ -28,9 +29,11 @@ class Terms:
         size: Height x width of the pictures, as in 96x64, or one number for a square; the model's own, if not given.
         tile: Show the network windows of this size, as it knows them, and make one large picture of its answers.
         fast: Decode with the tiny decoder that was distilled from the run's.
+        cache: Compute the lower levels of a U-Net in one of so many evaluations, as 2 or 3, and reuse what they said in
+            the others: sooner done, and another sample; 1 computes everything.
 
     Raises:
-        UserError: a size that is none.
+        UserError: a size that is none, or no such number of evaluations.
     """
 
     __pydantic_config__ = ConfigDict(allow_inf_nan=False)
@@ -39,8 +42,11 @@ class Terms:
     size: str | int | Size | None = None
     tile: str | int | Size | None = None
     fast: bool = False
+    cache: int | None = None
 
     def __post_init__(self) -> None:
+        if self.cache is not None and self.cache < 1:
+            raise UserError(f"{option('cache', self.cache)} cannot be: 2 or 3 evaluations share features, 1 is off")
         for name in ("size", "tile"):
             object.__setattr__(self, name, read_size(getattr(self, name)))
 
@@ -110,6 +116,8 @@ def dump_request(request: Request) -> dict[str, Any]:
     values = TypeAdapter(Request).dump_python(request, mode="json")
     if not request.adapters:  # as records were
         del values["adapters"]
+    if request.cache is None:
+        del values["cache"]
     return values
 
 
@@ -135,6 +143,31 @@ def cycled(model: Model, count: int) -> list[str | None]:
     """What to ask for when nothing in particular is: each class in turn, or nothing."""
     classes: Sequence[str] = model.conditioner.classes
     return [classes[k % len(classes)] if classes else None for k in range(count)]
+
+
+def check_cache(terms: Terms, *models: Model) -> None:
+    """Refuses reuse where nothing is below, or what is there belongs to other places or times.
+
+    Raises:
+        UserError: a model is no U-Net or draws in few steps, or the request has windows.
+    """
+    if terms.cache is None or terms.cache == 1:
+        return
+    said = option("cache", terms.cache)
+    if not all(reusable(model) for model in models):
+        raise UserError(
+            f"{said} reuses the lower levels of a U-Net from step to step, and this model or its rival has none, or "
+            "too few steps: leave it out"
+        )
+    if terms.tile is not None:
+        raise UserError(f"{said} remembers one place, and windows are many: leave it or {option('tile')} out")
+
+
+def reusable(model: Model) -> bool:
+    """Whether a model has deep features that change little from step to step."""
+    return (
+        isinstance(model, DiffusionModel) and model.few_steps is None and isinstance(model.denoiser.backbone, Layered)
+    )
 
 
 def check_fast(model: Model, fast: bool) -> None:

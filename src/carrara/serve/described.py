@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 from carrara.autoencoder import LayeredVae
 from carrara.docs import field_docs, summary
 from carrara.draw import VERBS, Ask, Verb
+from carrara.draw.request import reusable
 from carrara.draw.verbs.restore import LIKELIHOODS, Task
 from carrara.errors import UserError
 from carrara.medium import Picture, PictureMedium
@@ -59,6 +60,7 @@ _BOUNDS: Mapping[str, Bounds] = {
     "threshold": (0, 1),
     "strength": (0, 1),
     "classifier_scale": (0, 10),
+    "cache": (1, 10),
     "factor": (2, 16),
     "blur": (0, 16),
     "feather": (0, 64),
@@ -125,6 +127,8 @@ def understood(model: Model, others: Mapping[str, Sequence[str]]) -> set[str]:
         names -= {"size", "tile"}
     if not model.guidable:
         names -= {"negative"} if model.earlier_self is not None or others["weak"] else _GUIDANCE
+    if not reusable(model):
+        names -= {"cache"}
     names -= {name for name in ("weak", "lora") if not others[name]}
     if not others["classifier"]:
         names -= _CLASSIFIED

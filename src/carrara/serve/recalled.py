@@ -82,7 +82,7 @@ def ask_of_request(shelf: Shelf, request: Request, record: Record) -> dict[str, 
     for field in fields(SampleSettings):
         ask[field.name] = _plain(getattr(request.settings, field.name))
     ask |= {name: "x".join(map(str, size)) for name, size in _sizes(request).items()}
-    ask |= {"negative": request.negative, "fast": request.fast or None}
+    ask |= {"negative": request.negative, "fast": request.fast or None, "cache": request.cache}
     if request.weak is not None and (weak := shelf.of_record(request.weak.run)) is not None:
         ask["weak"] = weak.id
     if request.guide is not None:

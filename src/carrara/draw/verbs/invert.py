@@ -35,7 +35,7 @@ class ByNoise(Verb):
         refinements: Of each step of an inversion; 0 is plain DDIM inversion, and sooner done.
     """
 
-    leaves = frozenset({"sampler", "seed", "count", "classifier", "label", "classifier_scale"})
+    leaves = frozenset({"sampler", "seed", "count", "cache", "classifier", "label", "classifier_scale"})
     usual: ClassVar = {"count": 1, "steps": 50}
 
     refinements: int = 5
