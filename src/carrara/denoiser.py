@@ -28,12 +28,14 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from carrara.backbone import Backbone, BackboneConfig
-from carrara.nn import NoiseEmbedding, zeroed
+from carrara.backbone.base import embedding
 from carrara.noise import Coefficients, Parameterization, Schedule, Transition
 from carrara.noise.absorbing import States, grouped, level_of_seen, seen_in
 from carrara.shapes import PerSample, Samples, Scalars, expand
 from carrara.types import Conditioning, DenoiseFn
 
+MOST_SPANS = 16
+"""Steps that a network which is told their ends draws in; with more, diffusion is as good."""
 SPAN_FEATURES = 64
 """Sines and cosines of how long a step is."""
 _TOLD = 0.5
@@ -169,10 +171,9 @@ class SpanDenoiser(Denoiser):
         self, backbone: Backbone, schedule: Schedule, parameterization: Parameterization, *, width: int, steps: int
     ) -> None:
         super().__init__(backbone, schedule, parameterization)
-        self.span = NoiseEmbedding(SPAN_FEATURES, width)
-        last = self.span.layers[-1]
-        assert isinstance(last, nn.Linear)
-        zeroed(last)
+        self.span = embedding(SPAN_FEATURES, width, None)
+        for parameter in self.span.layers[-1].parameters():
+            nn.init.zeros_(parameter)
         self.steps = steps
 
     def in_steps(self, steps: int) -> "SpanDenoiser":

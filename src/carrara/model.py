@@ -20,9 +20,9 @@ from carrara.backbone import AnyBackbone
 from carrara.classifier import Classifier, ClassifierConfig
 from carrara.conditioning import AnyConditioner, AnyImageCondition, Conditioner, UnconditionalConfig
 from carrara.data import CaptionTable
-from carrara.denoiser import build_denoiser
+from carrara.denoiser import MOST_SPANS, build_denoiser
 from carrara.distilled import DecoderConfig, DistilledDecoder
-from carrara.errors import UserError
+from carrara.errors import UserError, option
 from carrara.files import BadFile, Malformed, as_kind, check_inside, is_regular, read_as
 from carrara.kinds import BY_KIND, SHAPE, SPELLED, UNSAID
 from carrara.lora import write_adapter
@@ -314,6 +314,11 @@ class DiffusionModel(Model):
                 "leave the guidance at 1"
             )
         settings.check(self.first_stage.levels is not None)
+        if self.spans and settings.steps > MOST_SPANS:
+            raise UserError(
+                f"this model draws in few steps, and {settings.steps} are more than it has learned: take "
+                f"{option('steps')} up to {MOST_SPANS}"
+            )
         return settings
 
 

@@ -82,6 +82,10 @@ def test_what_it_cannot_do_is_refused(model: Toolkit, carrara: Command, made: Pa
     for options in ({"sampler": "ddim"}, {"guidance": 2.0}, {"grid": "karras"}):
         with pytest.raises(UserError, match="or sample a run that diffuses"):
             model.samples("3", **options)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="17 are more than it has learned"):
+        model.samples("3", steps=17)
+    with pytest.raises(UserError, match="edit with a run that diffuses"):
+        model.edit.variation(made / "samples" / "step-000002.png")
     with pytest.raises(UserError, match="knows no likelihood"):
         model.evaluate("nll")
     pytest.importorskip("onnxruntime")

@@ -41,10 +41,8 @@ from carrara.seeds import Draws
 from carrara.shapes import Keep, PerSample, Samples, expand
 from carrara.types import Batch, Conditioning
 
-MOST_STEPS = 16
-"""In which such a model draws; with more, diffusion is as good."""
 EARLIEST = 0.05
-"""No step begins later on its way than this, so none is trained there."""
+"""No step of a grid of ``denoiser.MOST_SPANS`` begins nearer to the data than this, so none is trained there."""
 DELTA = 1e-3
 """Of equation (3)."""
 

@@ -5,13 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from carrara.denoiser import SpanDenoiser
+from carrara.denoiser import MOST_SPANS, SpanDenoiser
 from carrara.errors import UserError, command
 from carrara.modality import Numbers
 from carrara.model import DiffusionModel, ModelConfig
 from carrara.noise import Flow, RectifiedFlow
 from carrara.objective import MeanFlowObjective, MeanFlowSettings, Objective
-from carrara.objective.meanflow import MOST_STEPS
 from carrara.recipe.kinds.base import Next
 from carrara.recipe.kinds.networks import DrawingKind
 from carrara.recipe.sections import ModelSettings
@@ -47,10 +46,10 @@ class MeanFlow(DrawingKind[MeanFlowSettings]):
                 "model.schedule=rectified_flow, without a shift"
             )
         sample = config.sample
-        if (sample.sampler, sample.grid, sample.guidance) != (Euler(), Uniform(), 1.0) or sample.steps > MOST_STEPS:
+        if (sample.sampler, sample.grid, sample.guidance) != (Euler(), Uniform(), 1.0) or sample.steps > MOST_SPANS:
             raise UserError(
                 "a model of mean velocities draws in equal steps and has its guidance learned (objective.guidance): "
-                f"set sample.sampler=euler, sample.grid=uniform, sample.guidance=1 and sample.steps up to {MOST_STEPS}"
+                f"set sample.sampler=euler, sample.grid=uniform, sample.guidance=1 and sample.steps up to {MOST_SPANS}"
             )
         return replace(config, spans=True)
 
