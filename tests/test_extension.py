@@ -243,7 +243,7 @@ def test_an_objective(copy: Copy) -> None:
         failing=1,
     )
     assert "Sample it with:  carrara sample huber" in said
-    assert "classification, distillation, few_step, huber, finetuning. Did you mean 'huber'?" in said
+    assert "classification, distillation, few_step, huber, finetuning, mean_flow. Did you mean 'huber'?" in said
     assert "objective: {kind: huber, delta: 0.2}" in (copy.folder / "huber" / "recipe.yaml").read_text()
     for made in ("samples/step-000002.png", "samples/sample/grid.png", "evaluation/nll.json", "evaluation/report.html"):
         assert (copy.folder / "huber" / made).is_file(), made

@@ -8,20 +8,39 @@ Probabilistic Models", 2021, equation 15). Only the variational bound looks at i
 
 Where states are masked, see ``noise.absorbing``, the estimate is the probabilities of the states given what is seen.
 What is seen is the estimate of itself.
+
+A network may be told where a step ends, too. Then its estimate is the point that the step's mean velocity aims at, and
+on a rectified flow one step of DDIM leads from t to r exactly (Geng et al., "Mean Flows for One-step Generative
+Modeling", 2025):
+
+.. math:: x_r = x_t - (t - r) u(x_t, t, r), \qquad \hat x_0 = x_t - t u(x_t, t, r).                            (2)
 """
 
 import copy
+import warnings
 from dataclasses import replace
+from functools import cache
 from typing import final
 
 import torch
+import torch.autograd.forward_ad as forward
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from carrara.backbone import Backbone, BackboneConfig
+from carrara.backbone.base import embedding
 from carrara.noise import Coefficients, Parameterization, Schedule, Transition
 from carrara.noise.absorbing import States, grouped, level_of_seen, seen_in
-from carrara.shapes import Samples, Scalars, expand
+from carrara.shapes import PerSample, Samples, Scalars, expand
 from carrara.types import Conditioning, DenoiseFn
+
+MOST_SPANS = 16
+"""Steps that a network which is told their ends draws in; with more, diffusion is as good."""
+SPAN_FEATURES = 64
+"""Sines and cosines of how long a step is."""
+_TOLD = 0.5
+"""Times are told in this unit of half log-SNRs, so that no sine turns faster than 16 radians from noise to data: what
+is derived by time must not shake."""
 
 
 class Denoiser(nn.Module):
@@ -88,6 +107,10 @@ class Denoiser(nn.Module):
         made._modules = {**self._modules, "backbone": network}
         return made
 
+    def in_steps(self, steps: int) -> "Denoiser":
+        """The same, to be called on a uniform grid of so many steps."""
+        return self
+
     def asked(self, cond: Conditioning, *, detached: bool = False) -> "Asked":
         """Both answers, for the variational bound."""
         return Asked(self, cond, detached)
@@ -131,6 +154,69 @@ class AbsorbingDenoiser(Denoiser):
         return torch.where(seen, grouped(x_t, self.channels).float(), p).flatten(1, 2)
 
 
+@cache
+def _derivable() -> None:
+    """Has torch load its rules for tangents, which warns of what torch itself uses, once."""
+    with warnings.catch_warnings(), forward.dual_level():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        forward.make_dual(torch.zeros(1), torch.zeros(1))
+
+
+class SpanDenoiser(Denoiser):
+    """Equation (2), for a rectified flow. The parameterization is of the point aimed at, whatever r.
+
+    The network is told t, and not the half log-SNR, whose slope is infinite at both ends; and t - r by an embedding of
+    its own, which is added to the condition's vector and begins as 0.
+
+    Args:
+        width: of ``Conditioning.vector``.
+        steps: as of ``in_steps``, until others are wanted.
+    """
+
+    def __init__(
+        self, backbone: Backbone, schedule: Schedule, parameterization: Parameterization, *, width: int, steps: int
+    ) -> None:
+        super().__init__(backbone, schedule, parameterization)
+        self.span = embedding(SPAN_FEATURES, width, None)
+        for parameter in self.span.layers[-1].parameters():
+            nn.init.zeros_(parameter)
+        self.steps = steps
+
+    def in_steps(self, steps: int) -> "SpanDenoiser":
+        made = copy.copy(self)
+        made.steps = steps
+        return made
+
+    def forward(self, x_t: Samples, t: Scalars, cond: Conditioning) -> Samples:
+        """x0 of equation (2) for the step of the grid that begins at ``t``."""
+        times = t.double().expand(len(x_t))
+        u = self.velocity(x_t, times, (times - 1 / self.steps).clamp(min=0), cond)
+        return (x_t - expand(times, x_t).to(x_t) * u).float()
+
+    def velocity(self, x_t: Samples, t: PerSample, r: PerSample, cond: Conditioning) -> Samples:
+        """u (B, *S) in float32; at r = t that of the flow itself. Times are not 0."""
+        t, r = t.double(), r.double()
+        c = self.coefficients(t)
+        span = self.span((_TOLD * (t - r)).to(x_t))
+        told = replace(cond, vector=span if cond.vector is None else cond.vector + span)
+        answered = self.backbone(expand(c.inp, x_t).to(x_t) * x_t, (_TOLD * (0.5 - t)).to(x_t), told).float()
+        return (expand((1 - c.skip) / t, x_t).to(x_t) * x_t - expand(c.out / t, x_t).to(x_t) * answered).float()
+
+    @torch.no_grad()
+    def velocity_rate(self, x_t: Samples, t: PerSample, r: PerSample, cond: Conditioning, along: Samples) -> Samples:
+        """du / dt (B, *S) where x_t moves with the velocity ``along``, and r stays; by forward differentiation.
+
+        In float32, whatever autocast says, and so is ``cond``: torch's group norm has tangents in no other type than
+        its weights', and a derivative by time is rounded more than what it is of.
+        """
+        _derivable()
+        with torch.autocast(x_t.device.type, enabled=False), forward.dual_level(), sdpa_kernel(SDPBackend.MATH):
+            x_moving, t_moving = forward.make_dual(x_t, along.to(x_t)), forward.make_dual(t, torch.ones_like(t))
+            tangent = forward.unpack_dual(self.velocity(x_moving, t_moving, r, cond)).tangent
+        assert tangent is not None
+        return tangent
+
+
 def build_denoiser(
     network: BackboneConfig,
     shape: tuple[int, ...],
@@ -140,12 +226,14 @@ def build_denoiser(
     beside: int = 0,
     learned_variance: bool = False,
     groups: int | None = None,
+    spans: int | None = None,
 ) -> Denoiser:
     """Makes the denoiser of latents of ``shape``.
 
     Args:
         beside: channels of what the network sees beside its input.
         groups: of states, if these are masked; None where numbers are noised.
+        spans: in how many steps it usually draws, if it is told where they end.
 
     Raises:
         ValueError: the parts do not fit together.
@@ -154,6 +242,10 @@ def build_denoiser(
         backbone = network.build(shape, image_channels=beside + groups)
         return AbsorbingDenoiser(backbone, schedule, parameterization, channels=groups)
     backbone = network.build(shape, image_channels=beside, answers=1 + learned_variance)
+    if spans is not None:
+        if network.steps is not None:
+            raise ValueError("a network that is told the number of a step cannot be told where it ends: leave it out")
+        return SpanDenoiser(backbone, schedule, parameterization, width=network.vector_width, steps=spans)
     if network.steps is not None:
         backbone.place_steps(_levels(network.steps, schedule, parameterization))
     return Denoiser(backbone, schedule, parameterization, learned_variance=learned_variance)

@@ -20,11 +20,11 @@ from carrara.backbone import AnyBackbone
 from carrara.classifier import Classifier, ClassifierConfig
 from carrara.conditioning import AnyConditioner, AnyImageCondition, Conditioner, UnconditionalConfig
 from carrara.data import CaptionTable
-from carrara.denoiser import build_denoiser
+from carrara.denoiser import MOST_SPANS, build_denoiser
 from carrara.distilled import DecoderConfig, DistilledDecoder
-from carrara.errors import UserError
+from carrara.errors import UserError, option
 from carrara.files import BadFile, Malformed, as_kind, check_inside, is_regular, read_as
-from carrara.kinds import BY_KIND, SHAPE, SPELLED
+from carrara.kinds import BY_KIND, SHAPE, SPELLED, UNSAID
 from carrara.lora import write_adapter
 from carrara.medium import Size, medium_of
 from carrara.modality import AnyModality
@@ -50,6 +50,7 @@ class ModelConfig:
         modality: what the numbers of a sample are; None for pictures and plain points.
         learned_variance: whether the network says how sure it is, for the variational bound.
         sample: how to sample it unless told otherwise.
+        spans: True if the network is told where a step ends, and answers where it leads.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -65,6 +66,7 @@ class ModelConfig:
     learned_variance: bool = False
     sample: SampleSettings = field(default_factory=SampleSettings)
     modality: Annotated[AnyModality | None, BY_KIND] = field(default=None, repr=False)  # as digests were
+    spans: Annotated[Literal[True] | None, UNSAID] = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +131,18 @@ class Model(Saved):
 
     @property
     def few_steps(self) -> int | None:
-        """In how many steps it draws, and in no other number; None = any."""
+        """In how many steps it draws, and in no other number unless it ``spans``; None = any."""
         return self.about.get("few_steps")
+
+    @property
+    def spans(self) -> bool:
+        """Whether it knows where a step leads, however long it is."""
+        return False
+
+    @property
+    def unhurried(self) -> str:
+        """Where one finds what a model of few steps cannot do."""
+        return "a run that diffuses" if self.spans else "its teacher's run"
 
     @property
     def guidable(self) -> bool:
@@ -257,11 +269,16 @@ class DiffusionModel(Model):
             beside=beside,
             learned_variance=config.learned_variance,
             groups=None if self.first_stage.levels is None else config.shape[0],
+            spans=config.sample.steps if config.spans else None,
         )
 
     @property
     def config(self) -> ModelConfig:
         return self._config
+
+    @property
+    def spans(self) -> bool:
+        return bool(self._config.spans)
 
     def diffusion(self, refusal: str) -> "DiffusionModel":
         return self
@@ -297,6 +314,11 @@ class DiffusionModel(Model):
                 "leave the guidance at 1"
             )
         settings.check(self.first_stage.levels is not None)
+        if self.spans and settings.steps > MOST_SPANS:
+            raise UserError(
+                f"this model draws in few steps, and {settings.steps} are more than it has learned: take "
+                f"{option('steps')} up to {MOST_SPANS}"
+            )
         return settings
 
 

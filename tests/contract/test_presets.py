@@ -32,6 +32,7 @@ SMALL = ("train.steps=2", "preview.every=0", "checkpoint.every=2", "train.precis
 OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "swissroll": (None, ("data.points=64", "train.batch=16")),
     "digits": (None, ("train.batch=4",)),
+    "mean-flow": (None, ("train.batch=4",)),
     "table": ("table", ("train.batch=16",)),
     "array": ("curves", ("train.batch=4",)),
     "volume": ("volumes", ("train.batch=2", "model.backbone.channels=8", "model.backbone.head_width=8")),

@@ -39,6 +39,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Plan]:
         "autoencoding": plan(photos, "autoencoder-kl-f4", folder / "kl", [*SHORT, *small]),
         "absorbing": plan("digits", "digits-absorbing", folder / "levels", [*SHORT, "model.backbone.channels=32"]),
         "elbo": plan("digits", "vae", folder / "vae", [*SHORT, "model.first_stage.hidden=8"]),
+        "mean_flow": plan("digits", "mean-flow", folder / "mean", [*TINY, *SHORT, "data.size=8"]),
         "classification": plan(photos, "classifier", folder / "classifier", [*TINY, *SHORT]),
     }
     for name in ("diffusion", "autoencoding"):

@@ -57,6 +57,7 @@ def test_the_shipped_presets() -> None:
         "digits",
         "digits-absorbing",
         "latent",
+        "mean-flow",
         "openmoji-text",
         "pixel",
         "sprites",

@@ -180,9 +180,9 @@ def settings(model: Model, changes: dict[str, Any], guided: bool = False) -> Sam
         raise
     except (TypeError, ValueError) as error:
         raise UserError(f"these sampling settings do not work: {error}") from None
-    if model.few_steps is not None and chosen != model.settings():
+    if model.few_steps is not None and chosen != model.settings(steps=chosen.steps if model.spans else None):
         raise UserError(
             f"this model draws in {model.few_steps} steps, and only as it was made to: leave sampler, steps, "
-            "guidance and the like out, or sample its teacher's run"
+            f"guidance and the like out, or sample {model.unhurried}"
         )
     return chosen

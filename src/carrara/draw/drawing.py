@@ -135,10 +135,9 @@ class Drawing:
 
     def network(self, model: DiffusionModel) -> Denoiser:
         """A model's network in the form that is asked, made once for all batches."""
-        if self.request.autocast is torch.float32:
-            return model.denoiser
         if model.denoiser not in self.forms:
-            self.forms[model.denoiser] = lowered(model.denoiser, self.request.autocast)
+            plain, autocast = model.denoiser.in_steps(self.settings.steps), self.request.autocast
+            self.forms[model.denoiser] = plain if autocast is torch.float32 else lowered(plain, autocast)
         return self.forms[model.denoiser]
 
     def asked(self, **changes: object) -> "Drawing":
@@ -235,7 +234,7 @@ def editable(model: Model, *, pictures: bool = True) -> DiffusionModel:
     if model.few_steps is not None:
         raise UserError(
             f"this model goes from noise to a picture in {model.few_steps} steps and no other way: edit with "
-            "its teacher's run"
+            f"{model.unhurried}"
         )
     return diffusion
 

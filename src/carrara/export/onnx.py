@@ -111,6 +111,11 @@ def check_model(model: DiffusionModel) -> None:
         raise UserError("the text encoders of CLIP are not exported to ONNX: train with model.conditioner=text")
     if model.first_stage.levels is not None:
         raise UserError("this model goes from masks to levels, and carrara.runtime only from noise to numbers")
+    if model.spans:
+        raise UserError(
+            "this model is told where its steps end (objective.kind=mean_flow), which carrara.runtime does not say: "
+            "export a model that diffuses, or its student"
+        )
     if model.image is not None:
         raise UserError(
             f"this model sees a picture beside its input (image={model.image.kind}), which carrara.runtime does not "

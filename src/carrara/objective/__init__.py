@@ -9,6 +9,7 @@ from carrara.objective.distillation import DecoderDistillation, DistillationSett
 from carrara.objective.elbo import ElboObjective, ElboSettings
 from carrara.objective.fewstep import FewStepDistillation, FewStepSettings
 from carrara.objective.finetuning import AnyLearn, Control, Everything, FineTuningSettings, Lora, Prior, Token
+from carrara.objective.meanflow import MeanFlowObjective, MeanFlowSettings
 
 __all__ = [
     "AbsorbingObjective",
@@ -31,6 +32,8 @@ __all__ = [
     "FineTuningSettings",
     "Lora",
     "LossReport",
+    "MeanFlowObjective",
+    "MeanFlowSettings",
     "Objective",
     "ObjectiveSettings",
     "Prior",

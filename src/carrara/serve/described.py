@@ -122,7 +122,7 @@ def understood(model: Model, others: Mapping[str, Sequence[str]]) -> set[str]:
     if not model.diffuses:
         return {"count", "seed"}
     if model.few_steps is not None:
-        names &= _FEW
+        names &= _FEW | {"steps"} if model.spans else _FEW
     if not model.size:
         names -= {"size", "tile"}
     if not model.guidable:

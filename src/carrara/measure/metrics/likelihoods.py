@@ -83,7 +83,7 @@ def _check_denoises(subject: Subject) -> None:
     if subject.model.few_steps is not None:
         raise UserError(
             f"'{subject.folder}' draws in {subject.model.few_steps} steps and knows no likelihood: measure its "
-            f"samples, with {option('metrics', 'kid')}, or its teacher"
+            f"samples, with {option('metrics', 'kid')}, or {subject.model.unhurried}"
         )
 
 

@@ -84,7 +84,7 @@ def measure_memorisation(subject: Subject) -> MetricResult:
 
 def _losses(subject: Subject) -> Mapping[str, Mapping[str, float]]:
     """At each noise level on either part of the data; none of a model of few steps, which learned from no picture."""
-    if subject.model.few_steps is not None:
+    if subject.model.few_steps is not None and not subject.model.spans:
         return {}
     model, data, seed = subject.model, subject.data, subject.settings.seed
     objective = build.objective(data.recipe, model).to(model.device).eval()

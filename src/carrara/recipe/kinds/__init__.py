@@ -15,6 +15,7 @@ from carrara.recipe.kinds.diffusion import Diffusion
 from carrara.recipe.kinds.elbo import Elbo
 from carrara.recipe.kinds.few_step import FewStep
 from carrara.recipe.kinds.finetuning import FineTuning
+from carrara.recipe.kinds.mean_flow import MeanFlow
 from carrara.recipe.sections import Sections
 
 KINDS: tuple[type[Kind[Any, Any]], ...] = (
@@ -26,6 +27,7 @@ KINDS: tuple[type[Kind[Any, Any]], ...] = (
     Distillation,
     FewStep,
     FineTuning,
+    MeanFlow,
 )
 
 __all__ = ["KINDS", "Examples", "Kind", "Next", "Shown", "kind_of"]

@@ -89,7 +89,7 @@ def few_step_recipe(run: Path, trained: Model, source: _R, chosen: _R) -> _R:
     teacher, settings, stage = _draws(trained, run), chosen.objective, source.model.first_stage
     assert isinstance(settings, FewStepSettings)
     if teacher.few_steps is not None:
-        raise UserError(f"'{run}' takes {teacher.few_steps} steps already: name its teacher's run")
+        raise UserError(f"'{run}' takes {teacher.few_steps} steps already: name {teacher.unhurried}")
     if teacher.image is not None:
         raise UserError(
             f"'{run}' sees pictures beside its noise, and few steps are learned without: sample it as it is"

@@ -173,7 +173,7 @@ def fitting(data: DataSettings, shape: tuple[int, ...], run: Path) -> DataSettin
 def tunable(trained: Model, run: Path) -> DiffusionModel:
     """Refuses a model that cannot be tuned."""
     if trained.few_steps is not None:
-        raise UserError(f"'{run}' draws in {trained.few_steps} steps and no other way: name its teacher's run")
+        raise UserError(f"'{run}' draws in {trained.few_steps} steps and no other way: name {trained.unhurried}")
     if trained.first_stage.levels is not None:
         raise UserError(f"'{run}' draws levels from masks, and noise is what is learned here: train a new model")
     return trained.diffusion(f"'{run}' is an autoencoder, which does not diffuse: name a run that was trained on it")
