@@ -84,7 +84,7 @@ TWO = (
 )
 COSINE = (
     *("model.schedule=cosine", "model.parameterization=v", "objective.times=uniform", "objective.weighting=unit"),
-    *("train.optimizer=adamw", "train.decay=0.3", "sample.grid=uniform"),
+    *("train.optimizer=adamw", "train.decay=0.3", "sample.grid=uniform", "model.backbone.patch=1"),
 )
 """What the preset ``digits`` was when its runs were recorded."""
 QUICK = (
