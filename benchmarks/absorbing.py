@@ -19,14 +19,14 @@ from carrara.measure.evaluation import measure_run
 from carrara.run.plan import plan
 from carrara.run.session import Session
 
-NETWORK = "{kind: unet, channels: 32, multipliers: [1, 2], blocks: 2, attention_levels: [1], patch: 1, modulation: scale_shift}"
+NETWORK = "{kind: unet, channels: 32, multipliers: [1, 2], blocks: 2, attention_levels: [1], modulation: scale_shift}"
 COMMON = [
     *("data.held_out=0.2", "data.size=8", "train.minutes=null", "train.lr=2e-3", "preview.every=0"),
     *("model.conditioner=none", "sample.guidance=1", f"model.backbone={NETWORK}"),
 ]
 NOISED = [
     *("model.schedule=cosine", "model.parameterization=v", "objective.times=uniform", "objective.weighting=unit"),
-    *("train.optimizer=adamw", "train.decay=0.3"),
+    *("train.optimizer=adamw", "train.decay=0.3", "model.backbone.patch=1"),
 ]
 MODELS: dict[str, tuple[str, list[str]]] = {
     "levels, masked": ("digits-absorbing", []),
