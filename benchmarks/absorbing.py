@@ -24,11 +24,15 @@ COMMON = [
     *("data.held_out=0.2", "data.size=8", "train.minutes=null", "train.lr=2e-3", "preview.every=0"),
     *("model.conditioner=none", "sample.guidance=1", f"model.backbone={NETWORK}"),
 ]
+NOISED = [
+    *("model.schedule=cosine", "model.parameterization=v", "objective.times=uniform", "objective.weighting=unit"),
+    *("train.optimizer=adamw", "train.decay=0.3", "model.backbone.patch=1"),
+]
 MODELS: dict[str, tuple[str, list[str]]] = {
     "levels, masked": ("digits-absorbing", []),
-    "numbers, v": ("digits", []),
-    "numbers, hybrid": ("digits", ["model.parameterization=eps", "objective.loss=hybrid"]),
-    "numbers, bound": ("digits", ["objective.loss=bound"]),
+    "numbers, v": ("digits", NOISED),
+    "numbers, hybrid": ("digits", [*NOISED, "model.parameterization=eps", "objective.loss=hybrid"]),
+    "numbers, bound": ("digits", [*NOISED, "objective.loss=bound"]),
 }
 
 

@@ -22,7 +22,12 @@ from carrara.run.session import Session
 
 COMMON = ["data.held_out=0.2", "train.steps=null"]
 STOPPED = ["preview.every=200", "preview.best=loss", "preview.patience=5"]
-NETWORK = ["preview.every=0", "model.conditioner=none", "sample.guidance=1", "train.optimizer=muon"]
+NETWORK = [
+    *("preview.every=0", "model.conditioner=none", "sample.guidance=1", "train.optimizer=muon"),
+    *("train.lr=2e-3", "train.decay=0.3", "model.schedule=cosine", "model.parameterization=v"),
+    *("objective.times=uniform", "objective.weighting=unit", "model.backbone.multipliers=[1, 2, 2]"),
+    *("model.backbone.attention_levels=[2]", "model.backbone.patch=1"),
+]
 VAE = "{{kind: vae, latents: {}, hidden: 256, depth: 2, likelihood: gaussian}}"
 MODELS: dict[str, tuple[str, list[str]]] = {
     "DDPM, linear": ("digits", [*NETWORK, "model.schedule=linear", "model.parameterization=eps"]),

@@ -82,6 +82,11 @@ TWO = (
     *("autoencoder.train.steps=5", "autoencoder.train.batch=4", "autoencoder.train.warmup=0"),
     *("autoencoder.train.precision=float32", "autoencoder.preview.every=5", "autoencoder.preview.count=2"),
 )
+COSINE = (
+    *("model.schedule=cosine", "model.parameterization=v", "objective.times=uniform", "objective.weighting=unit"),
+    *("train.optimizer=adamw", "train.decay=0.3", "sample.grid=uniform", "model.backbone.patch=1"),
+)
+"""What the preset ``digits`` was when its runs were recorded."""
 QUICK = (
     *("objective.trajectories=8", "objective.solver=4", "train.steps=4", "train.batch=4", "train.warmup=0"),
     *("train.precision=float32", "preview.every=2", "preview.count=2", "preview.held_out=4"),
@@ -98,7 +103,10 @@ RUNS = (
         *("pixel", "photos", "--preset", "pixel", *TINY, UNET, "model.conditioner=none"),
         *("checkpoint.early=0.5", "checkpoint.every=3", "data.held_out=0.4", "data.flip=true"),
     ),
-    trained("digits", "digits", "--preset", "digits", *TINY, UNET, "preview.best=loss", "seed=3", "data.held_out=0.01"),
+    trained(
+        *("digits", "digits", "--preset", "digits", *TINY, *COSINE, UNET),
+        *("preview.best=loss", "seed=3", "data.held_out=0.01"),
+    ),
     trained("photos", "photos", *TINY, UNET, "sample.grid=uniform", "sample.guidance=2", "data.held_out=0.4"),
     trained(
         *("eps", "photos", *TINY, SMALL, "model.schedule={kind: linear, steps: 40}", "model.parameterization=eps"),
@@ -511,7 +519,8 @@ OTHERS = (
 
 KEPT = (
     trained(
-        *("kept-digits", "digits", "--preset", "digits", *TINY, SMALL, "data.held_out=0.01", "checkpoint.keep=1"),
+        *("kept-digits", "digits", "--preset", "digits", *TINY, *COSINE, SMALL),
+        *("data.held_out=0.01", "checkpoint.keep=1"),
         then=(
             ("sample", "runs/kept-digits", "3", "8", *ONE, "--out", "runs/kept-digits/drawn"),
             (

@@ -122,7 +122,7 @@ def test_a_file_with_steps_and_minutes_is_refused(write: Write) -> None:
 def test_members_of_unions_by_name_in_full_and_by_one_key() -> None:
     assert load("digits", ["model.schedule=cosine"]).model.schedule == Cosine()
     assert load("digits", ["model.schedule={kind: cosine, s: 0.1}"]).model.schedule == Cosine(s=0.1)
-    assert load("digits", ["model.schedule.s=0.1"]).model.schedule == Cosine(s=0.1)  # over the preset's bare name
+    assert load("sprites", ["model.schedule.s=0.1"]).model.schedule == Cosine(s=0.1)  # over the preset's bare name
     assert load("digits", ["model.schedule=linear", "model.schedule.beta_end=0.03"]).model.schedule == Linear(
         beta_end=0.03
     )
@@ -189,7 +189,7 @@ def test_all_mistakes_at_once_each_with_its_place(write: Write) -> None:
         ("size=3", "unknown key 'size'. Did you mean 'data.size'?"),
         ("model.backbone.chanels=3", "Did you mean 'model.backbone.channels'? Accepted here: kind, channels,"),
         ("model.backbone.width=3", "Accepted here: kind, channels, multipliers, blocks,"),
-        ("model.schedule.beta_start=3", "Accepted here: steps, zero_terminal_snr, "),
+        ("model.schedule.beta_start=3", "Accepted here: kind, shift."),
         ("zzz=3", "unknown key 'zzz'. Accepted here: preset, seed, data,"),
         ("a.b.c=1", "unknown key 'a'. Accepted here: preset,"),
         ("model.schedule=cosin", "Did you mean 'cosine'?"),
@@ -211,7 +211,7 @@ def test_all_mistakes_at_once_each_with_its_place(write: Write) -> None:
         ("sample.rescale=3", "rescale lie in [0, 1]"),
         ("sample.interval=[1, 0]", "the interval's low comes first"),
         ("sample.threshold=0", "threshold is a percentile in (0, 1]"),
-        ("model.backbone.attention_levels=[9]", "(9,) must be among the levels 0 to 2"),
+        ("model.backbone.attention_levels=[9]", "(9,) must be among the levels 0 to 1"),
     ],
 )
 def test_a_mistake_in_an_argument(override: str, words: str) -> None:
