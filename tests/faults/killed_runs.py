@@ -29,11 +29,16 @@ from children import child, was_killed
 from places import Places
 
 import carrara.saved
+from carrara.measure import likeness
 from carrara.run.plan import Plan, plan, plan_few_step
+from carrara.run.previews import Previews
 from carrara.run.session import Session
 from carrara.seeds import Draws
 
 CPU = torch.device("cpu")
+# short trainings are compared, too, but not by a network, which takes long
+likeness.SMALLEST, likeness.PART = 2, 1e3
+Previews.seeing = lambda self: None
 UNET = "model.backbone={kind: unet, channels: 8, multipliers: [1], blocks: 1, attention_levels: [], head_width: 8}"
 SHORT = (
     *("data.size=8", "data.held_out=0.3", "train.batch=3", "train.minutes=null", "train.precision=float32"),

@@ -303,3 +303,16 @@ def test_flow_shift_moves_the_half_logsnr() -> None:
 def test_impossible_settings_are_refused(broken: object) -> None:
     with pytest.raises(ValueError, match=r"\w+ \w+"):
         broken()  # type: ignore[operator]
+
+
+def test_a_network_is_told_no_more_than_its_limit() -> None:
+    alpha, sigma = RectifiedFlow()(torch.tensor([0.01, 0.0909, 0.2, 0.99]))
+    free, held = X0()(alpha, sigma), X0(told=2.0)(alpha, sigma)
+    assert torch.equal(held.noise_level, free.noise_level.clamp(max=2.0)) and held.noise_level[0] < free.noise_level[0]
+    assert all(
+        torch.equal(getattr(held, name), getattr(free, name)) for name in ("skip", "out", "inp", "clean", "noise")
+    )
+    assert X0(told=2.0) != X0() and repr(X0()) == "X0(kind='x0')"
+    for wrong in (-12.0, 13.0, math.nan):
+        with pytest.raises(ValueError, match="told"):
+            X0(told=wrong)

@@ -87,7 +87,9 @@ def test_grids_without_so_many_times_are_refused() -> None:
         noise.grid("karas", 20, read_schedule(_schedule(Cosine())))
 
 
-@pytest.mark.parametrize("parameterization", [Eps(), X0(), V(), Flow(), Velocity(), Edm(sigma_data=0.7)], ids=spelled)
+@pytest.mark.parametrize(
+    "parameterization", [Eps(), X0(), X0(told=2.3), V(), Flow(), Velocity(), Edm(sigma_data=0.7)], ids=repr
+)
 def test_coefficients(parameterization: Edm) -> None:
     for t in (0.03, 0.5, 0.97):
         alpha, sigma = Cosine()(torch.tensor(t, dtype=torch.float64))
@@ -95,7 +97,9 @@ def test_coefficients(parameterization: Edm) -> None:
         data = getattr(parameterization, "sigma_data", 0.5)
         ours = noise.PARAMETERIZATIONS[parameterization.kind](float(alpha), float(sigma), data)
         assert np.allclose(ours, [theirs.skip.item(), theirs.out.item(), theirs.inp.item()], rtol=1e-12)
-        assert noise.level_of(float(alpha), float(sigma)) == pytest.approx(theirs.noise_level.item())
+        assert noise.level_of(float(alpha), float(sigma), parameterization.most) == pytest.approx(
+            theirs.noise_level.item()
+        )
 
 
 @pytest.mark.parametrize("schedule", [Cosine(), RectifiedFlow(), VarianceExploding()], ids=spelled)

@@ -151,7 +151,7 @@ def described(model: DiffusionModel, folder: Path) -> dict[str, Any]:
             *model.latent_shape[1:], multiple_of(model.denoiser.backbone) * least_of(model.denoiser.backbone)
         ),
         "schedule": _schedule(config.schedule),
-        "parameterization": asdict(config.parameterization),
+        "parameterization": {key: value for key, value in asdict(config.parameterization).items() if value is not None},
         "condition": _condition(model),
         "few_steps": model.few_steps,
         "sample": {

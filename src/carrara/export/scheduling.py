@@ -95,7 +95,9 @@ def scheduler(config: ModelConfig) -> dict[str, Any]:
         UserError: there is no such prediction.
     """
     predictions = {one: name for name, one in PREDICTIONS.items()}
-    if config.parameterization not in predictions:
+    predicted = config.parameterization
+    predicted = X0() if predicted.kind == "x0" else predicted  # the levels that it is told are in the network
+    if predicted not in predictions:
         raise UserError(
             f"stock diffusers cannot read the parameterization {config.parameterization.kind} of this network, whose "
             "input is scaled to unit variance: it has epsilon, sample and v_prediction, so train with "
@@ -107,7 +109,7 @@ def scheduler(config: ModelConfig) -> dict[str, Any]:
         "_class_name": "DDPMScheduler" if stochastic else "DDIMScheduler",
         "num_train_timesteps": steps_of(config.schedule),
         **_betas(config.schedule),
-        "prediction_type": predictions[config.parameterization],
+        "prediction_type": predictions[predicted],
         "clip_sample": settings.clip and settings.threshold is None,
         "thresholding": settings.threshold is not None,
         **({} if settings.threshold is None else {"dynamic_thresholding_ratio": settings.threshold}),

@@ -19,6 +19,8 @@ from typing import Literal
 import torch
 
 from carrara.errors import UserError, command, option, spelled
+from carrara.measure import likeness
+from carrara.measure.likeness import Likeness, Shares
 from carrara.recipe.loading import load
 from carrara.recipe.schema import Recipe
 from carrara.seeds import Draws
@@ -38,6 +40,12 @@ STALE = 0.01
 """The share that the first tenth of a run may have in the moving average."""
 LATENT_STD = 0.8, 1.25
 """Between these the standard deviation of a latent channel is near 1."""
+SEEN = 0.02
+"""A difference of shares of black or white that one sees."""
+SURE = 3.0
+"""Standard errors beyond which a difference is none of chance."""
+CONTRAST = 1.2
+"""So many times the data's contrast, or one part of it by that, is another one."""
 ENCODED = 64
 """Held-out pictures whose latents are measured."""
 
@@ -68,6 +76,7 @@ class Evidence:
         guidable: whether the model has a condition, and can be guided by it.
         latent_std: of what diffuses, per channel, over held-out pictures; None where there is no autoencoder.
         kept: the step of the best model, if that was asked for.
+        likeness: how samples of the finished model compare with held-out pictures, if that was looked at.
     """
 
     recipe: Recipe
@@ -76,6 +85,7 @@ class Evidence:
     guidable: bool = False
     latent_std: Sequence[float] | None = None
     kept: int | None = None
+    likeness: Likeness | None = None
 
 
 def examine(opened: OpenModel) -> list[Finding]:
@@ -91,6 +101,7 @@ def examine(opened: OpenModel) -> list[Finding]:
         guidable=opened.model.guidable,
         latent_std=latent_std(opened),
         kept=leader(held_out, folder),
+        likeness=likeness.read(folder, opened.model.about.get("step")),
     )
     return findings(evidence)
 
@@ -251,6 +262,42 @@ def guidance_training(evidence: Evidence) -> list[Finding]:
     return [Finding(level="warning" if asked else "note", text=text)]
 
 
+def looks(evidence: Evidence) -> list[Finding]:
+    """Whether samples have as much black, white and contrast as held-out pictures."""
+    found = evidence.likeness
+    if found is None:
+        return []
+    other = [name for name, shares in (("black", found.black), ("white", found.white)) if _differs(shares)]
+    ratios = [made / real for made, real in zip(found.made, found.real, strict=True) if real > 0]
+    other += ["contrast"] if any(not 1 / CONTRAST < ratio < CONTRAST for ratio in ratios) else []
+    led = ", led away from the model's earlier self" if found.led else ""
+    distance = (
+        ""
+        if found.distance is None or found.error is None
+        else (f" Their kernel distance is {1000 * found.distance:.0f} ± {1000 * found.error:.0f} (x 1000).")
+    )
+    text = (
+        f"Of {found.count} samples{led}, {_of(found.black)} of the values are near black and {_of(found.white)} near "
+        f"white, in brackets those of as many held-out pictures; contrast {likeness.said(found.made)} "
+        f"({likeness.said(found.real)}).{distance}"
+    )
+    if not other:
+        return [Finding(level="good", text=text)]
+    much = found.black.made + found.white.made > found.black.real + found.white.real
+    less = f", or sample with less {option('guidance')}" if much and (found.led or evidence.guidable) else ""
+    more = f" They have another {' and '.join(other)} than the data: train longer{less}."
+    return [Finding(level="warning", text=text + more)]
+
+
+def _differs(shares: Shares) -> bool:
+    """Whether the shares of samples and of pictures differ by more than chance, and by what one sees."""
+    return abs(shares.made - shares.real) > max(SEEN, SURE * shares.error)
+
+
+def _of(shares: Shares) -> str:
+    return f"{shares.made:.1%} ({shares.real:.1%})"
+
+
 def overfitting(evidence: Evidence) -> list[Finding]:
     """Whether the held-out measure was best long before the end, or drifts away from the training's."""
     if not evidence.held_out:
@@ -347,6 +394,7 @@ CHECKS: tuple[Check, ...] = (
     average_warmth,
     level_progress,
     overfitting,
+    looks,
     latent_spread,
     guidance_training,
 )

@@ -14,12 +14,13 @@ trains the denoiser, and :math:`\|F - F^*\|^2 = \|\hat x_0 - x_0\|^2 / c_{out}^2
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from carrara.kinds import UNSAID
 from carrara.shapes import Samples, Scalars, expand
 
 MAX_HALF_LOGSNR = 12.0
@@ -63,8 +64,13 @@ class Parameterization(ABC):
         """Computes the coefficients in float64 and returns them in the type of ``alpha``; shapes are kept."""
         a, s = alpha.double(), sigma.double()
         skip, out, inp, clean, noise = (c.to(alpha.dtype) for c in self._coefficients(a, s))
-        level = (torch.log(a) - torch.log(s)).clamp(-MAX_HALF_LOGSNR, MAX_HALF_LOGSNR).to(alpha.dtype)
+        level = (torch.log(a) - torch.log(s)).clamp(-MAX_HALF_LOGSNR, self.most).to(alpha.dtype)
         return Coefficients(skip=skip, out=out, inp=inp, noise_level=level, clean=clean, noise=noise)
+
+    @property
+    def most(self) -> float:
+        """The largest half log-SNR that the network is told."""
+        return MAX_HALF_LOGSNR
 
     @abstractmethod
     def _coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -86,9 +92,24 @@ class Eps(Parameterization):
 
 @dataclass(frozen=True, kw_only=True)
 class X0(Parameterization):
-    """F is the data."""
+    """F is the data.
+
+    Attributes:
+        told: the largest half log-SNR that the network is told. Where training times are drawn that are hardly ever
+            nearer to the data, it would have to guess there what the level means, and errs by more than the noise:
+            told less, it takes such a state for a noisy one that happens to be clean. None is no limit.
+    """
 
     kind: Literal["x0"] = "x0"
+    told: Annotated[float | None, UNSAID] = field(default=None, repr=False)  # as digests were
+
+    def __post_init__(self) -> None:
+        if self.told is not None and not -MAX_HALF_LOGSNR < self.told <= MAX_HALF_LOGSNR:
+            raise ValueError(f"a network is told half log-SNRs within {MAX_HALF_LOGSNR:g}, and told is {self.told}")
+
+    @property
+    def most(self) -> float:
+        return MAX_HALF_LOGSNR if self.told is None else self.told
 
     def _coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         one, zero = torch.ones_like(alpha), torch.zeros_like(alpha)

@@ -1,6 +1,7 @@
 """What a run shows and measures on its way, of fixed seeds and fixed held-out examples, so that it can be compared."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import torch
 from carrara import evaluate, pixels
 from carrara.errors import UserError
 from carrara.evaluate import Features
-from carrara.model import AnySaved
+from carrara.measure import likeness
+from carrara.medium import PictureMedium
+from carrara.model import AnySaved, DiffusionModel
 from carrara.objective import Objective
 from carrara.recipe.kinds import Examples, Kind
 from carrara.store.latents import PICTURES_AT_A_TIME, Cache
+from carrara.store.runs import EARLY, is_sound
 from carrara.train import autocast, held_out
 
 
@@ -50,6 +54,34 @@ class Previews:
         with autocast(recipe.train.precision, self._model.device):
             values = held_out(objective, batches, recipe.seed)
         return values if self._features is None else {**values, "kid": self._kernel_distance(self._features)}
+
+    def compare(self, step: int, images: int) -> None:
+        """Writes how samples of the finished model compare with held-out pictures, as ``measure.likeness`` has it; as
+        many as are measured at previews, or fewer after a short training. Nothing where there is nothing to compare.
+
+        Args:
+            step, images: of the training.
+        """
+        model, count = self._model, min(self._settings.held_out, len(self._examples.held_out))
+        if not (self._kind.draws and isinstance(model, DiffusionModel) and isinstance(model.medium, PictureMedium)):
+            return
+        early = self._folder / EARLY
+        weak = early if is_sound(early) and not model.guidable else None
+        settings = self._kind.recipe.sample
+        sides = 1 if weak is None and settings.guidance == 1 else 2
+        if count := likeness.affordable(count, images=images, calls=sides * settings.steps):
+            real = self._examples.batch(count)
+            made = self._kind.samples(model, self._examples, real, weak)
+            found = likeness.likeness(made, real.x, self.seeing(), step=step, led=weak is not None)
+            likeness.write(found, self._folder)
+
+    def seeing(self) -> Features | None:
+        """Features, if they are installed."""
+        if self._features is not None:
+            return self._features
+        with suppress(UserError):
+            return evaluate.extractor().to(self._model.device)
+        return None
 
     def _kernel_distance(self, features: Features) -> float:
         """Of as many samples as there are held-out pictures to compare them with."""

@@ -8,6 +8,7 @@ log.jsonl             a line for every step
 held_out.jsonl        a line for every measurement on held-out data
 .ended.json           why the last process ended, if a mistake or a fault ended it: see ``ending``
 best/                 the model that was best on held-out data, if ``preview.best`` asks for it
+likeness.json         how samples of the finished model compare with held-out pictures: see ``measure.likeness``
 early/                the model after a part of the run, if ``checkpoint.early`` asks for it: see ``store.weaker``
 latents/              the training data as latents, if they diffuse: see ``data.latents``
 trajectories/         a teacher's samples from noise to data, if a model of few steps learns from it
@@ -361,6 +362,9 @@ class Session:
             path = self._previews.picture(step)
         if path is not None:
             yield Preview(step=step, path=path)
+        if self._progress == 1:
+            with self.training.asked.at_once():
+                self._previews.compare(step, self.training.clock.images)
 
     def _finish(self) -> Iterator[Event]:
         """Writes ``model/``; a checkpoint of the same step exists.

@@ -13,7 +13,7 @@ import numpy as np
 
 from carrara.errors import UserError
 from carrara.runtime.door import CARD, read_card
-from carrara.runtime.noise import GRIDS, PARAMETERIZATIONS, USUAL, Schedule
+from carrara.runtime.noise import GRIDS, MAX_HALF_LOGSNR, PARAMETERIZATIONS, USUAL, Schedule
 from carrara.runtime.samplers import SAMPLERS
 
 FORMAT = 1
@@ -83,6 +83,7 @@ class Card:
     schedule: Schedule
     parameterization: str
     sigma_data: float
+    told: float
     condition: Condition
     sampling: Sampling
     few_steps: int | None
@@ -122,6 +123,7 @@ class Card:
             schedule=_schedule(found["schedule"]),
             parameterization=_one_of(parameterization["kind"], PARAMETERIZATIONS),
             sigma_data=_number(parameterization.get("sigma_data", 0.5), 1e-6, 1e6),
+            told=_number(parameterization.get("told", MAX_HALF_LOGSNR), -MAX_HALF_LOGSNR, MAX_HALF_LOGSNR),
             condition=_condition(found["condition"]),
             sampling=_sampling(found["sample"]),
             few_steps=None if few is None else _whole(few, 1, 10_000),

@@ -197,7 +197,7 @@ class OnnxModel:
         """The network's estimate of the data."""
         alpha, sigma = (float(np.float32(v[0])) for v in self.card.schedule(np.array([np.float32(t)], np.float64)))
         skip, out, inp = PARAMETERIZATIONS[self.card.parameterization](alpha, sigma, self.card.sigma_data)
-        level = np.full(len(x), level_of(alpha, sigma), np.float32)
+        level = np.full(len(x), level_of(alpha, sigma, self.card.told), np.float32)
         answer = self._denoiser.run(None, {"x": inp * x, "level": level, **told})[0]
         return skip * x + out * answer
 

@@ -110,11 +110,11 @@ PARAMETERIZATIONS: Mapping[str, Callable[[float, float, float], Coefficients]] =
 """By kind: (alpha, sigma, the data's standard deviation) -> coefficients."""
 
 
-def level_of(alpha: float, sigma: float) -> float:
-    """What the network is told: lambda, clamped."""
+def level_of(alpha: float, sigma: float, most: float = MAX_HALF_LOGSNR) -> float:
+    """What the network is told: lambda, clamped, at most ``most``."""
     if alpha == 0 or sigma == 0:
-        return -MAX_HALF_LOGSNR if alpha == 0 else MAX_HALF_LOGSNR
-    return min(max(math.log(alpha) - math.log(sigma), -MAX_HALF_LOGSNR), MAX_HALF_LOGSNR)
+        return -MAX_HALF_LOGSNR if alpha == 0 else most
+    return min(max(math.log(alpha) - math.log(sigma), -MAX_HALF_LOGSNR), most)
 
 
 def _ramp(steps: int) -> Numbers:

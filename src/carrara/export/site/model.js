@@ -143,7 +143,7 @@ export class Model {
       return rows;
     };
     const tensor = (data, ...shape) => new ort.Tensor("float32", data, [batch, ...shape]);
-    const given = { x: tensor(many(sum([inp, x])), ...card.latent), level: tensor(many([levelOf(alpha, sigma)])) };
+    const given = { x: tensor(many(sum([inp, x])), ...card.latent), level: tensor(many([levelOf(alpha, sigma, card.parameterization.told)])) };
     if (card.condition.kind !== "none") {
       const { size, width } = card.condition, vectors = new Float32Array(batch * width);
       asked.forEach((one, k) => vectors.set(one.vector, k * width));

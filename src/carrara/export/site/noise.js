@@ -52,9 +52,9 @@ export const PARAMETERIZATIONS = {
 };
 
 /** What the network is told: lambda, clamped. */
-export function levelOf(alpha, sigma) {
-  if (alpha === 0 || sigma === 0) return alpha === 0 ? -MOST : MOST;
-  return Math.min(Math.max(Math.log(alpha) - Math.log(sigma), -MOST), MOST);
+export function levelOf(alpha, sigma, most = MOST) {
+  if (alpha === 0 || sigma === 0) return alpha === 0 ? -MOST : most;
+  return Math.min(Math.max(Math.log(alpha) - Math.log(sigma), -MOST), most);
 }
 
 // From both ends, so that ties round alike everywhere.

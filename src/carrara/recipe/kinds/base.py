@@ -221,8 +221,12 @@ class Kind(ABC, Generic[S, M]):
         """What a run in ``folder`` shows on its way; None if it is nothing to look at."""
         return None
 
-    def samples(self, model: M, examples: Examples, batch: Batch) -> Tensor:
-        """As many samples as a batch of ``examples`` has, to compare with; of a kind that ``draws``."""
+    def samples(self, model: M, examples: Examples, batch: Batch, weak: Path | None = None) -> Tensor:
+        """As many samples as a batch of ``examples`` has, to compare with; of a kind that ``draws``.
+
+        Args:
+            weak: the model's earlier self, if they are to be led away from it, as ``carrara sample`` does.
+        """
         raise AssertionError(f"{type(self).__name__} draws nothing")
 
     def about(self, folder: Path) -> dict[str, Any]:

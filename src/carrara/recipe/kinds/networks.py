@@ -18,8 +18,9 @@ from carrara.errors import UserError, command
 from carrara.model import DiffusionModel, ModelConfig
 from carrara.recipe.first_stages import adopt_first_stage
 from carrara.recipe.kinds.base import Examples, Kind, M, Next, S, Shown
-from carrara.store import OpenModel
+from carrara.store import OpenModel, Store
 from carrara.store.latents import Cache, cache_for
+from carrara.store.rivals import EARLY_GUIDANCE
 from carrara.store.runs import configured
 from carrara.train.precision import matmul_dtype
 from carrara.types import Batch
@@ -107,9 +108,12 @@ class DrawingKind(NetworkKind[S, DiffusionModel]):
         opened, wanted = OpenModel(model=model, folder=folder), self._wanted(model, examples, count)
         return Shown(picture=collect(opened, wanted).picture("grid"), about=record(opened, wanted))
 
-    def samples(self, model: DiffusionModel, examples: Examples, batch: Batch) -> Tensor:
-        wanted = self._wanted(model, examples, len(batch))
-        return finish(sample(OpenModel(model=model), wanted, image=seen(model, batch)))
+    def samples(self, model: DiffusionModel, examples: Examples, batch: Batch, weak: Path | None = None) -> Tensor:
+        wanted, opened = self._wanted(model, examples, len(batch)), OpenModel(model=model, store=Store(model.device))
+        if weak is not None:
+            settings = replace(wanted.settings, **EARLY_GUIDANCE)
+            wanted = replace(wanted, weak=opened.weaker(weak), settings=settings)
+        return finish(sample(opened, wanted, image=seen(model, batch)))
 
     def next(self, folder: Path) -> Iterator[Next]:
         yield Next(purpose="Sample it", command=command(f"sample {folder}"))
