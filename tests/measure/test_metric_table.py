@@ -26,6 +26,7 @@ SMALL = ("train.minutes=null", "train.steps=3", "train.batch=8", "train.precisio
 DIGITS = (
     *SMALL,
     NETWORK,
+    *("model.schedule=cosine", "model.parameterization=v", "objective.times=uniform", "objective.weighting=unit"),
     "data.size=8",
     "data.held_out=0.4",
     "model.conditioner=none",
