@@ -5,7 +5,8 @@
 MEAN is a run of the objective mean_flow, PLAIN of plain diffusion with the same network, STUDENT what `carrara distill`
 made of a teacher like PLAIN; `results/onestep.md` says how long each was trained. All draw for the same wishes from the
 same seeds without guidance. The kernel distance is to pictures from all over the data, training part included. With
---sheet a picture is written that has a row of samples for each row of the table.
+--sheet a picture is written that has a row of samples for each row of the table. Of points the kernel sees the
+coordinates.
 """
 
 import argparse
@@ -33,10 +34,11 @@ SHOWN = 16
 
 
 def sampled(opened: OpenModel, wishes: list[str | None], settings: SampleSettings) -> tuple[Tensor, float]:
-    """Samples in [-1, 1] with 8 bits, and processor seconds for all of them."""
+    """Samples, of pictures with 8 bits, and processor seconds for all of them."""
     asked = Request(wishes=tuple(wishes), seeds=tuple(range(len(wishes))), settings=settings, precision="float32")
     begun = process_time()
-    return rounded(finish(sample(opened, asked, batch=BATCH))), process_time() - begun
+    x = finish(sample(opened, asked, batch=BATCH))
+    return x if x.ndim == 2 else rounded(x), process_time() - begun
 
 
 def sheet(rows: list[Tensor], path: Path) -> None:
@@ -51,9 +53,13 @@ def main(runs: dict[str, Path], samples: int, pictures: int, path: Path | None) 
     """Prints the table."""
     opened = {name: Store().open(run) for name, run in runs.items()}
     subject = Subject(opened["diffusion"], MeasureSettings(samples=samples))
-    wishes, network = subject.samples.wishes("held out"), evaluate.extractor()
+    wishes, points = subject.samples.wishes("held out"), len(opened["diffusion"].model.shape) == 1
+    network = evaluate.extractor()
+    seen = "coordinates" if points else network.name
 
     def features(x: Tensor) -> Tensor:
+        if points:
+            return x
         return torch.cat(list(evaluate.extract(network, x.split(BATCH))))
 
     whole = build.dataset(subject.data.recipe)
@@ -66,7 +72,7 @@ def main(runs: dict[str, Path], samples: int, pictures: int, path: Path | None) 
         **{f"diffusion, {k} steps": ("diffusion", replace(plain.settings(steps=k), guidance=1.0)) for k in (4, 50)},
         f"student, {student.few_steps} steps": ("student", student.settings()),
     }
-    print(f"{described()}; {len(wishes)} samples, batches of {BATCH}; {len(chosen)} pictures; {network.name}\n")
+    print(f"{described()}; {len(wishes)} samples, batches of {BATCH}; {len(chosen)} pictures; {seen}\n")
     print("| | KID x 1000 | processor seconds |\n|---|---|---|")
     drawn = list[Tensor]()
     for name, (who, settings) in rows.items():

@@ -93,6 +93,7 @@ def test_what_it_cannot_do_is_refused(model: Toolkit, carrara: Command, made: Pa
     assert code == 2 and "told where its steps end" in said
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_goes_on_to_the_bit(tmp_path: Path) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
     trained(run, "train.steps=1", "checkpoint.every=1")
