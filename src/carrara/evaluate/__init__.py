@@ -1,6 +1,7 @@
 """How good a model is: numbers that name what they looked at."""
 
 from carrara.evaluate.bootstrap import Resampled, bootstrap
+from carrara.evaluate.clock import MemorisationTime, Onset, memorisation_time, onset
 from carrara.evaluate.features import Features, extract
 from carrara.evaluate.frechet import (
     Moments,
@@ -32,8 +33,10 @@ __all__ = [
     "InceptionFeatures",
     "MarkovChain",
     "Memorisation",
+    "MemorisationTime",
     "Moments",
     "Musicality",
+    "Onset",
     "PrecisionRecall",
     "ReconstructionReport",
     "Reference",
@@ -57,7 +60,9 @@ __all__ = [
     "inception_score",
     "kernel_distance",
     "memorisation",
+    "memorisation_time",
     "moments",
+    "onset",
     "musicality",
     "precision_recall",
     "psnr",
