@@ -96,7 +96,7 @@ def test_where_infinity_means_something_no_other_such_number_does(key, number):
 
 def test_a_sentence_names_the_key_and_the_rule():
     with pytest.raises(UserError) as error:
-        load("digits", ["train.lr=.nan", "model.schedule.s=.inf"])
+        load("sprites", ["train.lr=.nan", "model.schedule.s=.inf"])
     assert str(error.value).splitlines() == [
         "argument 'model.schedule.s=.inf': model.schedule.s is inf: input should be a finite number.",
         "argument 'train.lr=.nan': train.lr is nan: input should be a finite number.",
