@@ -33,6 +33,7 @@ def carrara_(batch: int, precision: str, compiled: bool = False, tuned: bool = T
 
     import torch
 
+    from carrara.device import default_device
     from carrara.measure.ways import measure_ways
     from carrara.memory import keep_freed
     from carrara.nn import choose, compile_for_sampling, lowered
@@ -244,6 +245,7 @@ ELSEWHERE = {AZULA: ("azula", "azula==0.11.1", ("einops", "gdown")), LUCIDRAINS:
 
 
 def _device() -> Any:
+    from carrara.device import default_device
 
     return default_device()
 

@@ -40,6 +40,7 @@ WORKS = {"train": "training step", "forward": "forward"}
 
 def serve(network: str, name: str, batch: int) -> None:
     """A contender's process: for each line that says what to do, one repetition; answers with seconds and memory."""
+    from carrara.device import default_device
     from carrara.measure.timing import flops_of, peak_memory, seconds_of
 
     device, contender = default_device(), NETWORKS[network][name](batch)
@@ -84,6 +85,7 @@ class Served:
 
 def usual(network: str) -> list[str]:
     """Everybody; without a GPU nobody who is compiled, which wins nothing there and takes minutes."""
+    from carrara.device import default_device
 
     return [name for name in NETWORKS[network] if default_device().type != "cpu" or not name.endswith(COMPILED)]
 
