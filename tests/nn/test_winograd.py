@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from carrara.measure.timing import flops_of
 from carrara.nn import Convolution3, native, winograd
 
 pytestmark = pytest.mark.slow  # compiles, which takes a quarter of a minute
@@ -108,3 +109,10 @@ def test_other_numbers_go_the_direct_way() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(layer(x), plain(x))
     assert torch.equal(layer(x[..., :7]), plain(x[..., :7])), "a size of which nothing is known"
+
+
+def test_its_products_are_counted() -> None:
+    x, kernel = torch.randn(2, 8, 9, 16, requires_grad=True), torch.randn(12, 8, 3, 3, requires_grad=True)
+    once = 2 * 36 * (2 * 3 * 4) * 8 * 12  # of 24 tiles
+    assert flops_of(lambda: winograd.convolved(x, kernel, None)) == once
+    assert flops_of(lambda: winograd.convolved(x, kernel, None).sum().backward()) == 3 * once

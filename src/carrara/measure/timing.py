@@ -201,7 +201,7 @@ def flops_of(do: Callable[[], object]) -> int:
 
     What a backward pass multiplies counts as it is done.
     """
-    with FlopCounterMode(display=False, custom_mapping=_ON_CPU) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_ON_CPU | _of_kernels()) as counter:
         do()
     return counter.get_total_flops()
 
@@ -214,6 +214,22 @@ def _attention(query: torch.Size, key: torch.Size, *_: Any, **__: Any) -> int:
 def _attention_backward(_: torch.Size, query: torch.Size, key: torch.Size, *__: Any, **___: Any) -> int:
     """Five, of which the first is done again."""
     return 10 * query.numel() * key[2]
+
+
+def _of_kernels() -> dict[Any, Any]:
+    """Winograd's products of our kernels, where these are loaded: 36 for a tile of 4x4 (``nn.winograd``)."""
+    known = {"winograd": _winograd, "winograd_kernel_gradient": _winograd_gradient}
+    return {getattr(torch.ops.carrara, name): of for name, of in known.items() if hasattr(torch.ops.carrara, name)}
+
+
+def _winograd(x: torch.Size, kernel: torch.Size, *_: Any, **__: Any) -> int:
+    """Of (B, C, H, W) with kernels (O, C, 3, 3), or turned, of (B, O, H, W)."""
+    return 72 * x[0] * -(-x[2] // 4) * -(-x[3] // 4) * kernel[0] * kernel[1]
+
+
+def _winograd_gradient(x: torch.Size, gradient: torch.Size, *_: Any, **__: Any) -> int:
+    """Of (B, C, H, W) with (B, O, H, W)."""
+    return 72 * x[0] * -(-x[2] // 4) * -(-x[3] // 4) * x[1] * gradient[1]
 
 
 _ON_CPU: dict[Any, Any] = {
