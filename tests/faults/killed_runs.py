@@ -36,9 +36,6 @@ from carrara.run.session import Session
 from carrara.seeds import Draws
 
 CPU = torch.device("cpu")
-# short trainings are compared, too, but not by a network, which takes long
-likeness.SMALLEST, likeness.PART = 2, 1e3
-Previews.seeing = lambda self: None
 UNET = "model.backbone={kind: unet, channels: 8, multipliers: [1], blocks: 1, attention_levels: [], head_width: 8}"
 SHORT = (
     *("data.size=8", "data.held_out=0.3", "train.batch=3", "train.minutes=null", "train.precision=float32"),
@@ -242,6 +239,8 @@ class Kind:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    likeness.SMALLEST, likeness.PART = 2, 1e3  # short trainings are compared, too
+    Previews.seeing = lambda self: None  # but not by a network, which takes long
     carrara.saved.TypeAdapter = functools.cache(carrara.saved.TypeAdapter)  # of each child's time it takes a half
     kind, how, *count = sys.argv[1:]
     with tempfile.TemporaryDirectory() as name:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from carrara.measure.timing import flops_of
-from carrara.nn import Convolution3, native, winograd
+from carrara.nn import conv3, native, winograd
 
 pytestmark = pytest.mark.slow  # compiles, which takes a quarter of a minute
 SIZES = ((3, 5, 7, 6, 6), (1, 1, 1, 1, 1), (2, 4, 65, 3, 9), (2, 16, 8, 8, 24), (1, 3, 4, 130, 2))
@@ -98,11 +98,11 @@ def test_threads_agree_and_repeat() -> None:
 
 
 def test_other_numbers_go_the_direct_way() -> None:
-    layer = Convolution3(4, 6)
+    layer = conv3(4, 6)
     layer.chosen = {(8, 8): "winograd"}
     x = torch.randn(2, 4, 8, 8)
     assert type(layer(x).grad_fn).__name__ == "_ConvolutionBackward"
-    plain = Convolution3(4, 6)
+    plain = conv3(4, 6)
     plain.load_state_dict(layer.state_dict())
     assert torch.equal(layer.double()(x.double()), plain.double()(x.double()))
     layer.float(), plain.float()

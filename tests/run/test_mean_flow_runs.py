@@ -106,7 +106,9 @@ def test_a_run_that_was_cut_off_goes_on_to_the_bit(tmp_path: Path) -> None:
 
 def test_without_the_preset_schedule_and_sampler_are_chosen(tmp_path: Path) -> None:
     told = ("objective=mean_flow", "model.schedule=cosine", "sample.sampler=dpmpp", "sample.grid=uniform")
-    planned = plan("digits", "digits", tmp_path / "run", [*BRIEF, *told, "train.steps=2", "sample.guidance=1"])
+    planned = plan(
+        "digits", "digits", tmp_path / "run", [*BRIEF, *told, "train.steps=2", "sample.guidance=1", "sample.steps=20"]
+    )
     sampling = planned.recipe.sample
     assert (sampling.sampler.kind, sampling.steps) == ("euler", 1)
     assert planned.recipe.model.schedule.kind == "rectified_flow"

@@ -10,7 +10,7 @@ import torch
 from carrara.measure import ways as measuring
 from carrara.measure.timing import Timing, Work
 from carrara.measure.ways import Measured, Ways, read_ways
-from carrara.nn import Convolution3, Size, Upsample, calls, choose, native
+from carrara.nn import Size, Upsample, calls, choose, conv3, native
 from carrara.recipe.loading import load
 from carrara.run import tuning
 from carrara.run.compilation import Note
@@ -134,7 +134,7 @@ def test_the_command_turns_it_off(tmp_path: Path, carrara, monkeypatch: pytest.M
 
 
 def test_a_network_takes_a_way_where_the_size_is_known() -> None:
-    network = torch.nn.Sequential(Convolution3(4, 8), Convolution3(8, 4), torch.nn.Conv2d(4, 4, 1))
+    network = torch.nn.Sequential(conv3(4, 8), conv3(8, 4), torch.nn.Conv2d(4, 4, 1))
     with calls(network) as met, torch.no_grad():
         network(torch.zeros(1, 4, 6, 6))
     assert [size.weight for size in met] == [(8, 4, 3, 3), (4, 8, 3, 3)]
@@ -164,3 +164,10 @@ def test_a_training_by_winograd_learns_the_same(tmp_path: Path, monkeypatch: pyt
     assert ways is not None and {one.fastest for one in ways.measured} == {"winograd", "in two steps, by winograd"}
     plain = trained(tmp_path / "plain", "train.tune=false")[1]
     assert losses == pytest.approx(plain, rel=1e-3) and losses != plain
+
+
+def test_a_layer_that_another_library_makes_has_torchs_way_alone() -> None:
+    plain = type(conv3(4, 8))(4, 2, (1, 1), (1, 1), (0, 0), bias=False)
+    assert plain(torch.zeros(1, 4, 6, 6)).shape == (1, 2, 6, 6)
+    assert plain.ways == ("direct",) and conv3(4, 8).ways == ("direct", "winograd")
+    assert conv3(4, 8, stride=2)(torch.zeros(1, 4, 6, 6)).shape == (1, 8, 3, 3)

@@ -35,6 +35,8 @@ RANKS: Mapping[int, Rank] = {
 
 _M = TypeVar("_M", bound=nn.Linear | Convolution)
 _P = TypeVar("_P", bound=nn.Module)
+_KEEPING = (3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros"
+"""Kernel, stride, padding, dilation, groups and the places around of a convolution that keeps the size."""
 _SIDES = 1 << 16
 """Of a coin."""
 
@@ -63,21 +65,22 @@ def conv1(inp: int, out: int, *, spatial: int = 2) -> Convolution:
 
 
 class Convolution3(Choosing, nn.Conv2d):
-    """A convolution of pictures, 3 places wide, that keeps the size: by torch, or by ``winograd``."""
+    """A convolution of pictures: by torch; or by ``winograd``, if it is 3 places wide and keeps the size.
 
-    def __init__(self, inp: int, out: int) -> None:
-        super().__init__(inp, out, 3, padding=1)
+    It is made as torch's own, because other libraries make layers of the kind that they find.
+    """
 
     @property
     def ways(self) -> tuple[str, ...]:
-        return "direct", "winograd"
+        made = self.kernel_size, self.stride, self.padding, self.dilation, self.groups, self.padding_mode
+        return ("direct", "winograd") if made == _KEEPING else ("direct",)
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:
         return tuple(self.weight.shape)
 
     def forward(self, input: Tensor) -> Tensor:  # torch's own name
-        if self.way(input) == self.ways[1] and winograd.fits(input, self.weight):
+        if self.way(input) == "winograd" and winograd.fits(input, self.weight):
             return winograd.convolved(input, self.weight, self.bias)
         return super().forward(input)
 
@@ -85,7 +88,7 @@ class Convolution3(Choosing, nn.Conv2d):
 def conv3(inp: int, out: int, stride: int = 1, *, spatial: int = 2) -> Convolution:
     """A convolution 3 places wide along each axis: keeps the size, or halves it (rounding up) with ``stride`` 2."""
     if (spatial, stride) == (2, 1):
-        return Convolution3(inp, out)
+        return Convolution3(inp, out, 3, padding=1)
     return RANKS[spatial].convolution(inp, out, 3, stride=stride, padding=1)
 
 

@@ -64,7 +64,7 @@ def _digest(compiler: Sequence[str], flags: Sequence[str]) -> str:
     """Of all that the library depends on: a cache folder may be shared by machines."""
     processor = next((line for line in read_text(Path("/proc/cpuinfo")).splitlines() if line.startswith("flags")), "")
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(repr((_run([*compiler, "--version"]), flags, torch.__version__, processor)).encode())
+    digest.update(repr((_run([*compiler, "-dumpversion"]), flags, torch.__version__, processor)).encode())
     for source in _SOURCES:
         digest.update(read_bytes(source))
     return digest.hexdigest()
