@@ -176,6 +176,7 @@ def test_all_that_the_page_foretells_is_done_here() -> None:
     assert set(written()) == {file for addition in additions for file in addition.files}
 
 
+@pytest.mark.slow
 def test_a_source(copy: Copy) -> None:
     copy.add(SOURCE)
     copy.run(
@@ -190,6 +191,7 @@ def test_a_source(copy: Copy) -> None:
     assert (run / "evaluation" / "report.html").is_file() and len(list((copy.folder / "out").glob("0*.png"))) == 2
 
 
+@pytest.mark.slow
 def test_a_sampler(copy: Copy) -> None:
     copy.add(SAMPLER)
     said = copy.run(
@@ -210,6 +212,7 @@ def test_a_sampler(copy: Copy) -> None:
     assert (copy.folder / "midpoint" / "evaluation" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_network(copy: Copy) -> None:
     """It learns, is told a class, says how sure it is, and sees a picture beside its input."""
     copy.add(NETWORK)
@@ -249,6 +252,7 @@ def test_an_objective(copy: Copy) -> None:
         assert (copy.folder / "huber" / made).is_file(), made
 
 
+@pytest.mark.slow
 def test_a_verb(copy: Copy) -> None:
     copy.add(VERB)
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 3).save(copy.folder / "a.png")

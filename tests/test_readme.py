@@ -34,6 +34,7 @@ def test_the_commands_and_the_python_of_the_readme(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "seven.png").exists()
 
 
+@pytest.mark.slow
 def test_the_way_on_with_own_pictures(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands with photos/, and on what they leave; the trainings shortened."""
     monkeypatch.chdir(photos.parent)

@@ -141,6 +141,7 @@ def test_diffusion_in_the_latents_of_another_run(
     assert "every pixel is the same" in carrara("replay", tmp_path / "fast" / "grid.png", "--run", run)[1]
 
 
+@pytest.mark.slow
 def test_variational_autoencoders_sample_reconstruct_interpolate_and_traverse(carrara: Command, tmp_path: Path) -> None:
     run = tmp_path / "vae"
     small = ("train.steps=3", "train.batch=8", "model.first_stage.hidden=8", "model.first_stage.latents=[3,2]")

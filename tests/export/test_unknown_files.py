@@ -97,6 +97,7 @@ def test_transformers(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "vae", "weights.safetensors"]
 
 
+@pytest.mark.slow
 def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     save_file(network(), "whole.safetensors")

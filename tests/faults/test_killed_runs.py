@@ -26,6 +26,7 @@ def outcome(kind: str, *how: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_killed_at_some_places() -> None:
     result = outcome("pixel", "some", "5")
     assert result["places"] >= LEAST["pixel"] and result["different"] == {}

@@ -72,6 +72,7 @@ def said(events: Iterator[Event]) -> list[Diagnosis]:
     return [event for event in events if isinstance(event, Diagnosis)]
 
 
+@pytest.mark.slow
 def test_a_rate_that_is_much_too_large_spoils_nothing_and_the_advice_works(tmp_path, capsys):
     run = tmp_path / "run"
     assert command(run, "train.steps=40") == 0

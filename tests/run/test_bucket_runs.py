@@ -56,6 +56,7 @@ def trained(scans: Path, run: Path, *changes: str) -> Path:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["null", STAGE], ids=["pixels", "latents"])
 def test_a_run_in_buckets_ends_the_same_however_often_it_was_stopped(scans: Path, tmp_path: Path, stage: str) -> None:
     whole = trained(scans, tmp_path / "whole", f"autoencoder={stage}", "train.steps=8")

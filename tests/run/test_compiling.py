@@ -71,6 +71,7 @@ def test_what_is_slower_is_left_out_and_that_is_remembered(
     assert first[1] == second[1] == trained(tmp_path / "plain")[1], "the trial leaves the training as it is"
 
 
+@pytest.mark.slow
 def test_what_is_faster_is_taken(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = compiler(monkeypatch, 0.5)
     trained(tmp_path / "first", "train.compile=auto")
@@ -94,6 +95,7 @@ def test_a_damaged_memory_is_measured_again(tmp_path: Path, cache: Path, monkeyp
         assert json.loads(memory.read_text())["gain"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", ["train.batch=8", "data.size=16", "train.precision=bfloat16", "train.recompute=true"]
 )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -52,6 +53,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_two_ranks_equal_one(photos: Path, tmp_path: Path) -> None:
     file = tmp_path / "two.yaml"
     file.write_text(RECIPE)

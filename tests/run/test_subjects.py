@@ -174,6 +174,7 @@ def test_a_word_in_a_word_is_not_read() -> None:
     assert [row.tokens.tolist() for row in reader.read(["a mine", "a mines"])] == [[2, 6], [2, 3, 4, 5]]
 
 
+@pytest.mark.slow
 def test_a_word_that_goes_on_learning_gives_the_same_weights(base: Path, subject: Path, word: Path) -> None:
     again = base.with_name("again")
     for event in Session(token(base, subject, again).stages[0], CPU):
