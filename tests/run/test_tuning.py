@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,21 @@ def test_kernels_that_are_gone_are_said(tmp_path: Path, timed: list[str]) -> Non
     measuring.keep_ways(tmp_path / "run" / "ways.json", Ways(machine=kept.machine, measured=(ours,)))
     notes, _ = trained(tmp_path / "run", "train.tune=true")
     assert "began are not here (there is no C++ compiler g++): it goes on with torch's own" in notes[0]
+
+
+def test_a_memory_of_kernels_that_are_gone_is_none(tmp_path: Path, timed: list[str]) -> None:
+    """The compiler may have been removed since."""
+    trained(tmp_path / "first", "train.tune=true")
+    (memory,) = (tmp_path / "cache").glob("ways-*.json")
+    ways = read_ways(memory)
+    assert ways is not None
+    (one,) = ways.measured
+    faster = replace(one, milliseconds={"in one step": 2.0, "in two steps, by winograd": 1.0})
+    measuring.keep_ways(memory, replace(ways, measured=(faster,)))
+    timed.clear()
+    trained(tmp_path / "second", "train.tune=true")
+    again = read_ways(tmp_path / "second" / "ways.json")
+    assert timed and again is not None and not again.needs_kernels
 
 
 def test_when_it_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:

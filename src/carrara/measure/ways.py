@@ -29,7 +29,7 @@ from carrara.train.precision import matmul_dtype
 from carrara.types import Batch
 
 SECONDS = 15.0
-"""For measuring, beside the compiling of kernels; the largest layers come first."""
+"""After these no other layer is begun to be measured; the largest come first. Compiling kernels is not counted."""
 ROUNDS = 3
 WORTH = 1.05
 """A way that is taken in the place of the first one is so many times as fast."""
@@ -100,7 +100,8 @@ def measure_ways(objective: Objective, batch: Batch, settings: TrainSettings) ->
     precision = str(matmul_dtype(settings.precision, device)).removeprefix("torch.")
     why = native.missing() if precision == "float32" else ""
     place = cache_folder() / f"ways-{_digest(device)}.json"
-    known = {(one.size, one.precision): one for one in (read_ways(place) or Ways(machine="")).measured}
+    kept = (read_ways(place) or Ways(machine="")).measured
+    known = {(one.size, one.precision): one for one in kept if not (why and KERNELS in one.fastest)}
     twin, found, until = deepcopy(objective), list[Measured](), perf_counter() + SECONDS
     micro = next(iter(batch.to(device).split(math.ceil(len(batch) / settings.accumulate))))
     with calls(twin) as met, torch.no_grad(), autocast(settings.precision, device):

@@ -1,6 +1,6 @@
 """Layers that can be computed in several ways, whose results differ by rounding alone.
 
-Which way is the fastest depends on the machine and on the size: ``run/tuning.py`` measures it. Where nothing was
+Which way is the fastest depends on the machine and on the size: ``measure/ways.py`` measures it. Where nothing was
 measured, a layer takes the first of its ways.
 """
 
