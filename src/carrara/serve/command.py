@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from carrara.errors import UserError
+from carrara.memory import remember_few_layers, share_arena
 
 NEEDED = ("fastapi", "uvicorn", "sse_starlette", "prometheus_client", "python_multipart")
 TOKEN = "CARRARA_TOKEN"
@@ -41,11 +42,10 @@ def serve(
     """
     if missing := [one for one in NEEDED if find_spec(one) is None]:
         raise UserError(f"the studio needs {missing[0]}: pip install 'carrara[serve]'")
-    from carrara.serve.patience import patient
-
-    with patient():
-        from carrara.serve.running import run
-        from carrara.serve.settings import ServeSettings
+    share_arena()
+    remember_few_layers()
+    from carrara.serve.running import run
+    from carrara.serve.settings import ServeSettings
 
     token = token or os.environ.get(TOKEN)
     run(ServeSettings(host=host, port=port, token=token, runs=runs, names=name, data=data, warm=True))

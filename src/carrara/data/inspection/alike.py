@@ -152,7 +152,7 @@ def _same(pairs: Pairs, one: NDArray[np.float32], other: NDArray[np.float32]) ->
     ])  # fmt: skip
 
 
-_ONES = np.array([bin(k).count("1") for k in range(1 << 16)], np.uint8)
+_ONES = np.unpackbits(np.arange(1 << 16, dtype=np.uint16).view(np.uint8)).reshape(-1, 16).sum(1, np.uint8)
 
 
 def _distance(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.int64]:
