@@ -15,6 +15,13 @@ K = max(1, [N / R B]) batches in a shuffled order. Point k of a row of K, equall
 lies among the N examples, sorted by their groups, in the group of batch k. So a group of n examples has n K / N
 batches on average over the epochs, and one more or less in none: each example is shown equally often, however small
 its group is. The batches of a group divide its own shuffle, from the beginning again where that ends.
+
+A shuffle sorts the examples by keys that are evenly spread hashes of their numbers. Of millions, it is sorted in
+windows, each of the keys of one part of their range,
+
+.. math:: W_j = \{ i : l_j \le k_i < l_{j+1} \}, \qquad \text{which are the places from } |\{ i : k_i < l_j \}| \text{ on}   (3)
+
+so that one pass over the numbers finds what any step shows, and only a window is held in memory.
 """
 
 from bisect import bisect_left, bisect_right
@@ -26,7 +33,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from carrara.seeds import Draws, permutation
+from carrara.seeds import Draws, permutation, permutation_part
+
+WINDOW = 1 << 20
+"""Examples of an epoch that are sorted together, about."""
 
 
 @final
@@ -61,8 +71,8 @@ class Order:
     def _endless(self, step: int) -> Tensor:
         positions = self.positions(step)
         epochs, places = positions // self._count, positions % self._count
-        shuffles = [(epoch, _epoch(self._count, self._seed, epoch)) for epoch in epochs.unique().tolist()]
-        return self._groups[0][torch.cat([shuffle[places[epochs == epoch]] for epoch, shuffle in shuffles])]
+        shown = [_shown(self._count, self._seed, epoch, places[epochs == epoch]) for epoch in epochs.unique().tolist()]
+        return self._groups[0][torch.cat(shown)]
 
     def _grouped(self, step: int) -> Tensor:
         together = self._world * self._batch
@@ -83,9 +93,23 @@ class Order:
         return group[_shuffle(len(group), self._seed, "bucket", owner, epoch)[places]]
 
 
+def _shown(count: int, seed: int, epoch: int, places: Tensor) -> Tensor:
+    """What stands at some places of an epoch's shuffle, which follow each other, by equation (3)."""
+    parts, found, first = -(-count // WINDOW), list[Tensor](), int(places[0])
+    part, last = first * parts // count, int(places[-1])  # about: keys are spread evenly, and not exactly so
+    while first <= last:
+        begin, window = _window(count, seed, epoch, part, parts)
+        if first < begin:
+            part -= 1
+        else:
+            found.append(window[first - begin : last + 1 - begin])
+            first, part = max(first, min(last + 1, begin + len(window))), part + 1
+    return torch.cat(found)
+
+
 @lru_cache(maxsize=4)
-def _epoch(count: int, seed: int, epoch: int) -> Tensor:
-    return permutation(count, seed, "epoch", epoch)
+def _window(count: int, seed: int, epoch: int, part: int, parts: int) -> tuple[int, Tensor]:
+    return permutation_part(count, part, parts, seed, "epoch", epoch)
 
 
 @lru_cache(maxsize=16)
