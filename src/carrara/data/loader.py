@@ -9,7 +9,7 @@ What they do with whole batches is numpy's: torch would give each of them a team
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, count
 from threading import Lock
@@ -219,32 +219,26 @@ class _Examples:
         In the place of one that is lost with many others, some from all over the data are looked at first: so not one
         example alone takes the places of all of these.
         """
-        problem, lost = "", False
-        for k in self._tried(index, lambda: lost):
+        problem, lost, total = "", False, len(self._dataset)
+        tried = chain(range(index, total), range(index))
+        while (k := next(tried, None)) is not None:
             if self._buckets is not None and self._buckets[k] != self._buckets[index]:
                 continue
             try:
                 example = self._prepared(k)
             except Unreadable as error:
-                lost = lost or error.fault == "lost"
+                if error.fault == "lost" and not lost:
+                    lost, tried = True, chain(self._elsewhere(index), tried)
                 problem = problem or ("" if lost else f"'{self._dataset.name(index)}' cannot be used ({error})")
                 continue
             if problem and _is_news(*self._dataset.origin(index)):
                 _log.warning("%s: '%s' takes its place", problem, self._dataset.name(k))
             return example
-        raise UserError(
-            f"none of the {len(self._dataset)} examples can be used: {problem or 'their files cannot be read'}"
-        )
+        raise UserError(f"none of the {total} examples can be used: {problem or 'their files cannot be read'}")
 
-    def _tried(self, index: int, is_lost: Callable[[], bool]) -> Iterator[int]:
-        """The example, others from all over the data while examples are lost with others, and then all in order."""
-        total = len(self._dataset)
-        yield index
-        for k in range(_ELSEWHERE):
-            if not is_lost():
-                break
-            yield integer("in the place of", index, k) % total
-        yield from chain(range(index + 1, total), range(index))
+    def _elsewhere(self, index: int) -> list[int]:
+        """What is looked at in the place of an example that is lost with many others."""
+        return [integer("in the place of", index, k) % len(self._dataset) for k in range(_ELSEWHERE)]
 
     def _prepared(self, index: int) -> _Prepared:
         pixels, transform = self._dataset.pixels(index), self._suited(index)

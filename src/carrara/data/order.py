@@ -19,7 +19,7 @@ its group is. The batches of a group divide its own shuffle, from the beginning 
 A shuffle sorts the examples by keys that are evenly spread hashes of their numbers. Of millions, it is sorted in
 windows, each of the keys of one part of their range,
 
-.. math:: W_j = \{ i : l_j \le k_i < l_{j+1} \}, \qquad \text{which are the places from } |\{ i : k_i < l_j \}| \text{ on}   (3)
+.. math:: W_j = \{ i : l_j \le k_i < l_{j+1} \}, \quad \text{at the places from } |\{ i : k_i < l_j \}| \text{ on,}  (3)
 
 so that one pass over the numbers finds what any step shows, and only a window is held in memory.
 """

@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import final
 
 from carrara.files.reading import BadFile, read_bytes
@@ -79,9 +79,9 @@ class Cache:
             self.path(key).unlink()
 
     def path(self, key: str) -> Path:
-        """Where something is kept."""
+        """Where something is kept; under the ending that its key has."""
         name = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
-        return self.folder / name[:2] / name[2:]
+        return self.folder / name[:2] / f"{name[2:]}{PurePath(key).suffix}"
 
     def _make_room(self, needed: int) -> int:
         """Deletes what was longest not used; how many bytes are left."""

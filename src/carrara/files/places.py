@@ -5,6 +5,8 @@ kept in a bounded ``Cache``. A request that fails is repeated after growing time
 is not asked for again.
 """
 
+import hashlib
+import io
 import re
 import time
 from abc import ABC, abstractmethod
@@ -15,7 +17,7 @@ from typing import Any, TypeVar, final
 from carrara.errors import UserError
 from carrara.files.cached import Cache
 from carrara.files.reading import TEXT, BadFile, TooLarge, opened, read_bytes, shown, unreadable
-from carrara.files.writing import cache_folder, make_folder, replacing
+from carrara.files.writing import cache_folder, replacing
 
 _T = TypeVar("_T")
 
@@ -23,6 +25,7 @@ WAITS = [0.2, 1.0, 5.0]
 """Seconds before a request is repeated for the first, the second and the third time."""
 WHOLE = 1 << 32
 """The largest file, in bytes, that is taken as a whole from a server that does not answer ranges."""
+_AT_ONCE = 1 << 24  # bytes
 _GONE = "is not there"
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _HIDDEN = re.compile(r"//[^/@]*@")  # a name and a password
@@ -40,7 +43,8 @@ def is_url(path: str | Path) -> bool:
 class Place(ABC):
     """A folder that is read from. Abstract in where it is; ``str`` of it can stand in a sentence.
 
-    A ``mark`` is the hash of a file that does not change: what is kept of it is not asked for again.
+    A ``mark`` is the hash of a file that does not change, 32 hexadecimal digits of BLAKE2b: what is kept of it is not
+    asked for again.
     """
 
     @abstractmethod
@@ -136,16 +140,18 @@ class There(Place):
         return self._cache.get(key, lambda: self._range(name, first, count, mark), max(count, 1))
 
     def file(self, name: str, mark: str, *, lasting: bool = False) -> Path:
-        def all_of_it() -> bytes:
-            return self._asked(name, self._files.cat_file)
-
         if lasting:
             path = Cache(cache_folder() / "remote-index", 0).path(_key(name, mark))
             if not path.is_file():
-                make_folder(path.parent)
                 with replacing(path) as file:
-                    self._asked(name, lambda there: self._files.get_file(there, file))
+                    self._asked(name, lambda there: self._copy(there, name, mark, file))
             return path
+
+        def all_of_it() -> bytes:
+            file = io.BytesIO()
+            self._asked(name, lambda there: self._copy(there, name, mark, file))
+            return file.getvalue()
+
         found = self._cache.file(_key(name, mark), all_of_it)
         if found is None:
             raise BadFile(
@@ -167,10 +173,23 @@ class There(Place):
             file.seek(first)
             return _checked(file.read(count), count, f"{self}/{name}")
 
+    def _copy(self, there: str, name: str, mark: str, file: Any) -> None:
+        """A whole file, which must have the hash that it is known by."""
+        digest = hashlib.blake2b(digest_size=16)
+        file.seek(0)
+        with self._files.open(there, "rb") as stream:
+            while part := stream.read(_AT_ONCE):
+                digest.update(part)
+                file.write(part)
+        if digest.hexdigest() != mark:
+            raise BadFile(f"{self}/{name}", "is not what was written")
+
     def _asked(self, name: str, ask: Callable[[str], Any]) -> Any:
         def act() -> Any:
             try:
                 return ask(f"{self._path}/{name}")
+            except BadFile:
+                raise
             except FileNotFoundError:
                 raise BadFile(f"{self}/{name}", _GONE) from None
             except Exception as error:  # file systems raise almost anything
@@ -228,4 +247,4 @@ def _checked(found: bytes, count: int, name: Path | str) -> bytes:
 
 
 def _key(name: str, mark: str, first: int | None = None) -> str:
-    return f"{mark} {name} {'' if first is None else first}"
+    return f"{mark} {'' if first is None else first} {name}"

@@ -101,15 +101,13 @@ def _all(
     folder: Folder, out: Path, ends: Sequence[int], digests: NDArray[np.uint8], settings: Sharding
 ) -> Generator[Written]:
     """Writes all shards that are not finished."""
-    begins = [0, *ends[:-1]]
-    sizes = [sum(folder.header(k).stamp[0] for k in range(*span)) for span in zip(begins, ends, strict=True)]
-    missing = [
-        n for n, span in enumerate(zip(begins, ends, strict=True)) if not _is_finished(out, n, span[1] - span[0])
-    ]
+    spans = [range(begin, end) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+    sizes = [sum(folder.header(k).stamp[0] for k in span) for span in spans]
+    missing = [n for n, span in enumerate(spans) if not _is_finished(out, n, len(span))]
     total, left = sum(sizes), sum(sizes[n] for n in missing)
     before = done = total - left
     yield Written(before=before, done=done, total=total, shards=len(ends))
-    jobs = (_job(folder, out, n, range(begins[n], ends[n]), digests) for n in missing)
+    jobs = (_job(folder, out, n, spans[n], digests) for n in missing)
     for n, _ in zip(missing, _written(jobs, min(settings.workers or os.cpu_count() or 1, len(missing))), strict=True):
         done += sizes[n]
         yield Written(before=before, done=done, total=total, shards=len(ends))
