@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,13 @@ from carrara.pixels import to_pixels, to_tensor, with_channels
 GIGABYTE = 10**9
 _log = logging.getLogger(__name__)
 _SAID = set[tuple[str, int]]()
+
+
+class _Lines(NamedTuple):
+    """The lines of some examples that follow each other."""
+
+    examples: range
+    content: bytes
 
 
 @final
@@ -56,7 +63,7 @@ class Shards(Dataset):
             raise UserError(f"{error.message}: write these shards again ('{again}')") from None
         self._first = np.array(self._rows["first"])
         self._lost: dict[int, str] = {}
-        self._lines: tuple[int, bytes] = (-1, b"")
+        self._lines = _Lines(range(0), b"")
         self._last, self._lock = -1, Lock()
 
     def __len__(self) -> int:
@@ -109,7 +116,7 @@ class Shards(Dataset):
 
     def name(self, index: int) -> str:
         with suppress(Unreadable):
-            return shown(self.line(index).name)
+            return shown(layout.name_in(self._line(index)))
         return f"picture {index} of {layout.tar_name(self.shard(index))}"
 
     def shard(self, index: int) -> int:
@@ -123,7 +130,7 @@ class Shards(Dataset):
             Unreadable: its shard is lost, or the line is none.
         """
         try:
-            return as_kind(parse_json(self._line(index)), layout.Line)
+            return layout.line_in(self._line(index))
         except Malformed as error:
             raise Unreadable(f"its line {error}") from None
 
@@ -165,18 +172,17 @@ class Shards(Dataset):
 
     def _line(self, index: int) -> bytes:
         """The line of an example. Who asks for one after the other reads the whole file once."""
-        number = self.shard(index)
         first, count = int(self._rows["line"][index]), int(self._rows["line_bytes"][index])
-        lines = self._lines
-        if lines[0] == number:
-            return lines[1][first : first + count]
+        if index in (lines := self._lines).examples:
+            return lines.content[first : first + count]
+        number = self.shard(index)
         self._check_lost(number)
         mark, name = self._mark("lines_hash", number), layout.lines_name(number)
         try:
             path = self._place.file(name, mark)
             if self._last == number:
-                self._lines = number, read_bytes(path, 1 << 32)
-                return self._lines[1][first : first + count]
+                self._lines = _Lines(self._examples(number), read_bytes(path, 1 << 32))
+                return self._lines.content[first : first + count]
             self._last = number
             return Here(path.parent).part(path.name, first, count, mark)
         except BadFile as error:
@@ -184,6 +190,11 @@ class Shards(Dataset):
 
     def _mark(self, column: str, number: int) -> str:
         return self._rows[column][number].tobytes().hex()
+
+    def _examples(self, number: int) -> range:
+        """The numbers of a shard's examples."""
+        ends = self._first[number + 1 : number + 2].tolist() or [len(self)]
+        return range(int(self._first[number]), ends[0])
 
     def _check_lost(self, number: int) -> None:
         if number in self._lost:
@@ -196,12 +207,8 @@ class Shards(Dataset):
             said = str(self._place), number
             if said not in _SAID:
                 _SAID.add(said)
-                ends = [*self._first.tolist()[1:], len(self)]
-                _log.warning(
-                    "%s: the others are trained on, and take the places of its %d examples",
-                    error.message,
-                    ends[number] - int(self._first[number]),
-                )
+                others = f"take the places of its {len(self._examples(number))} examples"
+                _log.warning("%s: the others are trained on, and %s", error.message, others)
         return Unreadable(self._lost[number], "lost")
 
 

@@ -10,15 +10,16 @@ shards.json          how many there are, and their classes; written when all els
 shards-plan.json     what is to be written, of which pictures; written first
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from carrara.data.base import DataInfo
-from carrara.data.folder.columns import WIDEST
-from carrara.files import is_regular
+from carrara.data.folder.columns import LONGEST, WIDEST
+from carrara.files import PICTURE, Malformed, is_regular, parse_json
 from carrara.files.columns import Column
 
 INDEX, PLAN, ROWS = "shards.json", "shards-plan.json", "shards.npz"
@@ -41,6 +42,7 @@ EXAMPLES = {
     "digest": Column(kind="|u1", inner=(16,)),
 }
 """Columns with a row for each example."""
+_NAME = b'{"name": "'  # with which each of our lines begins
 NO_LABEL, SEVERAL = -1, -2
 SHARDS = {
     "first": Column(kind="<i8"),  # the number of its first example
@@ -115,11 +117,56 @@ class Line:
         map: where its map lies in the tar file, (first byte, bytes).
     """
 
-    name: Annotated[str, Field(max_length=5000)]
+    name: str
     captions: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
-    vector: Annotated[tuple[float, ...], Field(max_length=WIDEST)] = ()
-    map: tuple[_Count, _Count] | None = field(default=None)
+    vector: tuple[float, ...] = ()
+    map: tuple[int, int] | None = None
+
+
+def line_in(text: bytes) -> Line:
+    """What a line says.
+
+    Raises:
+        Malformed: it says something else.
+    """
+    match parse_json(text):
+        case {"name": str(name), **said}:
+            captions, labels = (_texts(said.get(key, [])) for key in ("captions", "labels"))
+            return Line(name=name, captions=captions, labels=labels, vector=_vector(said.get("vector")), map=_map(said))
+        case _:
+            raise Malformed("has no name")
+
+
+def name_in(text: bytes) -> str:
+    """The name that a line says; errors as of ``line_in``."""
+    if text.startswith(_NAME) and b"\\" not in (name := text[len(_NAME) : text.find(b'"', len(_NAME))]):
+        return name.decode(errors="replace")
+    return line_in(text).name
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not (isinstance(value, list) and all(isinstance(one, str) and len(one) <= LONGEST for one in value)):
+        raise Malformed("has texts that are none")
+    return tuple(value)
+
+
+def _vector(value: Any) -> tuple[float, ...]:
+    if value is None:
+        return ()
+    if not (isinstance(value, list) and len(value) <= WIDEST and all(isinstance(one, int | float) for one in value)):
+        raise Malformed("has numbers that are none")
+    return tuple(map(float, value))
+
+
+def _map(said: Mapping[str, Any]) -> tuple[int, int] | None:
+    match said.get("map"):
+        case None:
+            return None
+        case [int(first), int(count)] if first >= 0 and 0 < count <= PICTURE:
+            return first, count
+        case _:
+            raise Malformed("has a map that is nowhere")
 
 
 def tar_name(number: int) -> str:
