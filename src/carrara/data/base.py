@@ -283,7 +283,32 @@ class Subset(View):
         return None if whole is None else whole.take(self._indices)
 
 
-def split(dataset: Dataset, fraction: float) -> tuple[Subset, Subset]:
+@final
+class Without(View):
+    """All examples of a data set but a few, which alone are in memory.
+
+    Args:
+        others: the numbers (K,) of these, in order.
+    """
+
+    def __init__(self, dataset: Dataset, others: NDArray[np.int64]) -> None:
+        super().__init__(dataset)
+        self._others = others
+        self._before = others - np.arange(len(others))  # how many examples there are before each that are not left out
+
+    def __len__(self) -> int:
+        return len(self.dataset) - len(self._others)
+
+    def at(self, index: int) -> int:
+        return index + int(np.searchsorted(self._before, index, "right"))
+
+    @property
+    def ledger(self) -> Ledger | None:
+        whole = self.dataset.ledger
+        return None if whole is None else whole.take(np.delete(np.arange(len(self.dataset)), self._others))
+
+
+def split(dataset: Dataset, fraction: float) -> "tuple[Subset | Without, Subset]":
     """Divides a data set into (train, held out): as it says itself, else by content.
 
     Of two different examples or more, at least one is held out, and at least one is not. What is trained on under
@@ -293,8 +318,8 @@ def split(dataset: Dataset, fraction: float) -> tuple[Subset, Subset]:
         fraction: the expected part that is held out; 0 holds out nothing by content.
     """
     if (ledger := dataset.ledger) is not None:
-        train, held_out = parts_of(ledger, fraction)
-        return Subset(dataset, train), Subset(dataset, held_out)
+        others, held_out = parts_of(ledger, fraction)
+        return Without(dataset, others), Subset(dataset, held_out)
     if (own := _split_by_itself(dataset)) is not None:
         return own
     places = [integer(HELD_OUT, dataset.key(k)) / 2**63 for k in range(len(dataset))]

@@ -73,7 +73,7 @@ class Loader:
         self._dataset = dataset
         self._examples = _Examples(dataset, dataset.preparation(transform), memory, buckets, drawn=True)
         self._contents = _within(contents(dataset), buckets or [0] * len(dataset)) if turns else None
-        groups = [torch.arange(len(dataset) if self._contents is None else len(self._contents))]
+        groups: list[Tensor | range] = [range(len(dataset) if self._contents is None else len(self._contents))]
         if buckets:
             whose = buckets if self._contents is None else [buckets[alike[0]] for alike in self._contents]
             numbers = torch.tensor(whose)

@@ -36,7 +36,8 @@ from torch import Tensor
 from carrara.seeds import Draws, permutation, permutation_part
 
 WINDOW = 1 << 20
-"""Examples of an epoch that are sorted together, about."""
+"""Examples of an epoch that are sorted together, about; more, where that would be more than ``WINDOWS`` of them."""
+WINDOWS = 256
 
 
 @final
@@ -44,12 +45,12 @@ class Order:
     """Whose turn it is.
 
     Args:
-        groups: the numbers of the examples that may share a batch; together, 0 to N - 1.
+        groups: the numbers of the examples that may share a batch; together, 0 to N - 1. A range is all of them.
         batch: samples a step on each rank.
         seed: of the shuffles.
     """
 
-    def __init__(self, groups: Sequence[Tensor], batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, groups: Sequence[Tensor | range], batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
         self._groups, self._batch, self._seed, self._rank, self._world = groups, batch, seed, rank, world
         self._count = sum(map(len, groups))
 
@@ -72,7 +73,7 @@ class Order:
         positions = self.positions(step)
         epochs, places = positions // self._count, positions % self._count
         shown = [_shown(self._count, self._seed, epoch, places[epochs == epoch]) for epoch in epochs.unique().tolist()]
-        return self._groups[0][torch.cat(shown)]
+        return _at(self._groups[0], torch.cat(shown))
 
     def _grouped(self, step: int) -> Tensor:
         together = self._world * self._batch
@@ -90,12 +91,16 @@ class Order:
         group = self._groups[owner]
         first = earlier * together + self._rank * self._batch
         places = torch.arange(first, first + self._batch) % len(group)
-        return group[_shuffle(len(group), self._seed, "bucket", owner, epoch)[places]]
+        return _at(group, _shuffle(len(group), self._seed, "bucket", owner, epoch)[places])
+
+
+def _at(group: Tensor | range, places: Tensor) -> Tensor:
+    return places if isinstance(group, range) else group[places]
 
 
 def _shown(count: int, seed: int, epoch: int, places: Tensor) -> Tensor:
     """What stands at some places of an epoch's shuffle, which follow each other, by equation (3)."""
-    parts, found, first = -(-count // WINDOW), list[Tensor](), int(places[0])
+    parts, found, first = min(WINDOWS, -(-count // WINDOW)), list[Tensor](), int(places[0])
     part, last = first * parts // count, int(places[-1])  # about: keys are spread evenly, and not exactly so
     while first <= last:
         begin, window = _window(count, seed, epoch, part, parts)
