@@ -127,21 +127,19 @@ def reading(below: Path, count: int) -> tuple[list[tuple[str, float, float]], fl
     """How many pictures are read in a second, from a folder and from its shards, and the tar files' bytes a picture."""
     photos, rows = make(below / "photos", count), list[tuple[str, float, float]]()
     folder = Folder(photos)
-    for workers in (1, 2):
-        out = below / f"out {workers}"
-        settings = Sharding(most_examples=max(1, count // 8), workers=workers)
-        seconds, used, _ = timed(lambda out=out, settings=settings: list(shard(folder, out, settings)))
-        rows.append((f"write them, {workers} process{'es' * (workers > 1)}", count / seconds, used))
+    settings = Sharding(most_examples=max(1, count // 8), workers=1)
+    seconds, used, _ = timed(lambda: list(shard(folder, below / "out", settings)))
+    rows.append(("write them, 1 process", count / seconds, used))
     order = permutation(count, 0).tolist()
     taken: dict[str, list[tuple[float, float]]] = {"read from the folder": [], "read from the shards": []}
     for _ in range(3):
-        for what, data in (("read from the folder", folder), ("read from the shards", Shards(str(below / "out 1")))):
+        for what, data in (("read from the folder", folder), ("read from the shards", Shards(str(below / "out")))):
             seconds, used, _ = timed(lambda data=data: [data.pixels(k).shape for k in order])
             taken[what].append((seconds, used))
     for what, times in taken.items():
         seconds, used = min(times)
         rows.append((what, count / seconds, used))
-    tar = sum(path.stat().st_size for path in (below / "out 1").glob("*.tar"))
+    tar = sum(path.stat().st_size for path in (below / "out").glob("*.tar"))
     return rows, tar / count
 
 

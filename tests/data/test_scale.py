@@ -84,9 +84,9 @@ def test_a_checkpoint_has_sixteen_bytes_a_parameter(photos: Path, tmp_path: Path
     sizes = dict[str, int]()
     for path in folder.glob("*.safetensors"):
         with safe_open(path, "np") as file:
-            sizes[path.stem] = sum(file.get_tensor(name).nbytes for name in file.keys())
+            sizes[path.stem] = sum(file.get_tensor(name).nbytes for name in list(file.keys()))
     with safe_open(folder / "ema.safetensors", "np") as file:
-        parameters = sum(file.get_tensor(name).size for name in file.keys())
+        parameters = sum(file.get_tensor(name).size for name in list(file.keys()))
     assert sum(sizes.values()) == pytest.approx(16 * parameters, rel=0.05), sizes
 
 

@@ -62,6 +62,7 @@ class Shards(Dataset):
             again = command("data shard FOLDER OUT")
             raise UserError(f"{error.message}: write these shards again ('{again}')") from None
         self._first = np.array(self._rows["first"])
+        self._line_at = self._rows["line"], self._rows["line_bytes"]
         self._lost: dict[int, str] = {}
         self._lines = _Lines(range(0), b"")
         self._last, self._lock = -1, Lock()
@@ -115,9 +116,10 @@ class Shards(Dataset):
         return found if found.dtype == np.uint8 else to_pixels(to_tensor(found))
 
     def name(self, index: int) -> str:
-        with suppress(Unreadable):
+        try:
             return shown(layout.name_in(self._line(index)))
-        return f"picture {index} of {layout.tar_name(self.shard(index))}"
+        except (Unreadable, Malformed):
+            return f"picture {index} of {layout.tar_name(self.shard(index))}"
 
     def shard(self, index: int) -> int:
         """The number of the shard that an example is in."""
@@ -172,7 +174,7 @@ class Shards(Dataset):
 
     def _line(self, index: int) -> bytes:
         """The line of an example. Who asks for one after the other reads the whole file once."""
-        first, count = int(self._rows["line"][index]), int(self._rows["line_bytes"][index])
+        first, count = self._line_at[0].item(index), self._line_at[1].item(index)
         if index in (lines := self._lines).examples:
             return lines.content[first : first + count]
         number = self.shard(index)
