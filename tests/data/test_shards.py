@@ -16,10 +16,11 @@ from people import FOLDERS, Given, opened
 from PIL import Image
 
 from carrara.data import Dataset, Folder, Loader, Transform, Unreadable, as_source, fingerprint, split
-from carrara.data.shards import INDEX, Sharding, Shards, shard
+from carrara.data.shards import INDEX, Sharding, Shards, layout, shard
 from carrara.data.shards import writing as shard_writing
 from carrara.data.sources import ShardsSource
 from carrara.errors import UserError
+from carrara.files import Malformed
 from carrara.files import shards as shard_files
 
 FEW = Sharding(most_examples=3, workers=1)
@@ -298,3 +299,64 @@ def test_settings() -> None:
         Sharding(most_examples=0)
     assert shard_writing.Sharding().most_bytes == 256_000_000
     assert shard_files.PICTURE < 1 << 32, "the bytes of a picture fit into a column"
+
+
+def rewritten(out: Path, **columns: object) -> None:
+    """Writes other values into the index, as somebody may who sends one, and its new hash."""
+    from carrara.files.columns import open_columns, write_columns
+
+    kinds = layout.EXAMPLES | layout.SHARDS
+    rows = {name: np.array(values) for name, values in open_columns(out / layout.ROWS, kinds).items()}
+    for name, value in columns.items():
+        rows[name][...] = value
+    with (out / layout.ROWS).open("wb") as file:
+        write_columns(file, kinds, {name: len(v) for name, v in rows.items()}, {n: [v] for n, v in rows.items()})
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"offset": 1 << 62}, "lost"),
+        ({"offset": -600}, "cannot be read"),
+        ({"bytes": (1 << 32) - 1}, "at most"),
+        ({"bytes": 0}, "not what was written"),
+        ({"line": (1 << 32) - 1}, "line"),
+        ({"label": 1 << 30}, ""),
+        ({"label": -7}, ""),
+    ],
+)
+def test_an_index_of_a_strangers(photos: Path, tmp_path: Path, columns: dict[str, object], words: str) -> None:
+    shards = written(photos, tmp_path / "out")
+    rewritten(tmp_path / "out", **columns)
+    strange = Shards(str(tmp_path / "out"))
+    said = [pixels(strange, k) for k in range(len(shards))]
+    for k in range(len(shards)):
+        assert strange.name(k)
+        assert strange.native(k) == shards.native(k)
+        try:
+            assert strange.columns(k)["label"].sum() in (0, 1)
+            assert isinstance(strange.captions(k), tuple)
+        except Unreadable:
+            assert "line" in columns
+    if "label" not in columns and "line" not in columns:
+        assert all(isinstance(one, str) for one in said), words
+
+
+@pytest.mark.parametrize("first", [1, -1, 1 << 40])
+def test_shards_that_do_not_follow_each_other(photos: Path, tmp_path: Path, first: int) -> None:
+    written(photos, tmp_path / "out")
+    rewritten(tmp_path / "out", first=first)
+    with pytest.raises(UserError, match="do not follow each other"):
+        Shards(str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"name": 3}', b'{"name": "a", "captions": [1]}', b"\xff\xfe"])
+def test_lines_that_are_none(line: bytes) -> None:
+    with pytest.raises(Malformed):
+        layout.line_in(line)
+
+
+def test_names_with_anything_in_them() -> None:
+    for name in ("a.png", "é 寿司.png", 'quoted ".png', "back\\slash.png", "tab\t.png"):
+        text = json.dumps({"name": name, "captions": ["a"]}, ensure_ascii=False).encode()
+        assert layout.name_in(text) == layout.line_in(text).name == name

@@ -26,6 +26,7 @@ WAITS = [0.2, 1.0, 5.0]
 WHOLE = 1 << 32
 """The largest file, in bytes, that is taken as a whole from a server that does not answer ranges."""
 _AT_ONCE = 1 << 24  # bytes
+_SHORT = "is shorter than its index says"
 _GONE = "is not there"
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _HIDDEN = re.compile(r"//[^/@]*@")  # a name and a password
@@ -101,7 +102,9 @@ class Here(Place):
                 except OSError as error:
                     raise unreadable(self._path / name, error) from None
 
-        return _repeated(lambda: _checked(read(), count, self._path / name))
+        if first < 0:
+            raise BadFile(self._path / name, _SHORT)
+        return _checked(_repeated(read), count, self._path / name)
 
     def file(self, name: str, mark: str, *, lasting: bool = False) -> Path:
         with opened(self._path / name):
@@ -242,7 +245,7 @@ def _repeated(act: Callable[[], _T]) -> _T:
 
 def _checked(found: bytes, count: int, name: Path | str) -> bytes:
     if len(found) != count:
-        raise BadFile(name, "is shorter than its index says")
+        raise BadFile(name, _SHORT)
     return found
 
 
