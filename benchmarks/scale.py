@@ -17,6 +17,7 @@ import torch
 from carrara.autoencoder import KlConfig
 from carrara.backbone import UNETS
 from carrara.data.latents import SHARD as LATENTS_A_FILE
+from carrara.data.order import WINDOWS
 from carrara.data.shards import Sharding, layout
 from carrara.data.shards.writing import _BESIDE
 from carrara.files.tar import ended, padded
@@ -27,7 +28,7 @@ WORKERS = 4
 """Threads of a process that read batches ahead, at most."""
 HELD = 24
 """Bytes in memory for each example that is held out."""
-NANOSECONDS = 20.8
+NANOSECONDS = 21.6
 """Of a processor for each example in a pass over an epoch (benchmarks/results/shards.md)."""
 
 
@@ -123,7 +124,7 @@ def rows(pairs: int = PAIRS, assumed: Assumed = Assumed()) -> list[tuple[str, st
         ("the same of one in a million", in_units(HELD * pairs / 1e6), "data.held_out=0.000001"),
         ("a resume", f"{pairs * NANOSECONDS / 1e9:.0f} s", f"a pass over an epoch, {NANOSECONDS} ns each, one core"),
         ("of 10 million", f"{1e7 * NANOSECONDS / 1e9:.2f} s", "the same"),
-        ("a window of the order", in_units(pairs / 256, "examples"), "256 passes in an epoch"),
+        ("a window of the order", f"{pairs / WINDOWS / 1e6:.1f} million examples", f"{WINDOWS} passes in an epoch"),
         ("encoding, 256 x 256", in_units(encode, "FLOP"), "a picture, Stable Diffusion's encoder"),
         (
             "encoding all",
@@ -137,7 +138,11 @@ def rows(pairs: int = PAIRS, assumed: Assumed = Assumed()) -> list[tuple[str, st
             "8 x 32 x 32 numbers of 16 bits: mean and deviation of four channels",
         ),
         ("files of a latent cache", f"{-(-pairs // LATENTS_A_FILE):,}", f"of {LATENTS_A_FILE} pictures each"),
-        ("a checkpoint", in_units(checkpoint), f"{parameters:,} parameters, averages and two moments, 4 bytes each"),
+        (
+            "a checkpoint",
+            in_units(checkpoint),
+            f"{parameters:,} parameters, averages and two moments (AdamW), 4 bytes each",
+        ),
         ("the same on the disk", f"{checkpoint / assumed.disk:.0f} s", f"at {in_units(assumed.disk)}/s"),
         (
             "an epoch by the pictures' way",

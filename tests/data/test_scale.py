@@ -69,7 +69,8 @@ def test_memory_of_what_is_held_out(photos: Path, tmp_path: Path) -> None:
 
 def test_networks_are_those_of_the_papers() -> None:
     assert scale.network_parameters() == 859_520_964
-    assert scale.encoding_flops(512) == pytest.approx(4 * scale.encoding_flops(256), rel=0.02)
+    attention = 4 * 512 * (64**4 - 4 * 32**4)  # of the middle, whose places look at each other
+    assert scale.encoding_flops(512) == 4 * scale.encoding_flops(256) + attention
 
 
 def test_a_checkpoint_has_sixteen_bytes_a_parameter(photos: Path, tmp_path: Path, carrara, monkeypatch) -> None:
@@ -78,7 +79,7 @@ def test_a_checkpoint_has_sixteen_bytes_a_parameter(photos: Path, tmp_path: Path
     from tiny import TINY
 
     monkeypatch.chdir(tmp_path)
-    options = ("train.steps=2", "checkpoint.every=2", "preview.every=0")
+    options = ("train.steps=2", "checkpoint.every=2", "preview.every=0", "train.optimizer=adamw")
     assert carrara("train", photos, "--preset", "pixel", *TINY, *options, "--run", "run")[0] == 0
     (folder,) = (tmp_path / "run" / "checkpoints").glob("step-*")
     sizes = dict[str, int]()

@@ -28,6 +28,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
+from threading import Lock
 from typing import final
 
 import torch
@@ -38,6 +39,7 @@ from carrara.seeds import Draws, permutation, permutation_part
 WINDOW = 1 << 20
 """Examples of an epoch that are sorted together, about; more, where that would be more than ``WINDOWS`` of them."""
 WINDOWS = 256
+_SORTING = Lock()
 
 
 @final
@@ -103,7 +105,8 @@ def _shown(count: int, seed: int, epoch: int, places: Tensor) -> Tensor:
     parts, found, first = min(WINDOWS, -(-count // WINDOW)), list[Tensor](), int(places[0])
     part, last = first * parts // count, int(places[-1])  # about: keys are spread evenly, and not exactly so
     while first <= last:
-        begin, window = _window(count, seed, epoch, part, parts)
+        with _SORTING:  # threads that read ahead need the same one
+            begin, window = _window(count, seed, epoch, part, parts)
         if first < begin:
             part -= 1
         else:
