@@ -235,7 +235,7 @@ def test_training_from_s3(
     far, near = ([line["loss"] for line in read_log(Path(run, "log.jsonl"))] for run in ("far", "near"))
     assert len(far) == 3 and far == near
     code, said = carrara("inspect", "data", bucket)
-    assert code == 0 and "16 pictures" in said, said
+    assert code == 0 and "16 pictures" in said and "red (8)" in said, said
 
 
 def test_s3_that_refuses(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

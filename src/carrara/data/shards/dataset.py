@@ -54,7 +54,7 @@ class Shards(Dataset):
     def __init__(self, path: str, cache: int = 10 * GIGABYTE) -> None:
         self._place = place_of(path, cache)
         self.index = _index(self._place)
-        self.info = self.index.info("here" if isinstance(self._place, Here) else f"at {self._place}")
+        self.info = self.index.info("" if isinstance(self._place, Here) else f" at {self._place}")
         try:
             rows = self._place.file(layout.ROWS, self.index.rows, lasting=True)
             self._rows = _checked(rows, self.index)
@@ -120,6 +120,12 @@ class Shards(Dataset):
             return shown(layout.name_in(self._line(index)))
         except (Unreadable, Malformed):
             return f"picture {index} of {layout.tar_name(self.shard(index))}"
+
+    def counts(self) -> dict[str, int]:
+        """How many examples each class has; those of several classes are of none here."""
+        labels = self._rows["label"]
+        found = np.bincount(labels[(labels >= 0) & (labels < len(self.info.classes))], minlength=len(self.info.classes))
+        return dict(zip(self.info.classes, found.tolist(), strict=True))
 
     def shard(self, index: int) -> int:
         """The number of the shard that an example is in."""

@@ -80,9 +80,13 @@ class Index:
     captions: bool = False
     maps: bool = False
 
-    def info(self, where: str) -> DataInfo:
-        """What a data set says of itself."""
-        said = f"{self.examples} pictures of '{self.name}' in {self.shards} shard{'s' * (self.shards != 1)} {where}"
+    def info(self, where: str = "") -> DataInfo:
+        """What a data set says of itself.
+
+        Args:
+            where: it lies, as it follows after what it is.
+        """
+        said = f"{self.examples} pictures of '{self.name}' in {self.shards} shard{'s' * (self.shards != 1)}{where}"
         return DataInfo(
             name=self.name,
             channels=self.channels,

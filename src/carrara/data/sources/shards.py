@@ -52,8 +52,8 @@ class ShardsSource(Source):
     def describe(self) -> Description:
         data = Shards(self.path, int(self.cache * GIGABYTE))
         said = [f"{self.name}: {data.index.examples} pictures", *taken_as(data.info)]
-        if classes := data.info.classes:
-            said.append(titled("classes", counts(dict.fromkeys(classes, 0))))
+        if data.info.classes:
+            said.append(titled("classes", counts(data.counts())))
         return Description(lines=tuple(said))
 
     def absolute(self) -> Source:
