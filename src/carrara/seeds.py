@@ -29,6 +29,8 @@ from carrara.shapes import Indices
 _GAMMA = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed 64-bit number
 _MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
 _HALF = 0xFFFFFFFF
+_AT_ONCE = 1 << 15
+"""Keys that are made together, so that they stay in the processor's cache."""
 
 
 _Words = TypeVar("_Words", Tensor, NDArray[np.int64])
@@ -55,6 +57,28 @@ def permutation(count: int, *parts: int | str) -> Tensor:
     """Returns ``(count,)`` int64, a shuffle of ``range(count)`` that depends on ``parts`` alone."""
     keys = mix(integer("permutation", *parts) + np.arange(count, dtype=np.int64) * _GAMMA)
     return torch.from_numpy(np.argsort(keys))  # no two keys are equal: any sort will do
+
+
+def permutation_part(count: int, part: int, parts: int, *names: int | str) -> tuple[int, Tensor]:
+    """One of about equal parts of ``permutation(count, *names)``, and the place at which it begins there.
+
+    All numbers are gone through, and only those of the part are held: some megabytes, however many there are.
+    """
+    if parts == 1:
+        return 0, permutation(count, *names)
+    least, most = (None if k in (0, parts) else (k << 64) // parts - (1 << 63) for k in (part, part + 1))
+    start, begin = integer("permutation", *names), 0
+    keys, numbers = list[NDArray[np.int64]](), list[NDArray[np.int64]]()
+    for first in range(0, count, _AT_ONCE):
+        own = np.arange(first, min(count, first + _AT_ONCE), dtype=np.int64)
+        key = mix(start + own * _GAMMA)
+        inside = np.ones(len(own), bool) if most is None else key < most
+        if least is not None:
+            below = key < least
+            begin, inside = begin + int(np.count_nonzero(below)), inside & ~below
+        keys.append(key[inside])
+        numbers.append(own[inside])
+    return begin, torch.from_numpy(np.concatenate(numbers)[np.argsort(np.concatenate(keys))])
 
 
 @dataclass(frozen=True, eq=False)

@@ -170,3 +170,31 @@ def test_few_pictures_leave_no_trace(pictures: Path, read: list[str], monkeypatc
     monkeypatch.setattr(index, "FEW", 5)
     opened(pictures, read)
     assert not (pictures.parent / "cache").exists()
+
+
+@pytest.mark.parametrize("every", [30.0, -1.0])
+def test_an_interrupted_scan_goes_on(
+    pictures: Path, read: list[str], monkeypatch: pytest.MonkeyPatch, every: float
+) -> None:
+    """By Ctrl-C; and where a process is killed, what was remembered until then is there."""
+    monkeypatch.setattr("carrara.data.files._A_TASK", 1)
+    monkeypatch.setattr(index, "EVERY", every)
+    watched, remember, remembered = index.read_header, index._remember, list[int]()
+
+    def interrupted(path: Path) -> Header:
+        if path.name == "2.png":
+            raise KeyboardInterrupt
+        return watched(path)
+
+    def counted(memory: Path, rows: NDArray[Any]) -> None:
+        remembered.append(len(rows))
+        remember(memory, rows)
+
+    monkeypatch.setattr(index, "read_header", interrupted)
+    monkeypatch.setattr(index, "_remember", counted)
+    with pytest.raises(KeyboardInterrupt):
+        Folder(pictures)
+    assert remembered == ([2] if every > 0 else [1, 2, 2])
+    monkeypatch.setattr(index, "read_header", watched)
+    assert len(opened(pictures, read)) == 4
+    assert sorted(read) == ["2.png", "3.png"]

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from carrara.data import SOURCES, Loader, Source, as_source, fingerprint, open_dataset
+from carrara.data import SOURCES, Folder, Loader, Source, as_source, fingerprint, open_dataset
 from carrara.data.chorales import Chorale, Corpus
 from carrara.data.settings import BESIDE, DataSettings, migrated, read_settings
+from carrara.data.shards import Sharding, shard
 from carrara.errors import UserError
 from carrara.modality import Column
 from carrara.notes import to_midi
@@ -28,6 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "rings": {"points": 64, "rings": 2, "thickness": 0.1},
     "checkerboard": {"points": 64, "squares": 2},
     "array": {"axes": "NHW", "low": -1.0, "high": 2.0, "missing": False, "dtype": "float64"},
+    "shards": {},
     "table": {"columns": (Column(name="a"), Column(name="b", categories=("x", "y")))},
 }
 """What is said of each source here; a path is said by the test."""
@@ -38,6 +40,9 @@ def path_of(kind: str, photos: Path) -> Path | str:
     if kind == "array":
         np.save(photos.parent / "array.npy", np.linspace(-1, 2, 640).reshape(10, 8, 8))
         return photos.parent / "array.npy"
+    if kind == "shards":
+        list(shard(Folder(photos), photos.parent / "shards", Sharding(most_examples=5, workers=1)))
+        return photos.parent / "shards"
     if kind == "table":
         text = "\n".join(["a,b", *(f"{k},{'xy'[k % 2]}" for k in range(20))])
         (photos.parent / "table.csv").write_text(text)

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 import carrara
 from carrara.cli.benching import bench
+from carrara.cli.sharding import data as data_commands
 from carrara.cli.sharing import SHARING
 from carrara.cli.tuning import finetune
 from carrara.errors import check_finite
@@ -86,6 +87,7 @@ LATER = {
 for _name, (_place, _help) in LATER.items():
     app.command(_place, name=_name, help=_help)
 app.command(bench)
+app.command(data_commands)
 app.command(finetune)
 
 
@@ -130,7 +132,8 @@ def train(
     Parameters
     ----------
     data
-        A folder of pictures, sounds or MIDI files, an array, a table, or a built-in data set. Without it, the preset's.
+        A folder of pictures, sounds or MIDI files, an array, a table, shards or their address (s3://bucket/shards), or
+        a built-in data set. Without it, the preset's.
     overrides
         Changes to the recipe, key=value, such as train.steps=5000 or model.schedule=linear.
     preset
@@ -144,7 +147,7 @@ def train(
     """
     from carrara.cli import commands
 
-    if data is not None and "=" in data and not Path(data).exists():
+    if data is not None and "=" in data and "://" not in data.partition("=")[0] and not Path(data).exists():
         data, overrides = None, (data, *overrides)
     overrides = (*overrides, *(["train.tune=false"] if no_tune else []))
     commands.train_or_rehearse(data, overrides, preset, run, dry_run)

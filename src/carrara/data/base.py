@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from carrara.data.ledger import HELD_OUT, Ledger, fingerprint_of, parts_of
 from carrara.seeds import Draws, integer
 from carrara.types import MAP
 
@@ -51,7 +52,8 @@ class Choices:
 
 Cell = Row | ClassMap | Texts | Choices
 """One example's part of a column."""
-Fault = Literal["corrupt", "truncated", "oversized"]
+Fault = Literal["corrupt", "truncated", "oversized", "lost"]
+"""``lost`` is what many others are lost with: their file cannot be read, which was said once."""
 
 
 class Unreadable(ValueError):
@@ -164,6 +166,11 @@ class Dataset(ABC):
         """The same without what a model's recipe adds to it."""
         return self
 
+    @property
+    def ledger(self) -> Ledger | None:
+        """What is known of all examples at once; None = each is asked."""
+        return None
+
     def native(self, index: int) -> tuple[int, ...]:
         """The (height, width) of a picture before anything is done to it, or an edge for each axis of others; it is
         decoded where nothing else tells.
@@ -260,7 +267,7 @@ class View(Dataset):
 class Subset(View):
     """Some examples of a data set, in a given order."""
 
-    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+    def __init__(self, dataset: Dataset, indices: Sequence[int] | NDArray[np.int64]) -> None:
         super().__init__(dataset)
         self._indices = np.array(indices, np.int64)
 
@@ -270,8 +277,38 @@ class Subset(View):
     def at(self, index: int) -> int:
         return self._indices[index].item()
 
+    @property
+    def ledger(self) -> Ledger | None:
+        whole = self.dataset.ledger
+        return None if whole is None else whole.take(self._indices)
 
-def split(dataset: Dataset, fraction: float) -> tuple[Subset, Subset]:
+
+@final
+class Without(View):
+    """All examples of a data set but a few, which alone are in memory.
+
+    Args:
+        others: the numbers (K,) of these, in order.
+    """
+
+    def __init__(self, dataset: Dataset, others: NDArray[np.int64]) -> None:
+        super().__init__(dataset)
+        self._others = others
+        self._before = others - np.arange(len(others))  # how many examples there are before each that are not left out
+
+    def __len__(self) -> int:
+        return len(self.dataset) - len(self._others)
+
+    def at(self, index: int) -> int:
+        return index + int(np.searchsorted(self._before, index, "right"))
+
+    @property
+    def ledger(self) -> Ledger | None:
+        whole = self.dataset.ledger
+        return None if whole is None else whole.take(np.delete(np.arange(len(self.dataset)), self._others))
+
+
+def split(dataset: Dataset, fraction: float) -> "tuple[Subset | Without, Subset]":
     """Divides a data set into (train, held out): as it says itself, else by content.
 
     Of two different examples or more, at least one is held out, and at least one is not. What is trained on under
@@ -280,9 +317,12 @@ def split(dataset: Dataset, fraction: float) -> tuple[Subset, Subset]:
     Args:
         fraction: the expected part that is held out; 0 holds out nothing by content.
     """
+    if (ledger := dataset.ledger) is not None:
+        others, held_out = parts_of(ledger, fraction)
+        return Without(dataset, others), Subset(dataset, held_out)
     if (own := _split_by_itself(dataset)) is not None:
         return own
-    places = [integer("held out", dataset.key(k)) / 2**63 for k in range(len(dataset))]
+    places = [integer(HELD_OUT, dataset.key(k)) / 2**63 for k in range(len(dataset))]
     held: set[float] = set()
     if fraction > 0 and places:
         held = ({place for place in places if place < fraction} or {min(places)}) - {max(places)}
@@ -309,6 +349,8 @@ def contents(dataset: Dataset) -> list[list[int]]:
 
 def fingerprint(dataset: Dataset) -> str:
     """Identifies a data set for the record of a run: 16 hexadecimal digits over names, contents and labels."""
+    if (ledger := dataset.ledger) is not None:
+        return fingerprint_of(ledger, dataset.info.classes, dataset.info.stamp)
     digest = hashlib.blake2b((repr(dataset.info.classes) + dataset.info.stamp).encode(), digest_size=8)
     for k in range(len(dataset)):
         rows = {

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from carrara.data.base import Cell, Dataset, Texts, View
+from carrara.data.ledger import Ledger
 from carrara.files import BadFile, NotWritten, open_tensors, replacing, shapes
 
 COLUMN = "text"
@@ -126,6 +127,10 @@ class Captioned(View):
     def __init__(self, dataset: Dataset, table: CaptionTable) -> None:
         super().__init__(dataset)
         self._table = table
+
+    @property
+    def ledger(self) -> Ledger | None:
+        return self.dataset.ledger  # captions are in it
 
     def columns(self, index: int) -> Mapping[str, Cell]:
         return {**self.dataset.columns(index), COLUMN: self._table(self.dataset.captions(index))}

@@ -5,8 +5,7 @@ reason. Of an animation the first frame counts. Pillow reads 16-bit grey in full
 arrays keep what they have. docs/data.md says what becomes of each kind of picture.
 """
 
-import hashlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,15 +39,14 @@ from carrara.files import (
     stamp_of,
     unreadable,
 )
+from carrara.files.contents import content_in
+from carrara.files.reading import Packed
 
 _T = TypeVar("_T")
 
 _A_TASK = 16  # files of a task, so that there are not too many
 _AT_ONCE = 300  # tasks that wait for a thread
 _MANY = 5000
-_PROBE = 4096  # bytes that are hashed at each of five places of a large file
-WHOLE = 5 * _PROBE
-"""The most bytes of a file of which all are hashed in ``content``."""
 _CHANNELS = {"F": 1, "I": 1, "L": 1, "RGB": 3, "RGBA": 4}
 _TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 _ORIENTATION = 0x0112
@@ -142,13 +140,26 @@ def decode(path: Path, header: Header | None = None) -> NDArray[Any]:
             if header is not None and not _is_same(file, header):
                 raise Unreadable(_CHANGED)
             stamp = _begun(file)
-            array = _decode_array(file, path) if _is_array(path) else _decode_image(file, path)
+            array = _decoded(file, path)
             if stamp_of(file)[:2] != stamp[:2]:
                 raise Unreadable(_CHANGED)
             return array
     except Exception as error:  # as above
         gone = header is not None and stamp_of(path) == NEVER
         raise Unreadable("it is not there any more") if gone else explain(path, error) from None
+
+
+def decode_bytes(content: bytes, name: str) -> NDArray[Any]:
+    """The same of a file's bytes.
+
+    Args:
+        name: of the file, whose ending says whether it is an array.
+    """
+    path = Path(name)
+    try:
+        return _decoded(Packed(content, (len(content), 0, 0)), path)
+    except Exception as error:  # as above
+        raise explain(path, error) from None
 
 
 def explain(path: Path, error: Exception) -> Unreadable:
@@ -197,22 +208,8 @@ def _is_same(file: Opened, header: Header) -> bool:
     return stamp[:2] == header.stamp[:2] and header.content in ("", content_in(file))
 
 
-def content_in(file: Opened) -> str:
-    """The ``content`` of ``Header``; the file is at its beginning, and is there again."""
-    total = stamp_of(file)[0]
-    digest = hashlib.blake2b(str(total).encode(), digest_size=16)
-    for start in _probes(total):
-        file.seek(start)
-        digest.update(file.read(_PROBE))
-    file.seek(0)
-    return digest.hexdigest()
-
-
-def _probes(total: int) -> Iterator[int]:
-    if total <= WHOLE:
-        yield from range(0, total, _PROBE)
-    else:
-        yield from (k * (total - _PROBE) // 4 for k in range(5))
+def _decoded(file: Opened, path: Path) -> NDArray[Any]:
+    return _decode_array(file, path) if _is_array(path) else _decode_image(file, path)
 
 
 def _is_array(path: Path) -> bool:

@@ -1,8 +1,8 @@
 """What the headers of a folder's pictures said: a row each, without an object, so that millions of them fit in memory.
 
-The rows of a large folder are remembered, so that it is scanned once. A row holds as long as its file has the size and
-the times of change that it had. The memory is a file in the user's cache folder, never in the data's; where it is
-missing, damaged or of other files, headers are read again.
+The rows of a large folder are remembered, so that it is scanned once, and goes on where it was interrupted. A row holds
+as long as its file has the size and the times of change that it had. The memory is a file in the user's cache folder,
+never in the data's; where it is missing, damaged or of other files, headers are read again.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from carrara.data.files import Header, read_header, relative, scan
 from carrara.files import BadFile, cache_folder, open_array, replacing, stamp_of
 
+EVERY = 30.0
+"""Seconds after which what was read is remembered, while more is being read."""
 FEW = 1000
 """Fewer pictures are scanned in no time, and nothing is kept about them."""
 
@@ -41,15 +44,20 @@ def headers_of(
     rows["stamp"] = [stamp_of(folder / name) for name in names]
     good = taken_over(rows, known)
     unknown: list[int] = np.flatnonzero(~good).tolist()
-    broken = list[Header]()
+    broken, said = list[Header](), monotonic()
     headers = scan(read or read_header, [folder / names[k] for k in unknown], "Reading headers")
-    for k, header in zip(unknown, headers, strict=True):
-        good[k] = _filled(rows[k], header)
-        if header.problem:
-            broken.append(header)
-    kept = rows[good]
-    if memory and (len(kept) != len(known) or good[unknown].any()):
-        _remember(memory, kept)
+    try:
+        for k, header in zip(unknown, headers, strict=True):
+            good[k] = _filled(rows[k], header)
+            if header.problem:
+                broken.append(header)
+            if memory and monotonic() - said > EVERY:  # whatever kills the process, so much is not read again
+                _remember(memory, rows[good])
+                said = monotonic()
+    finally:
+        kept = rows[good]
+        if memory and (len(kept) != len(known) or good[unknown].any()):
+            _remember(memory, kept)
     return kept, broken
 
 

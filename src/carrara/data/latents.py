@@ -211,7 +211,8 @@ def write(
         How many of this rank's examples are done, ``len(dataset) / world`` or so in the end.
 
     Raises:
-        UserError: the folder has another cache's shards, the disk is full, or the latents are not finite.
+        UserError: the folder has another cache's shards, the disk is full, a file of many pictures cannot be read, or
+            the latents are not finite.
     """
     assert cacheable(transform) is None
     encoder, done = _Encoder(dataset, transform, encode), 0
@@ -269,6 +270,11 @@ class _Encoder:
         try:
             return self._transform.suited(self._dataset, index).prepare(self._dataset.pixels(index))
         except Unreadable as fault:
+            if fault.fault == "lost":  # a cache would lack all that is in that file for ever
+                raise UserError(
+                    f"'{self._dataset.name(index)}' cannot be encoded ({fault}): make that file readable, and run the "
+                    "same command again, which goes on from there"
+                ) from None
             return fault
 
     def _latents(self, pictures: Mapping[str, Pixels]) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from torch import Tensor
 from carrara.data.base import Cell, Choices, Dataset, Preparation, Texts, Unreadable, contents
 from carrara.data.order import Order
 from carrara.errors import UserError
-from carrara.seeds import Draws
+from carrara.seeds import Draws, integer
 from carrara.types import MAP, Batch
 
 GIBIBYTE = 1 << 30
@@ -32,6 +32,7 @@ _WORKERS = min(4, os.cpu_count() or 1)
 _TOLD = WeakKeyDictionary[Dataset, set[int]]()
 """The examples of each data set that were found to be unusable, and named."""
 _TELLING = Lock()
+_ELSEWHERE = 100  # examples that are looked at in the place of one that is lost with many others
 _log = logging.getLogger(__name__)
 
 
@@ -71,11 +72,12 @@ class Loader:
         assert batch >= 1 and 0 <= rank < world
         self._dataset = dataset
         self._examples = _Examples(dataset, dataset.preparation(transform), memory, buckets, drawn=True)
-        buckets = buckets or [0] * len(dataset)
-        self._contents = _within(contents(dataset), buckets) if turns else None
-        whose = buckets if self._contents is None else [buckets[alike[0]] for alike in self._contents]
-        numbers = torch.tensor(whose)
-        groups = [torch.nonzero(numbers == bucket).flatten() for bucket in numbers.unique()]
+        self._contents = _within(contents(dataset), buckets or [0] * len(dataset)) if turns else None
+        groups: list[Tensor | range] = [range(len(dataset) if self._contents is None else len(self._contents))]
+        if buckets:
+            whose = buckets if self._contents is None else [buckets[alike[0]] for alike in self._contents]
+            numbers = torch.tensor(whose)
+            groups = [torch.nonzero(numbers == bucket).flatten() for bucket in numbers.unique()]
         self._order, self._seed, self._workers = Order(groups, batch, seed, rank, world), seed, workers
 
     def at(self, step: int) -> Batch:
@@ -212,20 +214,31 @@ class _Examples:
         return example
 
     def _readable(self, index: int) -> _Prepared:
-        """The example, or the next one of its bucket that can be read: the same one each time."""
-        problem = ""
-        for k in chain(range(index, len(self._dataset)), range(index)):
+        """The example, or the next one of its bucket that can be read: the same one each time.
+
+        In the place of one that is lost with many others, some from all over the data are looked at first: so not one
+        example alone takes the places of all of these.
+        """
+        problem, lost, total = "", False, len(self._dataset)
+        tried = chain(range(index, total), range(index))
+        while (k := next(tried, None)) is not None:
             if self._buckets is not None and self._buckets[k] != self._buckets[index]:
                 continue
             try:
                 example = self._prepared(k)
             except Unreadable as error:
-                problem = problem or f"'{self._dataset.name(index)}' cannot be used ({error})"
+                if error.fault == "lost" and not lost:
+                    lost, tried = True, chain(self._elsewhere(index), tried)
+                problem = problem or ("" if lost else f"'{self._dataset.name(index)}' cannot be used ({error})")
                 continue
             if problem and _is_news(*self._dataset.origin(index)):
                 _log.warning("%s: '%s' takes its place", problem, self._dataset.name(k))
             return example
-        raise UserError(f"none of the {len(self._dataset)} examples can be used: {problem}")
+        raise UserError(f"none of the {total} examples can be used: {problem or 'their files cannot be read'}")
+
+    def _elsewhere(self, index: int) -> list[int]:
+        """What is looked at in the place of an example that is lost with many others."""
+        return [integer("in the place of", index, k) % len(self._dataset) for k in range(_ELSEWHERE)]
 
     def _prepared(self, index: int) -> _Prepared:
         pixels, transform = self._dataset.pixels(index), self._suited(index)

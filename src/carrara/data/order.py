@@ -15,18 +15,31 @@ K = max(1, [N / R B]) batches in a shuffled order. Point k of a row of K, equall
 lies among the N examples, sorted by their groups, in the group of batch k. So a group of n examples has n K / N
 batches on average over the epochs, and one more or less in none: each example is shown equally often, however small
 its group is. The batches of a group divide its own shuffle, from the beginning again where that ends.
+
+A shuffle sorts the examples by keys that are evenly spread hashes of their numbers. Of millions, it is sorted in
+windows, each of the keys of one part of their range,
+
+.. math:: W_j = \{ i : l_j \le k_i < l_{j+1} \}, \quad \text{at the places from } |\{ i : k_i < l_j \}| \text{ on,}  (3)
+
+so that one pass over the numbers finds what any step shows, and only a window is held in memory.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
+from threading import Lock
 from typing import final
 
 import torch
 from torch import Tensor
 
-from carrara.seeds import Draws, permutation
+from carrara.seeds import Draws, permutation, permutation_part
+
+WINDOW = 1 << 20
+"""Examples of an epoch that are sorted together, about; more, where that would be more than ``WINDOWS`` of them."""
+WINDOWS = 256
+_SORTING = Lock()
 
 
 @final
@@ -34,12 +47,12 @@ class Order:
     """Whose turn it is.
 
     Args:
-        groups: the numbers of the examples that may share a batch; together, 0 to N - 1.
+        groups: the numbers of the examples that may share a batch; together, 0 to N - 1. A range is all of them.
         batch: samples a step on each rank.
         seed: of the shuffles.
     """
 
-    def __init__(self, groups: Sequence[Tensor], batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, groups: Sequence[Tensor | range], batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
         self._groups, self._batch, self._seed, self._rank, self._world = groups, batch, seed, rank, world
         self._count = sum(map(len, groups))
 
@@ -61,8 +74,8 @@ class Order:
     def _endless(self, step: int) -> Tensor:
         positions = self.positions(step)
         epochs, places = positions // self._count, positions % self._count
-        shuffles = [(epoch, _epoch(self._count, self._seed, epoch)) for epoch in epochs.unique().tolist()]
-        return self._groups[0][torch.cat([shuffle[places[epochs == epoch]] for epoch, shuffle in shuffles])]
+        shown = [_shown(self._count, self._seed, epoch, places[epochs == epoch]) for epoch in epochs.unique().tolist()]
+        return _at(self._groups[0], torch.cat(shown))
 
     def _grouped(self, step: int) -> Tensor:
         together = self._world * self._batch
@@ -80,12 +93,31 @@ class Order:
         group = self._groups[owner]
         first = earlier * together + self._rank * self._batch
         places = torch.arange(first, first + self._batch) % len(group)
-        return group[_shuffle(len(group), self._seed, "bucket", owner, epoch)[places]]
+        return _at(group, _shuffle(len(group), self._seed, "bucket", owner, epoch)[places])
+
+
+def _at(group: Tensor | range, places: Tensor) -> Tensor:
+    return places if isinstance(group, range) else group[places]
+
+
+def _shown(count: int, seed: int, epoch: int, places: Tensor) -> Tensor:
+    """What stands at some places of an epoch's shuffle, which follow each other, by equation (3)."""
+    parts, found, first = min(WINDOWS, -(-count // WINDOW)), list[Tensor](), int(places[0])
+    part, last = first * parts // count, int(places[-1])  # about: keys are spread evenly, and not exactly so
+    while first <= last:
+        with _SORTING:  # threads that read ahead need the same one
+            begin, window = _window(count, seed, epoch, part, parts)
+        if first < begin:
+            part -= 1
+        else:
+            found.append(window[first - begin : last + 1 - begin])
+            first, part = max(first, min(last + 1, begin + len(window))), part + 1
+    return torch.cat(found)
 
 
 @lru_cache(maxsize=4)
-def _epoch(count: int, seed: int, epoch: int) -> Tensor:
-    return permutation(count, seed, "epoch", epoch)
+def _window(count: int, seed: int, epoch: int, part: int, parts: int) -> tuple[int, Tensor]:
+    return permutation_part(count, part, parts, seed, "epoch", epoch)
 
 
 @lru_cache(maxsize=16)

@@ -75,9 +75,20 @@ class Folder(Described):
         return len(self._rows)
 
     def pixels(self, index: int) -> NDArray[Any]:
-        row = self._rows[index]
-        path, content = self.path / self.file(index), self.key(index)
-        return decode(path, Header(path=path, stamp=tuple(row["stamp"].tolist()), content=content))
+        header = self.header(index)
+        return decode(header.path, header)
+
+    def header(self, index: int) -> Header:
+        """What is known of a picture's file."""
+        row, path = self._rows[index], self.path / self.file(index)
+        channels, size = int(row["channels"]), self.native(index)
+        return Header(
+            path=path, stamp=tuple(row["stamp"].tolist()), size=size, channels=channels, content=self.key(index)
+        )
+
+    def map_header(self, index: int) -> Header | None:
+        """What is known of the file of its map, if it has one."""
+        return self._maps[index]
 
     def key(self, index: int) -> str:
         return self._rows["content"][index].tobytes().hex()

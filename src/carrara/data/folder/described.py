@@ -56,6 +56,14 @@ class Described(Dataset):
     def held(self, index: int) -> bool | None:
         return self._held[index] if self._held else None
 
+    def labels(self, index: int) -> tuple[str, ...]:
+        """The names of its classes."""
+        return self._labels[index]
+
+    def vector(self, index: int) -> Row | None:
+        """Its numbers, if it has any."""
+        return self._vectors[index] if self._vectors else None
+
     def columns(self, index: int) -> Mapping[str, Row]:
         columns: dict[str, Row] = {}
         if self._index:

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carrara.data.base import Unreadable
-from carrara.data.files import WHOLE, Header, decode, explain, read_header, scan
+from carrara.data.files import Header, decode, explain, read_header, scan
 from carrara.data.index import memory_of, taken_over
 from carrara.data.inspection.looks import LOOK, Looks, look_at
 from carrara.files import PICTURE, BadFile, open_array, opened, replacing, stamp_of
+from carrara.files.contents import WHOLE
 
 FEW = 50
 """Fewer pictures are decoded in no time, and nothing is kept about them."""

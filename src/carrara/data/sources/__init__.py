@@ -19,6 +19,7 @@ from carrara.data.sources.folder import FolderSource
 from carrara.data.sources.moons import MoonsSource
 from carrara.data.sources.openmoji import OpenMojiSource
 from carrara.data.sources.rings import RingsSource
+from carrara.data.sources.shards import ShardsSource
 from carrara.data.sources.songs import SongsSource
 from carrara.data.sources.sound import SoundSource
 from carrara.data.sources.swissroll import SwissRollSource, swissroll
@@ -37,6 +38,7 @@ __all__ = [
     "FolderSource",
     "MoonsSource",
     "OpenMojiSource",
+    "ShardsSource",
     "SoundSource",
     "SongsSource",
     "Source",

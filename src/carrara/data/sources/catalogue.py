@@ -18,6 +18,7 @@ from carrara.data.sources.folder import FolderSource
 from carrara.data.sources.moons import MoonsSource
 from carrara.data.sources.openmoji import OpenMojiSource
 from carrara.data.sources.rings import RingsSource
+from carrara.data.sources.shards import ShardsSource
 from carrara.data.sources.songs import SongsSource
 from carrara.data.sources.sound import SoundSource
 from carrara.data.sources.swissroll import SwissRollSource
@@ -25,6 +26,7 @@ from carrara.data.sources.table import TableSource
 from carrara.data.sources.tones import TonesSource
 from carrara.errors import option
 from carrara.files import is_archive, is_folder, members, shown
+from carrara.files.places import is_url
 
 AnySource = (
     FolderSource
@@ -40,6 +42,7 @@ AnySource = (
     | CheckerboardSource
     | ArraySource
     | TableSource
+    | ShardsSource
 )  # fmt: skip
 """The tagged union that recipes hold."""
 
@@ -67,7 +70,7 @@ def source_at(path: str | Path, kind: object = None) -> dict[str, Any]:
         kind: of sources, if somebody says it; else what the files are.
     """
     said = isinstance(kind, str) and kind in SOURCES and kind not in BUILTIN
-    return {"kind": kind if said else _kind_of(Path(path)).kind, "path": str(path)}
+    return {"kind": kind if said else _kind_of(path).kind, "path": str(path)}
 
 
 def others_in(path: Path, kind: str) -> str:
@@ -84,8 +87,11 @@ def others_in(path: Path, kind: str) -> str:
     return f"{taken} of '{shown(path.name)}', and not the {said} there: {keys} takes those"
 
 
-def _kind_of(path: Path) -> type[Source]:
+def _kind_of(path: str | Path) -> type[Source]:
     """What a file is, or what most of the first files in a folder are; pictures where nothing says otherwise."""
+    if is_url(path):
+        return ShardsSource
+    path = Path(path)
     if (surely := next((source for source in SOURCES.values() if source.suits(path)), None)) is not None:
         return surely
     kinds = _kinds_in(path) if is_folder(path) or is_archive(path) else Counter[str]()
