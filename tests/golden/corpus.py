@@ -90,6 +90,7 @@ COSINE = (
 QUICK = (
     *("objective.trajectories=8", "objective.solver=4", "train.steps=4", "train.batch=4", "train.warmup=0"),
     *("train.precision=float32", "preview.every=2", "preview.count=2", "preview.held_out=4"),
+    *("train.optimizer=adamw", "train.lr=5e-4"),  # as the preset had them when it was recorded
 )
 
 
