@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from carrara import evaluate, pixels
 from carrara.errors import UserError
 from carrara.evaluate import Features
 from carrara.measure import likeness
+from carrara.measure.forecast import GAP
 from carrara.medium import PictureMedium
 from carrara.model import AnySaved, DiffusionModel
 from carrara.objective import Objective
@@ -18,6 +20,7 @@ from carrara.recipe.kinds import Examples, Kind
 from carrara.store.latents import PICTURES_AT_A_TIME, Cache
 from carrara.store.runs import EARLY, is_sound
 from carrara.train import autocast, held_out
+from carrara.types import Batch
 
 
 class Previews:
@@ -47,13 +50,23 @@ class Previews:
         return pixels.save_png(shown.picture, path, shown.about, overwrite=True, within=self._folder)
 
     def measure(self, objective: Objective, cache: Cache | None) -> Mapping[str, float]:
-        """The objective's measures of held-out examples; and ``kid``, if the best model is found by it."""
+        """The objective's measures of held-out examples; ``kid``, if the best model is found by it; and ``gap``, if the
+        settings ask for it."""
+        examples, count = self._examples, self._settings.held_out
+        values = self._measured(objective, cache, examples.batch(count))
+        if self._settings.gap is not None:
+            trained = self._measured(objective, cache, replace(examples, held_out=examples.training).batch(count))
+            gap = evaluate.memorisation_gap(trained, values)
+            values = values if gap is None else {**values, GAP: gap}
+        return values if self._features is None else {**values, "kid": self._kernel_distance(self._features)}
+
+    def _measured(self, objective: Objective, cache: Cache | None, batch: Batch) -> dict[str, float]:
+        """The objective's measures."""
         recipe = self._kind.recipe
-        batches = self._examples.batch(self._settings.held_out).split(recipe.train.batch)
+        batches = batch.split(recipe.train.batch)
         batches = batches if cache is None else cache.encoded(batches)
         with autocast(recipe.train.precision, self._model.device):
-            values = held_out(objective, batches, recipe.seed)
-        return values if self._features is None else {**values, "kid": self._kernel_distance(self._features)}
+            return held_out(objective, batches, recipe.seed)
 
     def compare(self, step: int, images: int) -> None:
         """Writes how samples of the finished model compare with held-out pictures, as ``measure.likeness`` has it; as
