@@ -13,9 +13,8 @@ from typing import Annotated
 from pydantic import Field
 
 from carrara import evaluate
-from carrara.errors import UserError
+from carrara.evaluate import GapCurve
 from carrara.evaluate.clock import GAP as BEGINS
-from carrara.evaluate.clock import POWERS
 from carrara.files import BadFile, read_as, replacing
 from carrara.plots import Chart, Line
 from carrara.train import TrainSettings, read_log
@@ -38,13 +37,11 @@ class Part:
         examples: how many.
         trained: steps at the full rate until it ended.
         onset: after how many of them copying began; None if it had not.
-        error: the standard deviation of the onset's logarithm.
     """
 
     examples: Count
     trained: Steps
     onset: Steps | None = None
-    error: Annotated[float, Field(ge=0, lt=1e6)] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +54,6 @@ class Forecast:
         lr, batch: which the trainings had; with others, the forecast holds no more.
         step: the prediction; None if a part had not begun to copy when its training ended.
         low, high: the interval that measurements leave.
-        power: that of the number of examples with which the time grows.
         beyond: not before this step, where there is no prediction.
     """
 
@@ -69,7 +65,6 @@ class Forecast:
     step: Steps | None = None
     low: Steps | None = None
     high: Steps | None = None
-    power: float | None = None
     beyond: Annotated[float, Field(ge=0, lt=1e15)] = 0.0
 
     def holds(self, train: TrainSettings) -> bool:
@@ -83,7 +78,7 @@ class Forecast:
     def text(self, train: TrainSettings) -> str:
         """A sentence, of a run with these settings."""
         of = " and ".join(f"{part.examples:,}" for part in self.parts)
-        if self.step is None or self.low is None or self.high is None or self.power is None:
+        if self.step is None or self.low is None or self.high is None:
             return (
                 f"memorisation of {self.examples:,} examples is not predicted to begin before step {self.beyond:,.0f}: "
                 f"trainings on {of} of them ended before it had begun"
@@ -91,7 +86,7 @@ class Forecast:
         step, low, high = (_steps(train, each) for each in (self.step, self.low, self.high))
         return (
             f"memorisation of {self.examples:,} examples is predicted to begin at step {step:,} ({low:,} to {high:,}), "
-            f"from trainings on {of} of them: its time grows with the power {self.power:.2f} of their number"
+            f"from trainings on {of} of them"
         )
 
 
@@ -100,66 +95,50 @@ def _steps(train: TrainSettings, full: float) -> int:
     return steps_of(train if train.until is not None else replace(train, decay=0.0), full)
 
 
-def measured(folder: Path, examples: int, train: TrainSettings) -> Part | None:
-    """What a training on a part of the data, in its own folder, has measured; None if nothing.
+def measured(folder: Path, examples: int, train: TrainSettings) -> GapCurve | None:
+    """How the gap rose in a training on a part of the data, in its own folder; None if nothing was measured.
 
     Args:
+        examples: of the part.
         train: its settings.
     """
-    steps, gaps = gaps_of(folder)
-    if not steps:
-        return None
-    found = evaluate.onset(steps, gaps)
-    trained = full_steps(train, steps[-1])
-    if found is None:
-        return Part(examples=examples, trained=trained)
-    scale = full_steps(train, round(found.step)) / round(found.step)
-    return Part(examples=examples, trained=trained, onset=found.step * scale, error=found.error)
-
-
-def gaps_of(folder: Path) -> tuple[list[int], list[float]]:
-    """The gaps that a training has measured, and after which steps."""
     try:
         lines = [line for line in read_log(folder / "held_out.jsonl") if line.get(GAP) is not None]
-    except UserError:
-        return [], []
-    return [int(line["step"]) for line in lines], [min(1.0, float(line[GAP])) for line in lines]
+        steps = [full_steps(train, int(line["step"])) for line in lines]
+        gaps = [min(1.0, float(line[GAP])) for line in lines]
+        return GapCurve(examples=examples, steps=steps, gaps=gaps) if lines else None
+    except ValueError:  # the log is none
+        return None
 
 
-def forecast(parts: Sequence[Part], examples: int, train: TrainSettings) -> Forecast:
-    """What two parts say of all examples.
+def forecast(small: GapCurve, large: GapCurve, examples: int, train: TrainSettings) -> Forecast:
+    """What trainings on two parts say of all examples.
 
     Args:
         train: the settings of all three trainings.
     """
-    small, large = parts
-    known = Forecast(examples=examples, parts=(small, large), lr=train.lr, batch=train.batch)
-    if small.onset is None or large.onset is None:
-        reached = (part.trained * (examples / part.examples) ** POWERS[0] for part in parts if part.onset is None)
-        return replace(known, beyond=max(reached))
-    both = [(part.examples, evaluate.Onset(step=part.onset or 1, error=part.error)) for part in parts]
-    found = evaluate.memorisation_time(both[0], both[1], examples)
-    return replace(known, step=found.step, low=found.low, high=found.high, power=found.power)
+    parts = [_part(curve) for curve in (small, large)]
+    known = Forecast(examples=examples, parts=(parts[0], parts[1]), lr=train.lr, batch=train.batch)
+    if (found := evaluate.memorisation_time(small, large, examples)) is None:
+        return replace(known, beyond=max((part.onset or part.trained) * examples / part.examples for part in parts))
+    return replace(known, step=found.step, low=found.low, high=found.high)
 
 
-def write(found: Forecast, folder: Path, curves: Sequence[tuple[Sequence[int], Sequence[float]]]) -> None:
-    """Writes it into a run's folder, and a picture of the gaps that it is made from.
+def _part(curve: GapCurve) -> Part:
+    found = evaluate.onset(curve)
+    return Part(examples=curve.examples, trained=curve.steps[-1], onset=None if found is None else found.step)
 
-    Args:
-        curves: the steps and gaps of each part.
-    """
+
+def write(found: Forecast, folder: Path, curves: Sequence[GapCurve]) -> None:
+    """Writes it into a run's folder, and a picture of the curves that it is made from."""
     with replacing(folder / FORECAST) as file:
         file.write(json.dumps(asdict(found)).encode())
-    lines = [
-        Line(name=f"{part.examples:,} examples", x=steps, y=gaps)
-        for part, (steps, gaps) in zip(found.parts, curves, strict=True)
-    ]
-    reach = [steps[0] for steps, _ in curves] + [steps[-1] for steps, _ in curves]
-    ends = [float(min(reach)), found.high or float(max(reach))]
+    lines = [Line(name=f"{curve.examples:,} examples", x=curve.steps, y=curve.gaps) for curve in curves]
+    ends = [min(curve.steps[0] for curve in curves), found.high or max(curve.steps[-1] for curve in curves)]
     lines.append(Line(name="copying begins", x=ends, y=[BEGINS] * 2))
     if found.step is not None and found.low is not None:
-        name = f"predicted for {found.examples:,}"
-        lines.append(Line(name=name, x=[found.low, found.step, ends[1]], y=[BEGINS] * 3))
+        interval = [found.low, found.step, ends[1]]
+        lines.append(Line(name=f"predicted for {found.examples:,}", x=interval, y=[BEGINS] * 3))
     chart = Chart(title="Memorisation", lines=lines, x_label="step at the full rate", y_label="gap", log_x=True)
     with replacing(folder / CURVES) as file:
         chart.picture().save(file, "PNG")

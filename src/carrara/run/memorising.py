@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from carrara.errors import UserError, command
+from carrara.evaluate import GapCurve
 from carrara.evaluate.clock import GAP as BEGINS
-from carrara.files.reading import is_regular
 from carrara.measure import forecast
 from carrara.measure.forecast import Forecast
 from carrara.recipe import build
 from carrara.recipe.kinds import kind_of
 from carrara.recipe.schema import Recipe
-from carrara.train import TrainSettings
+from carrara.train import TrainSettings, distributed
 from carrara.train.log import LogLine
 
 PARTS = (8, 4)
@@ -44,27 +44,25 @@ def part_folder(folder: Path, part: int) -> Path:
 
 
 def part_recipes(recipe: Recipe) -> list[tuple[int, Recipe]]:
-    """The parts and their recipes, if the recipe is to end where memorisation begins: alike but for the data, the
-    length, and a learning rate that does not fall."""
-    if recipe.train.until != "memorisation":
-        return []
-    own, preview = recipe.train, recipe.preview
-    found: list[tuple[int, Recipe]] = []
-    for part in PARTS:
-        share = SPARE / part
-        steps = None if own.steps is None else max(FIRST, round(own.steps * share))
-        minutes = None if own.minutes is None else own.minutes * share
-        count = max(preview.held_out, MEASURED)
-        changes = {
-            "data": replace(recipe.data, part=(recipe.data.part or 1) / part),
-            "train": replace(own, steps=steps, minutes=minutes, decay=0.0),
-            "checkpoint": replace(recipe.checkpoint, early=None),
-            "preview": replace(
-                preview, every=FIRST, growth=GROWTH, count=1, held_out=count, gap=True, best=None, patience=0
-            ),
-        }
-        found.append((part, recipe.model_copy(update=changes)))
-    return found
+    """The parts and their recipes, if the recipe is to end where memorisation begins."""
+    return [(part, part_recipe(recipe, part)) for part in PARTS if recipe.train.until == "memorisation"]
+
+
+def part_recipe(recipe: Recipe, part: int) -> Recipe:
+    """A recipe that is alike but for the data, of which it has one in ``part``, its length, a learning rate that does
+    not fall, and what it measures."""
+    own, preview, share = recipe.train, recipe.preview, SPARE / part
+    steps = None if own.steps is None else max(FIRST, round(own.steps * share))
+    minutes = None if own.minutes is None else own.minutes * share
+    count = max(preview.held_out, MEASURED)
+    measures = replace(preview, every=FIRST, growth=GROWTH, count=1, held_out=count, gap=True, best=None, patience=0)
+    changes = {
+        "data": replace(recipe.data, part=(recipe.data.part or 1) / part),
+        "train": replace(own, steps=steps, minutes=minutes, decay=0.0),
+        "checkpoint": replace(recipe.checkpoint, early=None),
+        "preview": measures,
+    }
+    return recipe.model_copy(update=changes)
 
 
 def check(recipe: Recipe) -> None:
@@ -101,26 +99,35 @@ def check(recipe: Recipe) -> None:
         )
 
 
-def predicted(recipe: Recipe, folder: Path, examples: int) -> Forecast | None:
-    """What the run in ``folder`` knows of its memorisation: by its parts, if these are trained; else as it was written.
+def curves(recipe: Recipe, folder: Path, examples: int) -> list[GapCurve]:
+    """What the parts of the run in ``folder`` have measured: both, or nothing.
 
     Args:
         examples: that the run trains on.
     """
-    trained = [
-        (part_folder(folder, part), max(1, round(examples / part)), own.train) for part, own in part_recipes(recipe)
+    found = [
+        forecast.measured(part_folder(folder, part), max(1, round(examples / part)), own.train)
+        for part, own in part_recipes(recipe)
     ]
-    parts = [forecast.measured(at, count, train) for at, count, train in trained]
-    known = [part for part in parts if part is not None]
-    if not trained or len(known) < len(trained):
-        return forecast.read(folder)
-    return forecast.forecast(known, examples, recipe.train)
+    there = [curve for curve in found if curve is not None]
+    return there if len(there) == len(PARTS) else []
 
 
-def keep(found: Forecast, folder: Path) -> None:
-    """Writes the prediction of parts that are trained, once."""
-    if not is_regular(folder / forecast.FORECAST):
-        forecast.write(found, folder, [forecast.gaps_of(part_folder(folder, part)) for part in PARTS])
+def predicted(recipe: Recipe, folder: Path, examples: int) -> Forecast | None:
+    """What the run in ``folder`` knows of its memorisation: as it was written, or by its parts, if these are trained,
+    which then is written.
+
+    Args:
+        examples: that the run trains on.
+    """
+    known = forecast.read(folder)
+    trained = curves(recipe, folder, examples) if known is None or not known.holds(recipe.train) else []
+    if not trained:
+        return known
+    found = forecast.forecast(trained[0], trained[1], examples, recipe.train)
+    if distributed.is_main():
+        forecast.write(found, folder, trained)
+    return found
 
 
 def ending(train: TrainSettings, found: Forecast | None) -> TrainSettings:

@@ -74,8 +74,9 @@ class Session:
         whole = build.dataset(self.recipe)
         self._check(whole, device)
         self.training_data, self.held_out_data = build.parts(self.recipe, whole)
-        self._forecast = memorising.predicted(self.recipe, self.folder, len(self.training_data))
+        self._forecast = None
         if not self._is_part:
+            self._forecast = memorising.predicted(self.recipe, self.folder, len(self.training_data))
             ends = memorising.ending(self.recipe.train, self._forecast)
             self.recipe = self.recipe.model_copy(update={"train": ends})
         self.kind = kind_of(self.recipe)
@@ -97,8 +98,6 @@ class Session:
         if distributed.is_main():
             sweep_all(self.folder)
             replace(plan, recipe=self.recipe).write()
-            if self._forecast is not None:
-                memorising.keep(self._forecast, self.folder)
         self.training = Training(
             self.objective.to(device),
             self._batches,
@@ -111,7 +110,7 @@ class Session:
             names=lambda positions: self._loader().names(positions),
         )
         self.warnings = [*self.training.warnings, *self._other_data(about, whole)]
-        if self._forecast is not None and not self._is_part and self._forecast.holds(self.recipe.train):
+        if self._forecast is not None and self._forecast.holds(self.recipe.train):
             self.warnings.append(self._forecast.text(self.recipe.train))
         self.warnings += filter(None, [emulation(self.recipe.train.precision, device)])
         self._said = set[str]()
