@@ -65,9 +65,10 @@ class PreviewSettings:
             many as the one before. 1.2 makes four while the steps double. None = they are evenly spaced.
         count: how many samples.
         held_out: how many held-out samples to measure the loss on.
-        gap: measures the same on as many of the training samples, too, with as much noise, and keeps the ``gap``: by
-            which part their loss is lower, at the noise level where that is most. It is near 0 while the model learns
-            what is common to all samples, and 0.5 is where it begins to learn them by heart. None = does not.
+        gap: measures the same on this part of the training samples, chosen by content, and keeps the ``gap``: how much
+            lower their loss is, as a part of the held-out loss, at the noise level where that is most. It is near 0
+            while the model learns what is common to all, and 0.5 is where it begins to learn samples by heart. None =
+            does not.
         best: keeps the model that was best on held-out samples so far in the run's ``best/``: by its loss (an
             autoencoder's PSNR, a VAE's bound), or by the kernel distance of as many samples; None = keeps none.
         patience: so many previews without a better one end the training; 0 = none do.
@@ -77,7 +78,7 @@ class PreviewSettings:
     growth: Annotated[float | None, UNSAID] = field(default=None, repr=False)
     count: int = 16
     held_out: int = 64
-    gap: Annotated[Literal[True] | None, UNSAID] = field(default=None, repr=False)
+    gap: Annotated[float | None, UNSAID] = field(default=None, repr=False)
     best: Literal["loss", "kid"] | None = None
     patience: int = 0
 
@@ -86,6 +87,11 @@ class PreviewSettings:
             raise ValueError("every, held_out and patience must be 0 or more, and count 1 or more")
         if self.growth is not None and not 1 < self.growth < math.inf:
             raise ValueError(f"growth is how many times as late as the one before a preview is, above 1: {self.growth}")
+        if self.gap is not None and not (0 < self.gap <= 1 and self.every and self.held_out):
+            raise ValueError(
+                "gap is a part of the training samples, above 0 and at most 1, which is compared at previews with "
+                "held-out ones: every and held_out must be above 0"
+            )
         if self.best is not None and not (self.every and self.held_out):
             raise ValueError("best is found at previews, on held-out samples: every and held_out must be above 0")
         if self.best == "kid" and self.held_out < 2:

@@ -50,17 +50,18 @@ def part_recipes(recipe: Recipe) -> list[tuple[int, Recipe]]:
 
 def part_recipe(recipe: Recipe, part: int) -> Recipe:
     """A recipe that is alike but for the data, of which it has one in ``part``, its length, a learning rate that does
-    not fall, and what it measures."""
+    not fall, and what it measures: on the same examples, those of the smallest part, whatever its own is. Some examples
+    are easier than others, which so makes the same difference in all of them."""
     own, preview, share = recipe.train, recipe.preview, SPARE / part
     steps = None if own.steps is None else max(FIRST, round(own.steps * share))
     minutes = None if own.minutes is None else own.minutes * share
     count = max(preview.held_out, MEASURED)
-    measures = replace(preview, every=FIRST, growth=GROWTH, count=1, held_out=count, gap=True, best=None, patience=0)
+    kept = {"every": FIRST, "growth": GROWTH, "count": 1, "held_out": count, "gap": part / max(PARTS)}
     changes = {
         "data": replace(recipe.data, part=(recipe.data.part or 1) / part),
         "train": replace(own, steps=steps, minutes=minutes, decay=0.0),
         "checkpoint": replace(recipe.checkpoint, early=None),
-        "preview": measures,
+        "preview": replace(preview, **kept, best=None, patience=0),
     }
     return recipe.model_copy(update=changes)
 

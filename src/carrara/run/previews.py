@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from carrara import evaluate, pixels
+from carrara.data import Dataset, batch_of, nested, spread
 from carrara.errors import UserError
 from carrara.evaluate import Features
 from carrara.measure import likeness
@@ -17,7 +18,7 @@ from carrara.medium import PictureMedium
 from carrara.model import AnySaved, DiffusionModel
 from carrara.objective import Objective
 from carrara.recipe.kinds import Examples, Kind
-from carrara.store.latents import PICTURES_AT_A_TIME, Cache
+from carrara.store.latents import PICTURES_AT_A_TIME, Cache, captioned
 from carrara.store.runs import EARLY, is_sound
 from carrara.train import autocast, held_out
 from carrara.types import Batch
@@ -55,10 +56,17 @@ class Previews:
         examples, count = self._examples, self._settings.held_out
         values = self._measured(objective, cache, examples.batch(count))
         if self._settings.gap is not None:
-            trained = self._measured(objective, cache, replace(examples, held_out=examples.training).batch(count))
-            gap = evaluate.memorisation_gap(trained, values)
+            trained = self._trained(nested(examples.training, self._settings.gap), count)
+            gap = evaluate.memorisation_gap(self._measured(objective, cache, trained), values)
             values = values if gap is None else {**values, GAP: gap}
         return values if self._features is None else {**values, "kid": self._kernel_distance(self._features)}
+
+    def _trained(self, data: Dataset, count: int) -> Batch:
+        """``count`` examples from all over ``data``; if there are fewer, each is there again with other noise."""
+        chosen = spread(count, len(data))
+        again = [chosen[k % len(chosen)] for k in range(count)]
+        batch = batch_of(captioned(data, self._examples.table), self._examples.transform, again)
+        return replace(batch, position=torch.arange(count))
 
     def _measured(self, objective: Objective, cache: Cache | None, batch: Batch) -> dict[str, float]:
         """The objective's measures."""
