@@ -38,6 +38,8 @@ DEFAULTS = (
 def trained(whole: Plan, part: int, examples: int) -> GapCurve:
     """How the gap rises on one in ``part`` of the examples."""
     recipe = memorising.part_recipe(whole.recipe, part)
+    if part == 1:  # what its users would see
+        recipe = recipe.model_copy(update={"preview": replace(recipe.preview, gap=1.0)})
     stage = replace(whole, recipe=recipe, folder=memorising.part_folder(whole.folder, part), whole=whole)
     for _ in Session(stage, torch.device("cpu")):
         pass

@@ -9,7 +9,7 @@ from carrara.evaluate import GapCurve, memorisation_gap, memorisation_time, onse
 from carrara.evaluate.clock import GAP, LEAST
 
 SLOPE, EACH = 0.2, 3.0
-"""Of the curves: how fast the gap rises with the logarithm of the time after the common part; and the steps of n = 1."""
+"""Of the curves: how fast the gap rises with log time after the common part, and the steps of n = 1."""
 
 
 def law(n: int, power: float, common: float, level: float = GAP) -> float:
@@ -92,8 +92,8 @@ def test_powers_that_no_theory_has_are_bounded_and_said_to_be() -> None:
 
 
 def test_a_gap_that_has_not_passed_or_was_hardly_measured_has_no_onset() -> None:
-    def of(steps: list[float], gaps: list[float]) -> GapCurve:
-        return GapCurve(examples=8, steps=steps, gaps=gaps)
+    def of(steps: list[int], gaps: list[float]) -> GapCurve:
+        return GapCurve(examples=8, steps=[float(step) for step in steps], gaps=gaps)
 
     assert onset(of([], [])) is None
     assert onset(of([10, 20, 40, 80], [0.1, 0.2, 0.3, 0.49])) is None
@@ -121,7 +121,7 @@ def test_the_gap_is_the_largest_of_the_noise_levels() -> None:
 
 def test_what_is_no_curve_or_no_growing_subset_is_refused() -> None:
     for steps, gaps in [([10.0], []), ([0.0, 10.0], [0.1, 0.2]), ([20.0, 10.0], [0.1, 0.2]), ([10.0], [1.5])]:
-        with pytest.raises(ValueError, match="a curve has|gaps of a curve"):
+        with pytest.raises(ValueError, match=r"a curve has|gaps of a curve"):
             GapCurve(examples=8, steps=steps, gaps=gaps)
     for gap in (math.nan, -math.inf):
         with pytest.raises(ValueError, match="gaps of a curve"):

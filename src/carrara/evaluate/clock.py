@@ -28,8 +28,9 @@ So the times of two subsets, n_1 < n_2, at all ``LEVELS`` c lie on a line, and g
 Both coordinates have errors, so R is the quotient of their standard deviations over c (the reduced major axis). In
 theory, of gradient descent at a small rate, b is 1; measured at usual rates it is nearer to 2
 (benchmarks/results/memorisation.md). It is brought into the bounds ``POWERS``. Leaving out one level after the other
-(the jackknife) says how far the curves follow the law, and with the error of tau(n_2) gives an interval. It holds
-neither how trainings of other seeds or on other pictures differ, nor another law.
+(the jackknife, of as many independent levels as there are sets of ``SHARED``) says how far the curves follow the law,
+and with the error of tau(n_2) gives an interval. It holds neither how trainings of other seeds or on other pictures
+differ, nor another law.
 """
 
 import math
@@ -43,6 +44,8 @@ LEVELS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, GAP)
 """The levels of equation (4)."""
 NEAR = 0.1
 """Measurements whose gap is within this of a level make the line of equation (2)."""
+SHARED = 5
+"""Levels that are read from the same measurements: those within ``NEAR`` of one, and itself."""
 FEWEST = 3
 """Measurements of a line, and levels that two curves have passed, at least."""
 LEAST = 0.02
@@ -167,15 +170,15 @@ def memorisation_time(small: GapCurve, large: GapCurve, count: int) -> Memorisat
     apart, beyond = math.log(large.examples / small.examples), math.log(count / large.examples)
     ratios = tuple(math.exp(power * apart) for power in POWERS)
 
-    def time(used: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
-        """tau(n), k_0 and b."""
-        ratio, common = _line(used, ratios)
+    def time(used: Sequence[tuple[float, float]]) -> tuple[float, float, float, bool]:
+        """tau(n), k_0, b, and whether this was bounded."""
+        ratio, common, bounded = _line(used, ratios)
         power = math.log(ratio) / apart
-        return common + (begun.step - common) * math.exp(power * beyond), common, power
+        return common + (begun.step - common) * math.exp(power * beyond), common, power, bounded
 
-    step, common, power = time(pairs)
+    step, common, power, bounded = time(pairs)
     without = [math.log(time(pairs[:k] + pairs[k + 1 :])[0]) for k in range(len(pairs))] if len(pairs) > FEWEST else []
-    scatter = math.sqrt(len(without) - 1) * pstdev(without) if without else 0.0
+    scatter = math.sqrt((len(without) - 1) * SHARED) * pstdev(without) if without else 0.0
     error = SURE * math.hypot(begun.error, max(LEAST, scatter))
     return MemorisationTime(
         step=step,
@@ -183,12 +186,14 @@ def memorisation_time(small: GapCurve, large: GapCurve, count: int) -> Memorisat
         high=step * math.exp(error),
         common=common,
         power=power,
-        bounded=power in POWERS,
+        bounded=bounded,
     )
 
 
-def _line(pairs: Sequence[tuple[float, float]], ratios: tuple[float, ...]) -> tuple[float, float]:
-    """R, between the two ``ratios``, and k_0 of equation (4), from the times of two subsets at each level."""
+def _line(pairs: Sequence[tuple[float, float]], ratios: tuple[float, ...]) -> tuple[float, float, bool]:
+    """R, k_0 and whether R had to be brought between the ``ratios``, from the times of two subsets at each level."""
     first, second = (list(times) for times in zip(*pairs, strict=True))
-    ratio = min(max(pstdev(second) / max(pstdev(first), 1e-9), ratios[0]), ratios[1])
-    return ratio, min(max(0.0, (ratio * mean(first) - mean(second)) / (ratio - 1)), min(first), min(second))
+    raw = pstdev(second) / max(pstdev(first), 1e-9)
+    ratio = min(max(raw, ratios[0]), ratios[1])
+    common = max(0.0, (ratio * mean(first) - mean(second)) / (ratio - 1))
+    return ratio, min(common, *first, *second), ratio != raw

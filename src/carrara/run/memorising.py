@@ -27,7 +27,7 @@ PARTS = (8, 4)
 """The parts: an eighth, and a quarter."""
 SPARE = 1.3
 """So many times as long as its part of the run's length a part may train: the gap is measured past its crossing."""
-PAST = 0.05
+PAST = 0.03
 """So much larger than at its crossing the gap is when a part's training ends."""
 FIRST, GROWTH = 24, 1.2
 """The step of a part's first measurement, and how many times as late as the one before the others are."""
