@@ -15,6 +15,7 @@ trajectories/         a teacher's samples from noise to data, if a model of few 
 prior/                what the model drew before, that it is not to forget: see ``draw.prior``
 captions/             what a frozen text encoder makes of the captions: see ``data.captions``
 pictures/step-N.csv   which pictures are trained on from step N on: see ``lists``
+parts/                trainings on parts of the data, and memorisation.json what they say: see ``memorising``
 autoencoder/          the same again for the autoencoder that was trained first
 """
 

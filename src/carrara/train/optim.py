@@ -36,7 +36,7 @@ def full_steps(settings: TrainSettings, steps: int) -> float:
     """Equation (2), of a run that ends after ``steps`` steps; of a long one, from ``_TERMS`` of its terms."""
     terms = min(steps, _TERMS)
     at = ((place + 0.5) * steps / terms - 0.5 for place in range(terms))
-    return sum(learning_rate(settings, k, k / steps) for k in at) / settings.lr * steps / terms
+    return sum(learning_rate(settings, k, k / steps) / settings.lr for k in at) * steps / terms
 
 
 def steps_of(settings: TrainSettings, full: float) -> int:
