@@ -25,7 +25,7 @@ from carrara.train.settings import TrainSettings
 _TERMS = 2000
 
 
-def learning_rate(settings: TrainSettings, step: float, progress: float) -> float:
+def learning_rate(settings: TrainSettings, step: int | float, progress: float) -> float:
     """Equation (1)."""
     warm = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
     decay = min(1.0, (1 - progress) / settings.decay) if settings.decay else 1.0
