@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from picture_files import write
 
-from carrara.data import Arrays, DataInfo, Folder, fingerprint, split
+from carrara.data import Arrays, DataInfo, DigitsSource, Folder, fingerprint, nested, split
+from carrara.data.settings import DataSettings
 
 
 def numbered(count: int) -> Arrays:
@@ -54,3 +55,25 @@ def test_the_fingerprint_knows_contents_names_and_labels(tmp_path) -> None:
     assert first == fingerprint(Folder(write(tmp_path / "2", "a/x.png", "b/y.png")))
     others = [("a/y.png", "b/x.png"), ("b/x.png", "a/y.png"), ("a/x.png", "b/y.png", "b/z.png")]
     assert len({first, *(fingerprint(Folder(write(tmp_path / f"o{k}", *o))) for k, o in enumerate(others))}) == 4
+
+
+def test_parts_of_a_data_set_lie_in_each_other_whatever_is_added() -> None:
+    eighth, quarter, whole = (nested(numbered(800), part) for part in (1 / 8, 1 / 4, 1.0))
+    assert [len(part) for part in (eighth, quarter, whole)] == [100, 200, 800]
+    assert values(eighth) < values(quarter) < values(whole)
+    assert values(nested(quarter, 0.5)) == values(eighth)
+    assert values(nested(numbered(1000), 1 / 8)) & values(numbered(800)) <= values(quarter)
+    assert len(nested(numbered(5), 0.01)) == 1
+
+
+def test_a_part_is_of_the_training_data_and_leaves_the_held_out_ones() -> None:
+    some, every = DataSettings(source=DigitsSource(), part=0.1), DataSettings(source=DigitsSource())
+    whole = every.open()
+    (train, held), (all_train, all_held) = some.parts(whole), every.parts(whole)
+    assert len(train) == round(0.1 * len(all_train))
+    assert [held.key(k) for k in range(len(held))] == [all_held.key(k) for k in range(len(all_held))]
+    assert {train.key(k) for k in range(len(train))} < {all_train.key(k) for k in range(len(all_train))}
+    for part in (0.0, -0.1, 1.1):
+        with pytest.raises(ValueError, match="part is what is trained on"):
+            DataSettings(part=part)
+    assert repr(some) == repr(every)  # as digests were

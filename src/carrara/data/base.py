@@ -330,6 +330,19 @@ def split(dataset: Dataset, fraction: float) -> "tuple[Subset | Without, Subset]
     return Subset(dataset, train), Subset(dataset, [k for k, place in enumerate(places) if place in held])
 
 
+def nested(dataset: Dataset, part: float) -> Subset:
+    """A part of a data set, at least one example of it: those that come first in an order by content.
+
+    Like ``split``, the order depends on what the examples are alone: a smaller part lies within a larger one.
+
+    Args:
+        part: above 0, up to 1; as many examples as are nearest to it.
+    """
+    places = [integer("nested", dataset.key(k)) for k in range(len(dataset))]
+    first = sorted(range(len(dataset)), key=places.__getitem__)
+    return Subset(dataset, sorted(first[: max(1, round(part * len(dataset)))]))
+
+
 def _split_by_itself(dataset: Dataset) -> tuple[Subset, Subset] | None:
     """The split that the data have themselves; None if they have none, or nothing is left to be held out."""
     held = [bool(dataset.held(k)) for k in range(len(dataset))]

@@ -1,19 +1,19 @@
 """What a recipe says of its data, and what that opens. A run's ``data`` section is all that is needed for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from math import prod
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
-from carrara.data.base import Dataset, split
+from carrara.data.base import Dataset, nested, split
 from carrara.data.loader import batch_of, spread
 from carrara.data.sources import BUILTIN, SOURCES, AnySource, Fact, source_mapping
 from carrara.data.transforms import Transform
 from carrara.errors import UserError
 from carrara.files import PIXEL_LIMIT
-from carrara.kinds import BY_KIND
+from carrara.kinds import BY_KIND, UNSAID
 from carrara.modality import AnyModality, Numbers
 from carrara.shapes import by
 from carrara.types import Batch
@@ -42,6 +42,8 @@ class DataSettings:
         crop: where ``cover`` crops: the centre, or at random.
         flip: mirrors half of the pictures; not for text, digits or scores.
         held_out: the part of the data that is never trained on, but measured.
+        part: of the other data, which is trained on, chosen by content: smaller ones lie within larger ones; None = all
+            of them.
         turns: copies of a picture, and a drawing and its variants, take turns: one of them in an epoch.
         buckets: sizes in the place of the one, of which each picture is trained on in the one that is most like it;
             ``auto`` = chosen from the data.
@@ -54,6 +56,7 @@ class DataSettings:
     crop: Literal["center", "random"] = "center"
     flip: bool = False
     held_out: float = 0.05
+    part: Annotated[float | None, UNSAID] = field(default=None, repr=False)
     turns: bool = False
     buckets: tuple[SizeSetting, ...] | Literal["auto"] = ()
 
@@ -70,6 +73,8 @@ class DataSettings:
             raise ValueError(f"pictures need at least 1 channel, got {self.channels}")
         if not 0 <= self.held_out < 1:
             raise ValueError(f"held_out is a part of the data, at least 0 and below 1, got {self.held_out}")
+        if self.part is not None and not 0 < self.part <= 1:
+            raise ValueError(f"part is what is trained on of the data, above 0 and at most 1, got {self.part}")
 
     def _of_all_edges(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """A size with an edge for each axis of the source's examples; one number stands for all."""
@@ -92,8 +97,9 @@ class DataSettings:
         return self.source.open(max(self.size) if self.size else None)
 
     def parts(self, whole: Dataset) -> tuple[Dataset, Dataset]:
-        """The data to train on, and the data held out."""
-        return split(whole, self.held_out)
+        """The data to train on, and the data held out, which are the same whatever part of the others is."""
+        training, held_out = split(whole, self.held_out)
+        return (training if self.part is None else nested(training, self.part)), held_out
 
     def transform(self) -> Transform | None:
         """What brings pictures to their size; None for points."""

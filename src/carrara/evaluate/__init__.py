@@ -1,7 +1,7 @@
 """How good a model is: numbers that name what they looked at."""
 
 from carrara.evaluate.bootstrap import Resampled, bootstrap
-from carrara.evaluate.clock import MemorisationTime, Onset, memorisation_time, onset
+from carrara.evaluate.clock import GapCurve, MemorisationTime, Onset, memorisation_gap, memorisation_time, onset
 from carrara.evaluate.features import Features, extract
 from carrara.evaluate.frechet import (
     Moments,
@@ -30,6 +30,7 @@ __all__ = [
     "DinoFeatures",
     "Estimate",
     "Features",
+    "GapCurve",
     "InceptionFeatures",
     "MarkovChain",
     "Memorisation",
@@ -60,6 +61,7 @@ __all__ = [
     "inception_score",
     "kernel_distance",
     "memorisation",
+    "memorisation_gap",
     "memorisation_time",
     "moments",
     "onset",

@@ -4,7 +4,8 @@ What a preset leaves open (None) is filled in from the data by ``resolve``; a re
 of objective there are is not known here: ``kinds`` read the other sections, and ``schema`` adds them.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +15,7 @@ from carrara.autoencoder import AnyFirstStage, IdentityConfig, KlConfig, VqConfi
 from carrara.backbone import AnyBackbone
 from carrara.conditioning import AnyConditioner, AnyImageCondition
 from carrara.data.settings import DataSettings
-from carrara.kinds import BY_KIND, SPELLED
+from carrara.kinds import BY_KIND, SPELLED, UNSAID
 from carrara.noise import AnyParameterization, AnySchedule, Cosine, V
 from carrara.objective import AutoencodingSettings, ObjectiveSettings
 from carrara.sample import SampleSettings
@@ -60,28 +61,54 @@ class PreviewSettings:
 
     Attributes:
         every: optimizer steps between previews; 0 = none.
+        growth: previews become rarer: the first is after ``every`` steps, and each of the others after so many times as
+            many as the one before. 1.2 makes four while the steps double. None = they are evenly spaced.
         count: how many samples.
         held_out: how many held-out samples to measure the loss on.
+        gap: measures the same on this part of the training samples, chosen by content, and keeps the ``gap``: how much
+            lower their loss is, as a part of the held-out loss, at the noise level where that is most. It is near 0
+            while the model learns what is common to all, and 0.5 is where it begins to learn samples by heart. None =
+            does not.
         best: keeps the model that was best on held-out samples so far in the run's ``best/``: by its loss (an
             autoencoder's PSNR, a VAE's bound), or by the kernel distance of as many samples; None = keeps none.
         patience: so many previews without a better one end the training; 0 = none do.
     """
 
     every: int = 500
+    growth: Annotated[float | None, UNSAID] = field(default=None, repr=False)
     count: int = 16
     held_out: int = 64
+    gap: Annotated[float | None, UNSAID] = field(default=None, repr=False)
     best: Literal["loss", "kid"] | None = None
     patience: int = 0
 
     def __post_init__(self) -> None:
         if min(self.every, self.held_out, self.patience) < 0 or self.count < 1:
             raise ValueError("every, held_out and patience must be 0 or more, and count 1 or more")
+        if self.growth is not None and not 1 < self.growth < math.inf:
+            raise ValueError(f"growth is how many times as late as the one before a preview is, above 1: {self.growth}")
+        if self.gap is not None and not (0 < self.gap <= 1 and self.every and self.held_out):
+            raise ValueError(
+                "gap is a part of the training samples, above 0 and at most 1, which is compared at previews with "
+                "held-out ones: every and held_out must be above 0"
+            )
         if self.best is not None and not (self.every and self.held_out):
             raise ValueError("best is found at previews, on held-out samples: every and held_out must be above 0")
         if self.best == "kid" and self.held_out < 2:
             raise ValueError("a kernel distance needs two held-out samples or more")
         if self.patience and self.best is None:
             raise ValueError("patience waits for a better model: say by what, with best=loss or best=kid")
+
+    def is_due(self, step: int) -> bool:
+        """Whether a preview is made after so many steps; after the last one it is made anyway."""
+        if self.every == 0 or step < self.every:
+            return False
+        if self.growth is None:
+            return step % self.every == 0
+        due = float(self.every)
+        while due <= step - 1:
+            due *= self.growth
+        return due <= step
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from carrara.recipe.loading import DEFAULT, dump, load, presets, said_kind
 from carrara.recipe.names import spelled_path
 from carrara.recipe.resolve import RUN_CHANGES, SOURCE_CHANGES, complete, differences
 from carrara.recipe.schema import Recipe
-from carrara.run import ending
+from carrara.run import ending, memorising
 from carrara.store.runs import TINY, open_model, run_of, shipped
 from carrara.train import distributed, hooks
 
@@ -61,10 +61,14 @@ class Plan:
 
     @property
     def stages(self) -> tuple["Plan", ...]:
-        """What to train, one after the other: the autoencoder, if the recipe has one, and then the rest."""
+        """What to train, one after the other: the autoencoder, if the recipe has one, or parts of the data, if they are
+        to say where memorisation begins; and then the rest."""
         first = self.recipe.autoencoder
         if first is None:
-            return (self,)
+            parts = memorising.part_recipes(self.recipe)
+            folders = (memorising.part_folder(self.folder, part) for part, _ in parts)
+            before = zip(parts, folders, strict=True)
+            return (*(replace(self, recipe=own, folder=folder, whole=self) for (_, own), folder in before), self)
         own = Recipe(
             preset=None,  # a recipe file begins as its preset, and this one is another recipe than the preset's
             seed=self.recipe.seed,
@@ -84,6 +88,7 @@ class Plan:
         Raises:
             UserError: something cannot be built, or not be trained.
         """
+        memorising.check(self.recipe)
         for stage in self.stages if not self.resumes else ():
             kind = kind_of(stage.recipe)
             kind.objective(kind.model())

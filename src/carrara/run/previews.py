@@ -2,22 +2,26 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from carrara import evaluate, pixels
+from carrara.data import Dataset, batch_of, nested, spread
 from carrara.errors import UserError
 from carrara.evaluate import Features
 from carrara.measure import likeness
+from carrara.measure.forecast import GAP
 from carrara.medium import PictureMedium
 from carrara.model import AnySaved, DiffusionModel
 from carrara.objective import Objective
 from carrara.recipe.kinds import Examples, Kind
-from carrara.store.latents import PICTURES_AT_A_TIME, Cache
+from carrara.store.latents import PICTURES_AT_A_TIME, Cache, captioned
 from carrara.store.runs import EARLY, is_sound
 from carrara.train import autocast, held_out
+from carrara.types import Batch
 
 
 class Previews:
@@ -47,13 +51,30 @@ class Previews:
         return pixels.save_png(shown.picture, path, shown.about, overwrite=True, within=self._folder)
 
     def measure(self, objective: Objective, cache: Cache | None) -> Mapping[str, float]:
-        """The objective's measures of held-out examples; and ``kid``, if the best model is found by it."""
+        """The objective's measures of held-out examples; ``kid``, if the best model is found by it; and ``gap``, if the
+        settings ask for it."""
+        examples, count = self._examples, self._settings.held_out
+        values = self._measured(objective, cache, examples.batch(count))
+        if self._settings.gap is not None:
+            trained = self._trained(nested(examples.training, self._settings.gap), count)
+            gap = evaluate.memorisation_gap(self._measured(objective, cache, trained), values)
+            values = values if gap is None else {**values, GAP: gap}
+        return values if self._features is None else {**values, "kid": self._kernel_distance(self._features)}
+
+    def _trained(self, data: Dataset, count: int) -> Batch:
+        """``count`` examples from all over ``data``; if there are fewer, each is there again with other noise."""
+        chosen = spread(count, len(data))
+        again = [chosen[k % len(chosen)] for k in range(count)]
+        batch = batch_of(captioned(data, self._examples.table), self._examples.transform, again)
+        return replace(batch, position=torch.arange(count))
+
+    def _measured(self, objective: Objective, cache: Cache | None, batch: Batch) -> dict[str, float]:
+        """The objective's measures."""
         recipe = self._kind.recipe
-        batches = self._examples.batch(self._settings.held_out).split(recipe.train.batch)
+        batches = batch.split(recipe.train.batch)
         batches = batches if cache is None else cache.encoded(batches)
         with autocast(recipe.train.precision, self._model.device):
-            values = held_out(objective, batches, recipe.seed)
-        return values if self._features is None else {**values, "kid": self._kernel_distance(self._features)}
+            return held_out(objective, batches, recipe.seed)
 
     def compare(self, step: int, images: int) -> None:
         """Writes how samples of the finished model compare with held-out pictures, as ``measure.likeness`` has it; as

@@ -15,13 +15,13 @@ trajectories/         a teacher's samples from noise to data, if a model of few 
 prior/                what the model drew before, that it is not to forget: see ``draw.prior``
 captions/             what a frozen text encoder makes of the captions: see ``data.captions``
 pictures/step-N.csv   which pictures are trained on from step N on: see ``lists``
+parts/                trainings on parts of the data, and memorisation.json what they say: see ``memorising``
 autoencoder/          the same again for the autoencoder that was trained first
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,8 +34,12 @@ from carrara.model import AnySaved
 from carrara.recipe import build
 from carrara.recipe.kinds import Examples, kind_of
 from carrara.recipe.resolve import resolve
-from carrara.run import lists, tuning
+from carrara.run import lists, memorising, tuning
 from carrara.run.compilation import Note, compiled_if_faster
+from carrara.run.events import Diagnosis as Diagnosis
+from carrara.run.events import HeldOut as HeldOut
+from carrara.run.events import ModelSaved as ModelSaved
+from carrara.run.events import Preview as Preview
 from carrara.run.models import Models
 from carrara.run.plan import Plan
 from carrara.run.previews import Previews
@@ -47,48 +51,6 @@ from carrara.store.runs import begun_about, is_sound, step_of
 from carrara.train import Incident, Log, LogLine, StepReport, Stopped, Training, distributed, read_log
 from carrara.train.precision import emulation
 from carrara.types import Batch
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preview:
-    """Samples of fixed seeds were drawn."""
-
-    step: int
-    path: Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """The objective's measures on held-out data: ``loss@t=...`` for each noise level, or ``psnr``, ``elbo``, ..."""
-
-    step: int
-    values: Mapping[str, float]
-
-    def text(self) -> str:
-        """In words; the losses of the noise levels as their mean."""
-        losses, right = ([v for name, v in self.values.items() if name.startswith(of)] for of in ("loss@", "accuracy@"))
-        if losses:
-            shares = ", ".join(f"{share:.0%}" for share in right)
-            found = f"; right, from little noise to much: {shares}" if right else ""
-            return f"loss {sum(losses) / len(losses):.4f}{found}"
-        return ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """Something is going wrong: a sentence that says what to do."""
-
-    step: int
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSaved:
-    """The model was written, ready to use."""
-
-    step: int
-    path: Path
-
 
 Event = Note | Encoding | StepReport | Preview | HeldOut | Diagnosis | ModelSaved
 
@@ -109,10 +71,15 @@ class Session:
     """
 
     def __init__(self, plan: Plan, device: torch.device, check: Callable[[], None] = lambda: None) -> None:
-        self.recipe, self.folder = plan.recipe, plan.folder
+        self.recipe, self.folder, self._is_part = plan.recipe, plan.folder, plan.whole is not None
         whole = build.dataset(self.recipe)
         self._check(whole, device)
         self.training_data, self.held_out_data = build.parts(self.recipe, whole)
+        self._forecast = None
+        if not self._is_part:
+            self._forecast = memorising.predicted(self.recipe, self.folder, len(self.training_data))
+            ends = memorising.ending(self.recipe.train, self._forecast)
+            self.recipe = self.recipe.model_copy(update={"train": ends})
         self.kind = kind_of(self.recipe)
         self.model: AnySaved = self.kind.model().to(device)
         self.kind.adopt(self.model, self.folder)
@@ -131,7 +98,7 @@ class Session:
         distributed.anywhere(False, device)  # nobody writes before all have looked into the folder
         if distributed.is_main():
             sweep_all(self.folder)
-            plan.write()
+            replace(plan, recipe=self.recipe).write()
         self.training = Training(
             self.objective.to(device),
             self._batches,
@@ -144,6 +111,8 @@ class Session:
             names=lambda positions: self._loader().names(positions),
         )
         self.warnings = [*self.training.warnings, *self._other_data(about, whole)]
+        if self._forecast is not None and self._forecast.holds(self.recipe.train):
+            self.warnings.append(self._forecast.text(self.recipe.train))
         self.warnings += filter(None, [emulation(self.recipe.train.precision, device)])
         self._said = set[str]()
 
@@ -186,15 +155,21 @@ class Session:
 
     @property
     def ended(self) -> bool:
-        """Whether the training is over: its time has passed, or patience has."""
-        clock = self.training.clock
-        return self.recipe.train.progress(clock.step, clock.seconds) == 1 or self._in_vain
+        """Whether the training is over: its time has passed, or there is a reason to end before."""
+        return self._progress == 1 or self._reason is not None
 
     @property
-    def _in_vain(self) -> bool:
-        """Whether so many previews as patience allows have brought no better model."""
+    def _reason(self) -> str | None:
+        """Why to end before its time: a part of the data has said when copying begins, or so many previews as patience
+        allows have brought no better model."""
         preview = self.recipe.preview
-        return preview.best is not None and 0 < preview.patience <= waited(self._measured, self._leader)
+        if self._is_part and preview.gap and memorising.has_begun(self._measured):
+            return "memorisation of this part of the data has begun, which is what it was trained for"
+        if preview.best is None or not 0 < preview.patience <= (passed := waited(self._measured, self._leader)):
+            return None
+        found = f"'{self._models.best}' has that of step {self._leader}"
+        passing = f"{passed} previews brought no better model on held-out data"
+        return f"{passing}: the training ends here (preview.patience); {found}"
 
     @property
     def _leader(self) -> int | None:
@@ -220,8 +195,8 @@ class Session:
     @property
     def _due(self) -> bool:
         """Whether a preview is due at this step."""
-        every, step = self.recipe.preview.every, self.training.clock.step
-        return every > 0 and step > 0 and (step % every == 0 or self._progress == 1)
+        preview, step = self.recipe.preview, self.training.clock.step
+        return step > 0 and (preview.is_due(step) or (preview.every > 0 and self._progress == 1))
 
     def __iter__(self) -> Iterator[Event]:
         if not distributed.anywhere(not self.finished, self.model.device):  # nobody writes before all have looked
@@ -277,8 +252,11 @@ class Session:
             return
         if log is not None:
             yield from self._looked(self.training.clock.step, log)
-        if self._progress < 1 and distributed.anywhere(self._in_vain, self.model.device):
-            yield from self._give_up(self.training.clock.step)
+        reason = self._reason
+        if self._progress < 1 and distributed.anywhere(reason is not None, self.model.device):
+            self.training.stop()
+            if reason is not None and distributed.is_main():
+                yield Diagnosis(step=self.training.clock.step, text=reason)
 
     def _prepare(self) -> Iterator[Event]:
         """What is made once, before training: captions are read, and the cache is filled; if there is room."""
@@ -355,6 +333,8 @@ class Session:
             log.write({"step": step, **leads, **values})
             log.sync()
             yield HeldOut(step=step, values=values)
+            if not self._is_part and (text := self._past(step)):
+                yield Diagnosis(step=step, text=text)
             if better:
                 self._models.keep_best(self.training.clock)
                 yield ModelSaved(step=step, path=self._models.best)
@@ -365,6 +345,10 @@ class Session:
         if self._progress == 1:
             with self.training.asked.at_once():
                 self._previews.compare(step, self.training.clock.images)
+
+    def _past(self, step: int) -> str | None:
+        """What is to be said of memorisation at this step."""
+        return memorising.warning(self.recipe.train, self._forecast, self._measured, step)
 
     def _finish(self) -> Iterator[Event]:
         """Writes ``model/``; a checkpoint of the same step exists.
@@ -381,11 +365,3 @@ class Session:
         distributed.wait()  # the others' next stage reads what was written
         if distributed.is_main():
             yield ModelSaved(step=self.training.clock.step, path=self._models.final)
-
-    def _give_up(self, step: int) -> Iterator[Event]:
-        """Ends the training before its time, all processes together."""
-        self.training.stop()
-        if distributed.is_main():
-            found = f"'{self._models.best}' has that of step {self._leader}"
-            passed = f"{waited(self._measured, self._leader)} previews brought no better model on held-out data"
-            yield Diagnosis(step=step, text=f"{passed}: the training ends here (preview.patience); {found}")

@@ -5,7 +5,11 @@ The learning rate is a pure function of the step k = 0, 1, ... and the progress 
 .. math:: \eta(k, p) = \eta \min(1, (k + 1) / k_{warm}) \min(1, (1 - p) / d)                                     (1)
 
 so there is nothing about it to save: a linear warm-up over ``warmup`` steps, and a linear decay over the last part d of
-the run. AdamW is Loshchilov and Hutter, "Decoupled weight decay regularization", 2019; for Muon see ``muon.py``.
+the run. What a run of N steps has learned is comparable with another's by its steps at the full rate,
+
+.. math:: S(N) = \sum_{k < N} \eta(k, k / N) / \eta.                                                             (2)
+
+AdamW is Loshchilov and Hutter, "Decoupled weight decay regularization", 2019; for Muon see ``muon.py``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,12 +22,32 @@ from carrara.train import muon
 from carrara.train.muon import Muon
 from carrara.train.settings import TrainSettings
 
+_TERMS = 2000
 
-def learning_rate(settings: TrainSettings, step: int, progress: float) -> float:
+
+def learning_rate(settings: TrainSettings, step: int | float, progress: float) -> float:
     """Equation (1)."""
     warm = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
     decay = min(1.0, (1 - progress) / settings.decay) if settings.decay else 1.0
     return settings.lr * warm * decay
+
+
+def full_steps(settings: TrainSettings, steps: int) -> float:
+    """Equation (2), of a run that ends after ``steps`` steps; of a long one, from ``_TERMS`` of its terms."""
+    terms = min(steps, _TERMS)
+    at = ((place + 0.5) * steps / terms - 0.5 for place in range(terms))
+    return sum(learning_rate(settings, k, k / steps) / settings.lr for k in at) * steps / terms
+
+
+def steps_of(settings: TrainSettings, full: float) -> int:
+    """How many steps a run has whose steps at the full rate are ``full``, by equation (2)."""
+    low, high = 0, 1
+    while full_steps(settings, high) < full:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if full_steps(settings, middle) < full else (low, middle)
+    return high
 
 
 Optimizers = tuple[Optimizer, ...]

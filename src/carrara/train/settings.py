@@ -21,6 +21,8 @@ class TrainSettings:
         steps: optimizer steps of the whole run.
         minutes: wall-clock budget of the whole run instead, previews and saves included. It survives a resume,
             and hardly goes on while the process is suspended.
+        until: ends the run after so many steps, if it is not over before; or where copying of the data is predicted to
+            begin (``memorisation``), by whoever knows the data: here that is nothing. None = its length is all.
         batch: samples of an optimizer step, over all ranks and micro-batches.
         optimizer: ``muon`` learns more of each image and costs more each step; see ``muon.py``.
         lr: learning rate, of the size that AdamW takes.
@@ -42,6 +44,7 @@ class TrainSettings:
 
     steps: int | None = None
     minutes: float | None = None
+    until: Annotated[int | Literal["memorisation"] | None, UNSAID] = field(default=None, repr=False)
     batch: int = 64
     optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = 2e-4
@@ -64,6 +67,8 @@ class TrainSettings:
             raise ValueError("set one of steps and minutes, and leave the other out (null): a run has one length")
         if budget is None or budget <= 0:
             raise ValueError(f"a run of {budget} steps or minutes does not train: take a number above 0")
+        if isinstance(self.until, int) and self.until < 1:
+            raise ValueError(f"until is a number of steps, 1 or more, or memorisation, and is {self.until}")
         for name in ("batch", "lr", "clip", "accumulate", "ema_half_life"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, and is {getattr(self, name)}")
@@ -79,7 +84,7 @@ class TrainSettings:
     def progress(self, step: int, seconds: float) -> float:
         """The part of the run, from 0 to 1, that is done after ``step`` steps and ``seconds`` seconds."""
         done = step / self.steps if self.steps else seconds / (60 * (self.minutes or 0))
-        return min(1.0, done)
+        return min(1.0, max(done, step / self.until if isinstance(self.until, int) else 0.0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -229,6 +229,12 @@ class Kind(ABC, Generic[S, M]):
         """
         raise AssertionError(f"{type(self).__name__} draws nothing")
 
+    @property
+    def compares(self) -> bool:
+        """Whether the losses at each noise level say how well samples are known by heart, so that those of training and
+        held-out samples can be compared."""
+        return False
+
     def about(self, folder: Path) -> dict[str, Any]:
         """What the model of the run in ``folder`` remembers of its training, besides its data.
 

@@ -26,6 +26,10 @@ class Diffusion(DrawingKind[DiffusionSettings]):
         self.check_first_stage()
         return diffusion_objective(self.recipe, self.settings, model, encoded=encoded)
 
+    @property
+    def compares(self) -> bool:
+        return self.settings.loss != "bound"
+
     def usual(self, model: DiffusionModel) -> str:
         return "nll" if model.first_stage.has_prior or not model.first_stage.learned else "reconstruction"
 
