@@ -91,7 +91,7 @@ def start(folder: Path) -> None:
         ("identify all examples", lambda: fingerprint(data)),
         ("split by content", lambda: split(data, 0.05)),
         ("choose the first batch", lambda: chosen(split(data, 0.05)[0], 0)),
-        ("write the run's list of pictures", lambda: write_list(folder, 0, data)),
+        ("write a list of pictures, as a run from a folder keeps", lambda: write_list(folder, 0, data)),
     ):
         seconds, used, _ = timed(act)
         print(f"{what}|{seconds}|{used}")

@@ -113,6 +113,7 @@ def test_a_training_is_the_same(photos: Path, tmp_path: Path, carrara, monkeypat
         losses.append([line["loss"] for line in read_log(Path("runs", name, "log.jsonl"))])
         held.append(read_log(Path("runs", name, "held_out.jsonl")))
     assert len(losses[0]) == 4 and losses[0] == losses[1]
+    assert Path("runs/photos/pictures").is_dir() and not Path("runs/shards/pictures").exists(), "its index lists them"
     assert held[0] == held[1]
     for name in ("photos", "shards"):
         code, said = carrara("train", name, *options, "train.steps=6")

@@ -145,7 +145,8 @@ class Session:
                 f"the data are not those of step {step} ({how}): from here on they are taken as they are now, in "
                 f"another order.{back}"
             )
-        if distributed.is_main() and source is not None and not source.builtin and (other or not (step and known)):
+        listed = source is not None and not source.builtin and whole.ledger is None  # who has millions has an index
+        if distributed.is_main() and listed and (other or not (step and known)):
             lists.write_list(self.folder, step, whole)
 
     @property
