@@ -4,43 +4,74 @@ import os
 
 import pytest
 
+from carrara import threads
 from carrara.cli.entry import main
-from carrara.threads import rest
 
 NAMES = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT")
+LOOPING, SLEEPING = [None, None, None], ["PASSIVE", "0", None]
 
 
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment that says nothing about it, and is put back afterwards."""
+    """An environment that says nothing about it, and is put back afterwards; and a machine of four cores."""
     for name in NAMES:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
     return monkeypatch
+
+
+def running(monkeypatch: pytest.MonkeyPatch, *counts: float) -> None:
+    """As many threads run at each look."""
+    looks = iter(counts * 5)
+    monkeypatch.setattr(threads, "_running", lambda: float(next(looks)))
 
 
 def said() -> list[str | None]:
     return [os.environ.get(name) for name in NAMES]
 
 
-def test_threads_sleep_while_they_wait(silent):
-    rest()
-    assert said() == ["PASSIVE", "0", None]
+@pytest.mark.parametrize(
+    ("counts", "then"),
+    [((1,), LOOPING), ((2,), LOOPING), ((3,), SLEEPING), ((9,), SLEEPING), ((1, 1, 9, 1, 9), LOOPING)],
+    ids=["nobody", "one of four", "half", "many", "only now and then"],
+)
+def test_threads_sleep_where_others_are_at_work(silent, counts, then):
+    running(silent, *counts)
+    threads.rest_beside_others()
+    assert said() == then
 
 
-def test_every_command_lets_them(silent):
+def test_every_command_looks(silent):
+    running(silent, 9)
     with pytest.raises(SystemExit):
-        main(["info", "--help"])
-    assert said() == ["PASSIVE", "0", None]
+        main(["info", "no such run"])
+    assert said() == SLEEPING
 
 
-def test_what_the_environment_says_counts_more(silent):
-    silent.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    rest()
-    assert said() == ["ACTIVE", "0", None]
+def test_a_server_s_always_sleep(silent):
+    running(silent, 1)
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    assert said() == SLEEPING
 
 
-def test_a_number_of_turns_is_an_answer_too(silent):
-    silent.setenv("GOMP_SPINCOUNT", "1000")
-    rest()
-    assert said() == [None, None, "1000"]
+@pytest.mark.parametrize("name", NAMES)
+def test_what_the_environment_says_counts_more(silent, name):
+    running(silent, 9)
+    silent.setenv(name, "7")
+    threads.rest_beside_others()
+    assert said() == ["7" if each == name else None for each in NAMES]
+
+
+def test_a_system_that_does_not_say_is_a_quiet_one(silent):
+    def unknown() -> float:
+        raise FileNotFoundError
+
+    silent.setattr(threads, "_running", unknown)
+    threads.rest_beside_others()
+    assert said() == LOOPING
+
+
+def test_this_one_is_not_among_the_others():
+    assert 0 <= threads.others_at_work() < 10_000

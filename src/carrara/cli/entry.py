@@ -12,7 +12,7 @@ from carrara.cli.app import LATER, app
 from carrara.cli.overview import ASKED, overview
 from carrara.errors import UserError, alike
 from carrara.memory import keep_freed
-from carrara.threads import rest
+from carrara.threads import rest, rest_beside_others
 
 HASTY = "--no-verify"
 """Of all commands: models are opened without being compared with their manifests."""
@@ -26,9 +26,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if others in ASKED:
             print(overview(app, {name: text for name, (_, text) in LATER.items()}), flush=True)
             sys.exit(0)
-        rest()
-        if others[:1] != ["serve"]:
+        if others[:1] == ["serve"]:
+            rest()
+        else:
             keep_freed()
+            if "--help" not in others:
+                rest_beside_others()
         if others[:1] == ["edit"]:
             from carrara.cli.edits import verb_first  # imports torch
 
