@@ -75,3 +75,14 @@ def test_a_system_that_does_not_say_is_a_quiet_one(silent):
 
 def test_this_one_is_not_among_the_others():
     assert 0 <= threads.others_at_work() < 10_000
+
+
+def test_other_processes_look_for_themselves(silent):
+    silent.setattr(threads, "_rested", list[bool]())
+    silent.setenv("KMP_BLOCKTIME", "0")
+    threads.rest()
+    assert threads.as_before() == dict(os.environ)
+    silent.delenv("KMP_BLOCKTIME")
+    threads.rest()
+    assert said() == SLEEPING
+    assert threads.as_before() == {name: value for name, value in os.environ.items() if name not in NAMES}

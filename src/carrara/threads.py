@@ -16,6 +16,7 @@ from carrara.errors import UserError
 _WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 """As GNU's library and Intel's read it, once, when torch loads them."""
 _SAID = (*_WAITING, "GOMP_SPINCOUNT")
+_rested = list[bool]()
 _LOOKS, _BETWEEN = 5, 0.004
 """So often is it looked who else would run, with so many seconds between."""
 
@@ -24,6 +25,13 @@ def rest() -> None:
     """Lets the threads sleep, if torch is not loaded yet. What the environment says counts more."""
     if not any(name in os.environ for name in _SAID):
         os.environ.update(_WAITING)
+        _rested.append(True)
+
+
+def as_before() -> dict[str, str]:
+    """The environment without what ``rest`` has said: other processes look for themselves."""
+    ours = {name: value for name, value in _WAITING.items() if _rested and os.environ.get(name) == value}
+    return {name: value for name, value in os.environ.items() if name not in ours}
 
 
 def rest_beside_others() -> None:

@@ -1,5 +1,6 @@
 """Shards afar: the same batches from memory, from HTTP and from a real S3 server, through a bounded cache."""
 
+import io
 import os
 import socket
 import subprocess
@@ -80,6 +81,38 @@ def test_the_cache_is_bounded(memory: str, tmp_path: Path) -> None:
         data.pixels(k)
         assert data.captions(k)
         assert kept(tmp_path) <= 4 * tar
+
+
+def test_nothing_needs_to_be_kept(memory: str, out: Path, tmp_path: Path) -> None:
+    assert Shards(memory, 0).captions(0) == Shards(str(out)).captions(0)
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(batches(Shards(memory, 0)), batches(Shards(str(out))), strict=True)
+    )
+    assert kept(tmp_path) == 0
+
+
+def test_an_index_that_came_wrong_first_is_kept_right(memory: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, answers = fsspec.filesystem("memory"), list[int]()
+    begin = files.open
+
+    def longer_first(path: str, mode: str = "rb", **more: Any) -> Any:
+        stream = begin(path, mode, **more)
+        if path.endswith(".npz"):
+            answers.append(1)
+            if len(answers) == 1:
+                return io.BytesIO(stream.read() + b"what another answer had")
+        return stream
+
+    monkeypatch.setattr(files, "open", longer_first)
+    Shards(memory)
+    assert len(Shards(memory)) == len(Shards(str(out))) and len(answers) == 2
+
+
+@pytest.mark.parametrize("url", ["github://x/y", "dir://x", "reference://x", "ftp://127.0.0.1:1/x", "gs://x/y"])
+def test_addresses_that_cannot_be_opened_are_said(url: str) -> None:
+    with pytest.raises(UserError, match=r"cannot be opened|no file system|package that is missing|is not there"):
+        Shards(url)
 
 
 def test_what_fails_is_asked_for_again(

@@ -361,3 +361,29 @@ def test_names_with_anything_in_them() -> None:
     for name in ("a.png", "é 寿司.png", 'quoted ".png', "back\\slash.png", "tab\t.png"):
         text = json.dumps({"name": name, "captions": ["a"]}, ensure_ascii=False).encode()
         assert layout.name_in(text) == layout.line_in(text).name == name
+
+
+def test_captions_that_cannot_be_read_are_passed_over(photos: Path, tmp_path: Path) -> None:
+    from carrara.data import CaptionTable, captions_of
+
+    for path in photos.rglob("*.png"):
+        path.with_suffix(".txt").write_text(f"picture {path.stem}")
+    shards = written(photos, tmp_path / "out")
+    (tmp_path / "out" / "shard-000001.jsonl").unlink()
+    said = [captions_of(shards, k) for k in range(len(shards))]
+    assert said[3:6] == [()] * 3 and all(said[:3]) and all(said[6:])
+    read = list[str]()
+    table = CaptionTable(lambda texts: [read.append(text) or np.zeros(1, np.int64) for text in texts])
+    list(table.complete(shards))
+    assert sorted(read) == sorted({text for texts in said for text in texts})
+
+
+def test_a_bad_file_comes_back_whole_from_other_processes() -> None:
+    import pickle
+
+    from carrara.files.reading import BadFile, TooLarge
+
+    for kind in (BadFile, TooLarge):
+        error = pickle.loads(pickle.dumps(kind("a.png", "is a pipe", "leave it out")))
+        assert type(error) is kind and error.why == "is a pipe"
+        assert error.message == "'a.png' is a pipe: leave it out"

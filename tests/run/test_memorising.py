@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +231,34 @@ def test_previews_become_rarer_as_asked() -> None:
     for bad in ({"growth": 1.0}, {"growth": 0.5}, {"gap": 0.0}, {"gap": 1.5}, {"gap": 0.5, "held_out": 0}):
         with pytest.raises(ValueError, match=r"growth is how many|gap is a part"):
             PreviewSettings(**bad)  # type: ignore[arg-type]
+
+
+def test_what_is_known_of_other_settings_or_data_is_not_taken(tmp_path: Path) -> None:
+    stage = planned(tmp_path / "run", "train.until=memorisation")
+    known = known_at(77.0, stage.recipe.train.lr)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / forecast.FORECAST).write_text(json.dumps(asdict(known)))
+
+    def predicted(count: int, **changes: Any) -> Forecast | None:
+        train = replace(stage.recipe.train, batch=known.batch, **changes)
+        recipe = stage.recipe.model_copy(update={"train": train})
+        found = memorising.predicted(recipe, tmp_path / "run", count)
+        assert (memorising.unpredicted(train, found) is None) == (found is not None)
+        return found
+
+    assert predicted(known.examples) == known
+    assert predicted(known.examples + 1) is None and predicted(known.examples, lr=0.5) is None
+
+
+def test_a_part_that_copies_at_once_is_measured_often_enough() -> None:
+    early = at([24, 29], 0.45, 0.7)
+    assert not memorising.has_begun(early) and memorising.has_begun([*early, *at([35], 0.8)])
+    for gaps in ([0.45, 0.7, 0.8], [0.1, 0.7, 0.9], [0.6, 0.8, 0.9]):
+        assert evaluate.onset(evaluate.GapCurve(examples=8, steps=[24.0, 29.0, 35.0], gaps=gaps)) is not None
+
+
+def test_the_last_step_is_the_first_of_two_ends() -> None:
+    assert TrainSettings(steps=100, until=30).most_steps == 30
+    assert TrainSettings(steps=20, until=30).most_steps == 20
+    assert TrainSettings(minutes=1.0, until=30).most_steps == 30
+    assert TrainSettings(minutes=1.0).most_steps is None

@@ -13,6 +13,7 @@ numbers, to the bit.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -133,7 +134,7 @@ def read_bert(folder: Path) -> "tuple[Bert, Tokenizer, int] | None":
         BadFile: the folder is damaged.
     """
     check_folder(folder)
-    if not all(is_regular(folder / name) for name in (WEIGHTS, TOKENIZER, READING)):
+    if find_spec("tokenizers") is None or not all(is_regular(folder / name) for name in (WEIGHTS, TOKENIZER, READING)):
         return None
     try:
         config = as_kind(read_json(folder / CONFIG), BertConfig)

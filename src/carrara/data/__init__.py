@@ -1,7 +1,18 @@
 """Files to batches: folders of pictures, built-in sets, transforms, the loader, and checks."""
 
 from carrara.data.arrays import Arrays
-from carrara.data.base import DataInfo, Dataset, Example, Subset, Unreadable, contents, fingerprint, nested, split
+from carrara.data.base import (
+    DataInfo,
+    Dataset,
+    Example,
+    Subset,
+    Unreadable,
+    captions_of,
+    contents,
+    fingerprint,
+    nested,
+    split,
+)
 from carrara.data.buckets import bucket_of_each, bucket_sizes, suggested_size
 from carrara.data.captions import Captioned, CaptionTable
 from carrara.data.emoji import openmoji
@@ -70,6 +81,7 @@ __all__ = [
     "numbered",
     "open_dataset",
     "openmoji",
+    "captions_of",
     "nested",
     "split",
     "spread",

@@ -308,6 +308,14 @@ class Without(View):
         return None if whole is None else whole.take(np.delete(np.arange(len(self.dataset)), self._others))
 
 
+def captions_of(dataset: Dataset, index: int) -> tuple[str, ...]:
+    """An example's captions; none of one that cannot be read, which a loader passes over."""
+    try:
+        return dataset.captions(index)
+    except Unreadable:
+        return ()
+
+
 def split(dataset: Dataset, fraction: float) -> "tuple[Subset | Without, Subset]":
     """Divides a data set into (train, held out): as it says itself, else by content.
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from carrara.data.base import Cell, Dataset, Texts, View
+from carrara.data.base import Cell, Dataset, Texts, View, captions_of
 from carrara.data.ledger import Ledger
 from carrara.files import BadFile, NotWritten, open_tensors, replacing, shapes
 
@@ -55,7 +55,7 @@ class CaptionTable:
         Raises:
             NotWritten: the disk is full, or refuses.
         """
-        texts = sorted({text for k in range(len(dataset)) for text in dataset.captions(k)} - self._known.keys())
+        texts = sorted({text for k in range(len(dataset)) for text in captions_of(dataset, k)} - self._known.keys())
         shards = [texts[first : first + TEXTS_A_FILE] for first in range(0, len(texts), TEXTS_A_FILE)]
         mine = shards[rank::world] if self._folder else shards
         for number, shard in enumerate(mine, start=1):

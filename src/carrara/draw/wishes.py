@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from carrara.conditioning import Conditioner, Labels, Part, TextConditioner, Vectors, joined
-from carrara.data import Dataset
+from carrara.data import Dataset, captions_of
 from carrara.model import DiffusionModel
 from carrara.sample import compose
 from carrara.types import Conditioning, DenoiseFn
@@ -51,7 +51,9 @@ def prompts(model: DiffusionModel, data: Dataset, indices: Iterable[int]) -> tup
 def _prompt(model: DiffusionModel, data: Dataset, k: int) -> str | None:
     match model.conditioner:
         case TextConditioner() as conditioner:
-            return next((prompt for caption in data.captions(k) if (prompt := conditioner.as_prompt(caption))), None)
+            return next(
+                (prompt for caption in captions_of(data, k) if (prompt := conditioner.as_prompt(caption))), None
+            )
         case Labels(classes=classes):
             ones = np.flatnonzero(np.asarray(data.columns(k)["label"]))
             return "+".join(classes[int(one)] for one in ones) or None

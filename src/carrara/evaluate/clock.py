@@ -131,6 +131,7 @@ def onset(curve: GapCurve, level: float = GAP) -> Onset | None:
     first = next((k + 1 for k in range(after - 1, -1, -1) if gaps[k] < level - NEAR), 0)
     last = next((k for k in range(after, len(gaps)) if gaps[k] > level + NEAR), len(gaps))
     first = min(first, max(0, after - FEWEST + 1))
+    last = min(len(gaps), max(last, first + FEWEST))
     line = [(math.log(curve.steps[k]), gaps[k]) for k in range(first, max(last, after + 1))]
     return _crossing(line, level) if len(line) >= FEWEST else None
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, final
 from carrara.errors import UserError
 from carrara.files.cached import Cache
 from carrara.files.reading import TEXT, BadFile, TooLarge, opened, read_bytes, shown, unreadable
-from carrara.files.writing import cache_folder, replacing
+from carrara.files.writing import NotWritten, cache_folder, explained, replacing
 
 _T = TypeVar("_T")
 
@@ -32,7 +32,7 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _HIDDEN = re.compile(r"//[^/@]*@")  # a name and a password
 _PACKAGES = {
     "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "az": "adlfs",
-    "abfs": "adlfs",
+    "abfs": "adlfs", "memory": "fsspec", "file": "fsspec",
 }  # fmt: skip
 
 
@@ -78,6 +78,25 @@ class Place(ABC):
     def forget(self, name: str, first: int, mark: str) -> None:
         """Asks again for what was not what it should be."""
         return
+
+    def kept(self, name: str, mark: str, read: Callable[[Path], _T]) -> _T:
+        """What is read from a file of this machine with the same content; again, if another process has deleted it
+        before it was open, to make room.
+
+        Raises:
+            BadFile: it is not there, or cannot be read.
+        """
+        for _ in WAITS:
+            try:
+                return read(self.file(name, mark))
+            except BadFile as error:
+                if error.why != _GONE or isinstance(self, Here):
+                    raise
+        return read(self.file(name, mark))
+
+
+class NoRoom(BadFile):
+    """A file that cannot be kept on this machine."""
 
 
 @final
@@ -146,18 +165,12 @@ class There(Place):
         if lasting:
             path = Cache(cache_folder() / "remote-index", 0).path(_key(name, mark))
             if not path.is_file():
-                with replacing(path) as file:
-                    self._asked(name, lambda there: self._copy(there, name, mark, file))
+                self._asked(name, lambda there: self._fetch(there, name, mark, path))
             return path
-
-        def all_of_it() -> bytes:
-            file = io.BytesIO()
-            self._asked(name, lambda there: self._copy(there, name, mark, file))
-            return file.getvalue()
-
-        found = self._cache.file(_key(name, mark), all_of_it)
+        key = _key(name, mark)
+        found = self._cache.file(key, lambda: self._asked(name, lambda there: self._all(there, name, mark)))
         if found is None:
-            raise BadFile(
+            raise NoRoom(
                 f"{self}/{name}", "does not fit into the cache", "make data.source.cache larger: it is in gigabytes"
             )
         return found
@@ -172,18 +185,30 @@ class There(Place):
             if len(found) <= count:
                 return _checked(found, count, f"{self}/{name}")
             self._in_parts = False  # a server that answers with whole files whatever it is asked for
-        with opened(self.file(name, mark), WHOLE) as file:
-            file.seek(first)
-            return _checked(file.read(count), count, f"{self}/{name}")
+        return self.kept(name, mark, lambda path: Here(path.parent).part(path.name, first, count, mark))
 
-    def _copy(self, there: str, name: str, mark: str, file: Any) -> None:
-        """A whole file, which must have the hash that it is known by."""
-        digest = hashlib.blake2b(digest_size=16)
-        file.seek(0)
+    def _fetch(self, there: str, name: str, mark: str, path: Path) -> None:
+        """Makes a file of this machine that has the same content."""
+        with replacing(path, lasting=True) as file:
+            self._copy(there, name, mark, file)
+
+    def _all(self, there: str, name: str, mark: str) -> bytes:
+        """A whole file, in memory."""
+        file = io.BytesIO()
+        self._copy(there, name, mark, file, WHOLE)
+        return file.getvalue()
+
+    def _copy(self, there: str, name: str, mark: str, file: Any, most: int | None = None) -> None:
+        """Writes a whole file of at most so many bytes, which must have the hash that it is known by."""
+        digest, count = hashlib.blake2b(digest_size=16), 0
         with self._files.open(there, "rb") as stream:
             while part := stream.read(_AT_ONCE):
                 digest.update(part)
-                file.write(part)
+                count += len(part)
+                if most is not None and count > most:
+                    raise TooLarge(f"{self}/{name}", f"has more than {most} bytes")
+                with explained(cache_folder()):
+                    file.write(part)
         if digest.hexdigest() != mark:
             raise BadFile(f"{self}/{name}", "is not what was written")
 
@@ -191,7 +216,7 @@ class There(Place):
         def act() -> Any:
             try:
                 return ask(f"{self._path}/{name}")
-            except BadFile:
+            except (BadFile, NotWritten):
                 raise
             except FileNotFoundError:
                 raise BadFile(f"{self}/{name}", _GONE) from None
@@ -217,18 +242,21 @@ def place_of(path: str, most: int) -> Place:
 def _opened(url: str) -> tuple[Any, str]:
     """A file system, and the path in it."""
     scheme = url.partition("://")[0].lower()
-    needed = "" if scheme in ("memory", "file") else f" (or pip install {_PACKAGES.get(scheme, 'what fsspec needs')})"
+    package = _PACKAGES.get(scheme, "what fsspec needs for it")
+    needed = "'carrara[remote]'" if package in ("s3fs", "aiohttp", "fsspec") else f"fsspec {package}"
     try:
         import fsspec
 
         return fsspec.core.url_to_fs(url)
     except ImportError:
-        what = f"'{scheme}://' needs a package that is missing"
-        raise UserError(f"{what}: pip install 'carrara[remote]'{needed}") from None
+        raise UserError(f"'{scheme}://' needs a package that is missing: pip install {needed}") from None
     except ValueError:
         raise UserError(
             f"there is no file system for '{scheme}://': give a path, or s3://, gs:// or https://"
         ) from None
+    except Exception as error:  # file systems raise almost anything
+        said = " ".join(shown(str(error)).split())[:160] or type(error).__name__
+        raise UserError(f"'{shown(_HIDDEN.sub('//', url))}' cannot be opened ({said}): compare the address") from None
 
 
 def _repeated(act: Callable[[], _T]) -> _T:

@@ -5,6 +5,7 @@ name is looked at first, opened without blocking, and looked at again by its des
 lead into a zip file, too, as if that were a folder: see ``archives``.
 """
 
+import copyreg
 import os
 import re
 import stat
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from io import BufferedReader, BytesIO
 from pathlib import Path
+from typing import Any
 
 from carrara.errors import UserError
 from carrara.files import archives
@@ -49,6 +51,10 @@ class BadFile(UserError):
     def __init__(self, path: Path | str, why: str, advice: str = "") -> None:
         super().__init__(f"'{shown(path)}' {why}{f': {advice}' if advice else ''}")
         self.why = why
+
+    def __reduce__(self) -> Any:
+        """As it comes from another process: whole."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class TooLarge(BadFile):

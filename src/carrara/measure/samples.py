@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from carrara import evaluate
-from carrara.data import spread
+from carrara.data import captions_of, spread
 from carrara.draw import Ask, Request, cycled, request, sample
 from carrara.draw.image_input import seen
 from carrara.draw.wishes import prompts
@@ -68,7 +68,7 @@ class SampleSet:
         if not self.of_captions:
             return cycled(model, count)
         data = self._data.splits[split]
-        first = (data.captions(k)[0] for k in spread(count, len(data)) if data.captions(k))
+        first = (said[0] for k in spread(count, len(data)) if (said := captions_of(data, k)))
         readable = [prompt for caption in first if (prompt := model.conditioner.as_prompt(caption)) is not None]
         if not readable:
             raise UserError(f"this run reads captions, and its {split} data have none to draw: measure something else")

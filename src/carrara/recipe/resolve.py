@@ -16,7 +16,7 @@ from carrara.conditioning import (
     VectorsConfig,
 )
 from carrara.conditioning.images import Maps
-from carrara.data import DataInfo, Dataset, bucket_sizes, maps_of, suggested_size
+from carrara.data import DataInfo, Dataset, bucket_sizes, captions_of, maps_of, suggested_size
 from carrara.data.settings import DataSettings
 from carrara.device import default_device
 from carrara.errors import UserError
@@ -108,7 +108,7 @@ def _fitting(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
 
 def complete(recipe: Recipe, data: Dataset) -> Resolved:
     """What a recipe leaves open, filled in from its data and this machine; errors as of ``resolve``."""
-    captions = (caption for k in range(len(data)) for caption in data.captions(k))
+    captions = (caption for k in range(len(data)) for caption in captions_of(data, k))
     natives = (data.native(k) for k in range(len(data)))
     recipe, why = with_source(recipe, data)
     resolved = resolve(recipe, data.info, default_device().type, captions, natives, maps_of(data))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from carrara.errors import UserError, command
 from carrara.evaluate import GapCurve
+from carrara.evaluate.clock import FEWEST as FEWEST_MEASURED
 from carrara.evaluate.clock import GAP as BEGINS
 from carrara.measure import forecast
 from carrara.measure.forecast import Forecast
@@ -116,15 +117,15 @@ def curves(recipe: Recipe, folder: Path, examples: int) -> list[GapCurve]:
 
 def predicted(recipe: Recipe, folder: Path, examples: int) -> Forecast | None:
     """What the run in ``folder`` knows of its memorisation: as it was written, or by its parts, if these are trained,
-    which then is written.
+    which then is written. None if it knows nothing, or what it knows is of other settings or data.
 
     Args:
         examples: that the run trains on.
     """
-    known = forecast.read(folder)
-    trained = curves(recipe, folder, examples) if known is None or not known.holds(recipe.train) else []
-    if not trained:
-        return known
+    if (known := forecast.read(folder)) is not None:  # its parts are not trained again
+        return known if known.holds(recipe.train) and known.examples == examples else None
+    if not (trained := curves(recipe, folder, examples)):
+        return None
     found = forecast.forecast(trained[0], trained[1], examples, recipe.train)
     if distributed.is_main():
         forecast.write(found, folder, trained)
@@ -138,10 +139,21 @@ def ending(train: TrainSettings, found: Forecast | None) -> TrainSettings:
     return replace(train, until=found.length(train))
 
 
+def unpredicted(train: TrainSettings, found: Forecast | None) -> str | None:
+    """What to say where a run is to end at a prediction that there is not; None elsewhere."""
+    if train.until != "memorisation" or found is not None:
+        return None
+    return (
+        "train.until=memorisation ends where the trainings in parts/ have predicted it, and these had other data, "
+        "another train.lr or another train.batch: this run goes its whole length. In a folder of its own it is "
+        "predicted anew"
+    )
+
+
 def has_begun(lines: Sequence[LogLine]) -> bool:
     """Whether a part's training has seen copying begin, and a little more."""
     gap = lines[-1].get(forecast.GAP) if lines else None
-    return gap is not None and gap >= BEGINS + PAST
+    return gap is not None and gap >= BEGINS + PAST and len(lines) >= FEWEST_MEASURED
 
 
 def warning(train: TrainSettings, found: Forecast | None, lines: Sequence[LogLine], step: int) -> str | None:

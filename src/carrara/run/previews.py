@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,15 @@ class Previews:
         examples, count = self._examples, self._settings.held_out
         values = self._measured(objective, cache, examples.batch(count))
         if self._settings.gap is not None:
-            trained = self._trained(nested(examples.training, self._settings.gap), count)
+            trained = self._trained(self._part, count)
             gap = evaluate.memorisation_gap(self._measured(objective, cache, trained), values)
             values = values if gap is None else {**values, GAP: gap}
         return values if self._features is None else {**values, "kid": self._kernel_distance(self._features)}
+
+    @cached_property
+    def _part(self) -> Dataset:
+        """Of the training data, what the ``gap`` is measured on."""
+        return nested(self._examples.training, self._settings.gap or 1.0)
 
     def _trained(self, data: Dataset, count: int) -> Batch:
         """``count`` examples from all over ``data``; if there are fewer, each is there again with other noise."""

@@ -13,6 +13,7 @@ from carrara.run.space import described
 from carrara.shapes import by
 from carrara.store.latents import captioned
 from carrara.train import TrainState, train
+from carrara.train.settings import MOST
 
 STEPS = 2
 """The first step is slower than all others, so the second one is timed."""
@@ -102,7 +103,7 @@ def rehearse(plan: Plan) -> Rehearsal:
         batch=recipe.train.batch,
         loss=first.loss,
         step_seconds=seconds,
-        steps=recipe.train.steps or max(1, round((minutes or 0) * 60 / seconds)),
+        steps=min(recipe.train.most_steps or MOST, recipe.train.steps or max(1, round((minutes or 0) * 60 / seconds))),
         memory=peak_memory(device),
         disk=described(recipe, plan.folder, state.objective, kind.cache(plan.folder, model, training, None)),
     )

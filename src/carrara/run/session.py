@@ -113,7 +113,8 @@ class Session:
         self.warnings = [*self.training.warnings, *self._other_data(about, whole)]
         if self._forecast is not None and self._forecast.holds(self.recipe.train):
             self.warnings.append(self._forecast.text(self.recipe.train))
-        self.warnings += filter(None, [emulation(self.recipe.train.precision, device)])
+        unpredicted = None if self._is_part else memorising.unpredicted(self.recipe.train, self._forecast)
+        self.warnings += filter(None, [emulation(self.recipe.train.precision, device), unpredicted])
         self._said = set[str]()
 
     def _check(self, whole: Dataset, device: torch.device) -> None:

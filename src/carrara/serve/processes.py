@@ -21,6 +21,7 @@ from typing import Any, final
 
 import torch
 
+from carrara import threads
 from carrara.errors import UserError
 from carrara.files import BadFile, read_text
 from carrara.files.growing import appending
@@ -59,7 +60,7 @@ def begin(arguments: Sequence[str], folder: Path) -> "subprocess.Popen[bytes]":
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**threads.as_before(), "PYTHONUNBUFFERED": "1"},
             )
         except OSError as error:
             raise UserError(f"no process can be begun for this training: {error.strerror or error}") from None

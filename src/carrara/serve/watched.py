@@ -195,7 +195,7 @@ class Watched:
         if stage is None:
             return nothing
         train, (place, stages) = stage.recipe.train, self._place(stage)
-        nothing["steps"] = train.steps
+        nothing["steps"] = train.most_steps
         if not lines:
             return {**nothing, "progress": place / len(stages)}
         step, seconds = int(lines[-1]["step"]), _number(lines[-1].get("seconds"))
@@ -208,7 +208,7 @@ class Watched:
         remaining = self._remaining(stage, progress, step, seconds, rate)
         return {
             "step": step,
-            "steps": train.steps,
+            "steps": train.most_steps,
             "progress": (place + progress) / len(stages),
             "seconds": seconds,
             "remaining": None if state in OVER else remaining,
@@ -226,8 +226,8 @@ class Watched:
         """The seconds that are left of this stage, and of those after it as far as their recipes say how long."""
         place, stages = self._place(stage)
         train, after = stage.recipe.train, stages[place + 1 :]
-        if train.steps is not None:
-            left = (train.steps - step) / rate if rate else None
+        if train.steps is not None and train.most_steps is not None:
+            left = (train.most_steps - step) / rate if rate else None
         else:
             left = seconds * (1 - progress) / progress if progress else None
         if left is None or any(one.recipe.train.minutes is None for one in after):

@@ -81,6 +81,11 @@ class TrainSettings:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must lie in [0, 1), and are {self.betas}")
 
+    @property
+    def most_steps(self) -> int | None:
+        """After how many steps it ends at the latest, where steps say that."""
+        return min((count for count in (self.steps, self.until) if isinstance(count, int)), default=None)
+
     def progress(self, step: int, seconds: float) -> float:
         """The part of the run, from 0 to 1, that is done after ``step`` steps and ``seconds`` seconds."""
         done = step / self.steps if self.steps else seconds / (60 * (self.minutes or 0))

@@ -24,7 +24,7 @@ from carrara.errors import UserError, command
 from carrara.files import PICTURE, BadFile, Malformed, as_kind, check_format, parse_json, read_bytes, shown
 from carrara.files.columns import open_columns
 from carrara.files.contents import content_of
-from carrara.files.places import Here, Place, place_of
+from carrara.files.places import Here, NoRoom, Place, place_of
 from carrara.pixels import to_pixels, to_tensor, with_channels
 
 GIGABYTE = 10**9
@@ -55,8 +55,8 @@ class Shards(Dataset):
         self._place = place_of(path, cache)
         self.index = _index(self._place)
         self.info = self.index.info("" if isinstance(self._place, Here) else f" at {self._place}")
+        rows = self._place.file(layout.ROWS, self.index.rows, lasting=True)
         try:
-            rows = self._place.file(layout.ROWS, self.index.rows, lasting=True)
             self._rows = _checked(rows, self.index)
         except BadFile as error:
             again = command("data shard FOLDER OUT")
@@ -187,12 +187,22 @@ class Shards(Dataset):
         self._check_lost(number)
         mark, name = self._mark("lines_hash", number), layout.lines_name(number)
         try:
-            path = self._place.file(name, mark)
             if self._last == number:
-                self._lines = _Lines(self._examples(number), read_bytes(path, 1 << 32))
-                return self._lines.content[first : first + count]
+                content = self._place.kept(name, mark, lambda path: read_bytes(path, 1 << 32))
+                self._lines = _Lines(self._examples(number), content)
+                return content[first : first + count]
+            found = self._place.kept(name, mark, lambda path: Here(path.parent).part(path.name, first, count, mark))
             self._last = number
-            return Here(path.parent).part(path.name, first, count, mark)
+            return found
+        except NoRoom:
+            return self._part_of_lines(number, first, count)
+        except BadFile as error:
+            raise self._lose(number, error) from None
+
+    def _part_of_lines(self, number: int, first: int, count: int) -> bytes:
+        """A part of a shard's lines, of which nothing can be kept."""
+        try:
+            return self._place.part(layout.lines_name(number), first, count, self._mark("lines_hash", number))
         except BadFile as error:
             raise self._lose(number, error) from None
 

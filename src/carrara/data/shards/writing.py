@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +24,7 @@ from carrara.data.base import DataInfo
 from carrara.data.folder import Folder
 from carrara.data.ledger import HELD_OUT
 from carrara.data.shards import layout
-from carrara.errors import UserError
+from carrara.errors import UserError, option
 from carrara.files import BadFile, lies_in, make_folder, read_as, replacing, shown, stamp_of, sweep
 from carrara.files.columns import open_columns, write_columns
 from carrara.files.lock import LOCK, Lock
@@ -127,6 +128,11 @@ def _written(jobs: Iterator[Job], workers: int) -> Iterator[int]:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+    except BrokenProcessPool:
+        raise UserError(
+            "a process that wrote shards was ended, perhaps for want of memory: run the same command again, with fewer "
+            f"of them ({option('workers', 1)}); what is finished is not written again"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

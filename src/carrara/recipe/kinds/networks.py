@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from carrara.autoencoder import FirstStage
-from carrara.data import CaptionTable, Dataset, spread
+from carrara.data import CaptionTable, Dataset, captions_of, spread
 from carrara.data.settings import DataSettings
 from carrara.draw import Request, collect, cycled, finish, record, sample
 from carrara.draw.image_input import seen, shown
@@ -137,7 +137,7 @@ def _wishes(model: DiffusionModel, examples: Examples, count: int) -> tuple[str 
         return prompts(model, examples.data, spread(count, len(examples.data)))
     if not conditioner.reads_captions:
         return tuple(cycled(model, count))
-    captioned = [k for k in range(len(data)) if data.captions(k)]
+    captioned = [k for k in range(len(data)) if captions_of(data, k)]
     first = (data.captions(captioned[k])[0] for k in spread(count, len(captioned)))
     chosen = [prompt for caption in first if (prompt := conditioner.as_prompt(caption)) is not None]
     return tuple(chosen[k % len(chosen)] if chosen else None for k in range(count))

@@ -14,7 +14,7 @@ from carrara.conditioning import (
     UnconditionalConfig,
 )
 from carrara.conditioning.tokens import reader_of
-from carrara.data import Dataset
+from carrara.data import Dataset, captions_of
 from carrara.data.base import Cell
 from carrara.errors import UserError
 from carrara.model import DiffusionModel
@@ -91,7 +91,7 @@ def check_said(conditioner: AnyConditioner | None, data: Dataset) -> None:
     """
     assert isinstance(conditioner, LearnedTextConfig)
     word, reader = conditioner.words[-1], reader_of(conditioner.vocabulary, conditioner.window, conditioner.words)
-    said = (caption for k in range(len(data)) for caption in data.captions(k))
+    said = (caption for k in range(len(data)) for caption in captions_of(data, k))
     if not any(reader.numbers - 1 in window.ids for caption in said for window in reader([caption])[0]):
         raise UserError(f"no caption says '{word}', which is to be learned: set objective.caption='a {word}'")
 
