@@ -20,7 +20,7 @@ from carrara.data.shards import INDEX, Sharding, Shards, layout, shard
 from carrara.data.shards import writing as shard_writing
 from carrara.data.sources import ShardsSource
 from carrara.errors import UserError
-from carrara.files import Malformed
+from carrara.files import Malformed, places
 from carrara.files import shards as shard_files
 
 FEW = Sharding(most_examples=3, workers=1)
@@ -326,7 +326,10 @@ def rewritten(out: Path, **columns: object) -> None:
         ({"label": -7}, ""),
     ],
 )
-def test_an_index_of_a_strangers(photos: Path, tmp_path: Path, columns: dict[str, object], words: str) -> None:
+def test_an_index_of_a_strangers(
+    photos: Path, tmp_path: Path, columns: dict[str, object], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "WAITS", [0.0, 0.0, 0.0])
     shards = written(photos, tmp_path / "out")
     rewritten(tmp_path / "out", **columns)
     strange = Shards(str(tmp_path / "out"))

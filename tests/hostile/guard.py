@@ -16,7 +16,15 @@ SOCKETS = ("socket.__new__", "socket.connect", "socket.bind", "socket.getaddrinf
 SOCKETS += ("http.", "urllib.", "ftplib.", "smtplib.")
 WRITES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
 WRITES += ("shutil.",)
-SYSTEM = ("/proc/meminfo", "/proc/cpuinfo", "/sys/devices/system/cpu", "/sys/fs/cgroup", "/dev/null", "/dev/urandom")
+SYSTEM = (
+    "/proc/meminfo",
+    "/proc/cpuinfo",
+    "/proc/loadavg",
+    "/sys/devices/system/cpu",
+    "/sys/fs/cgroup",
+    "/dev/null",
+    "/dev/urandom",
+)
 """What torch and Python ask the machine about itself."""
 
 
