@@ -38,9 +38,12 @@ CLASSES = tuple(str(k) for k in range(10))
 SERVE = """
 import json, sys
 from pathlib import Path
-from carrara.serve.patience import patient
-with patient():
-    from carrara.serve.running import run
+from carrara.memory import remember_few_layers, share_arena
+from carrara.threads import rest
+rest()
+share_arena()
+remember_few_layers()
+from carrara.serve.running import run
 from carrara.serve.settings import ServeSettings
 run(ServeSettings(port=0, runs=(Path(sys.argv[1]),), **json.loads(sys.argv[2])))
 """
