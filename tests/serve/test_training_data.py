@@ -6,6 +6,7 @@ import time
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from fastapi.testclient import TestClient
 from workshops import asked, message, png
 
 from carrara.files import archives, wave_bytes
-from carrara.serve import datasets
+from carrara.serve import datasets, inspections
 
 
 def sent(client: TestClient, *files: tuple[str, bytes], title: str | None = None) -> Any:
@@ -234,6 +235,28 @@ def test_folders_are_offered_and_what_is_built_in(tmp_path: Path, photos: Path) 
         assert client.get("/api/data/photos/sheet").status_code == 200
         assert "there are no data" in message(client.get("/api/data/photo"), 404)
     assert not (tmp_path / "studio" / "uploads").exists()
+
+
+def test_what_was_asked_about_last_is_looked_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who walks through a list with arrow keys asks about all, and waits for where they stopped."""
+    looked_at, goes_on = list[str](), Event()
+
+    def look(found: inspections.Inspection) -> None:
+        looked_at.append(found.offered.id)
+        goes_on.wait(60)
+        found.state = "ready"
+
+    monkeypatch.setattr(inspections, "_look", look)
+    with asked(tmp_path) as client:
+        for name in ("digits", "openmoji", "chorales", "moons", "openmoji"):
+            assert client.get(f"/api/data/{name}").json()["state"] == "looking"
+        while not looked_at:
+            time.sleep(0.01)
+        goes_on.set()
+        while len(looked_at) < 4:
+            time.sleep(0.01)
+        assert all(looked(client, name)["state"] == "ready" for name in ("chorales", "moons", "openmoji"))
+    assert looked_at == ["digits", "openmoji", "moons", "chorales"]
 
 
 def test_names_are_brought_to_what_is_safe() -> None:

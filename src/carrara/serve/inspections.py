@@ -55,7 +55,7 @@ UNSUITED = ("few-step", "tiny-decoder")
 """Presets of what learns from another model."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Inspection:
     """What is known of data until now.
 
@@ -96,6 +96,7 @@ class Inspections:
     def __init__(self, datasets: Datasets) -> None:
         self._datasets, self._lock = datasets, RLock()
         self._known: OrderedDict[str, Inspection] = OrderedDict()
+        self._waiting: list[Inspection] = []
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="carrara-inspection")
 
     def of(self, name: str) -> Inspection:
@@ -110,7 +111,8 @@ class Inspections:
             found = self._known.get(name)
             if found is None or found.offered != offered or (found.stamp != stamp and found.state != "looking"):
                 found = self._known[name] = Inspection(offered=offered, stamp=stamp)
-                self._pool.submit(_look, found)
+                self._waiting.append(found)
+                self._pool.submit(self._look_at_one)
             self._known.move_to_end(name)
             while len(self._known) > MOST:
                 self._known.popitem(last=False)
@@ -125,6 +127,14 @@ class Inspections:
         if (found := self.of(name).sheet) is None:
             raise Missing("there is no picture of these data yet")
         return found
+
+    def _look_at_one(self) -> None:
+        """Looks into what was asked about last: who walks through a list waits for where they stopped."""
+        with self._lock:
+            asked = {found: place for place, found in enumerate(self._known.values())}
+            found = max(self._waiting, key=lambda one: asked.get(one, -1))
+            self._waiting.remove(found)
+        _look(found)
 
     def close(self) -> None:
         """Begins nothing more."""

@@ -49,7 +49,7 @@ export function pick(id) {
   change({ data: id, preset: null, rehearsal: null });
   learn({ about: null, plan: null, rehearsed: null });
   wrong("data", null);
-  if (id) look(id);
+  if (id) later("look", 150, () => look(id)); // with arrow keys one walks past others
 }
 
 /** Asks what is in the data, until the server has seen all of it. */
