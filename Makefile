@@ -38,7 +38,7 @@ test-slow: .venv/.stamp-dev
 	$(BIN)/python -m pytest -m slow --numprocesses $(WORKERS)
 
 test-browser: .venv/.stamp-browser
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -m browser --numprocesses $(WORKERS) --dist loadfile
 
 lint: .venv/.stamp-dev
 	$(BIN)/ruff check .
