@@ -22,6 +22,7 @@ LAYERS = (
         "memory",
         "threads",
         "plots",
+        "ranks",
         "files",
         "sounds",
         "notes",

@@ -15,9 +15,9 @@ A code that nobody chooses any more is put where a badly served vector of the ba
 from typing import final
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from carrara import ranks
 from carrara.seeds import Draws
 
 _ALIVE = 0.05
@@ -75,7 +75,7 @@ class Codebook(nn.Module):
             indices: (B, *N) its codes.
             draws: whose seed and step decide which vectors dead codes become.
         """
-        vectors, chosen = _of_all_ranks(_vectors(z)), _of_all_ranks(indices.flatten())
+        vectors, chosen = ranks.gathered(_vectors(z)), ranks.gathered(indices.flatten())
         errors = (vectors - self.codes[chosen]).square().sum(1)
         counts = torch.zeros_like(self.counts).index_add_(0, chosen, torch.ones_like(errors))
         sums = torch.zeros_like(self.sums).index_add_(0, chosen, vectors)
@@ -117,12 +117,3 @@ def usage(indices: Tensor, size: int) -> float:
 
 def _vectors(z: Tensor) -> Tensor:
     return z.detach().movedim(1, -1).flatten(0, -2).float()
-
-
-def _of_all_ranks(rows: Tensor) -> Tensor:
-    """The rows of all processes, in the order that one process alone would have them in."""
-    if not dist.is_initialized():
-        return rows
-    parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, rows.contiguous())
-    return torch.cat(parts)

@@ -120,7 +120,8 @@ def train(
     run: Path | None = None,
     dry_run: bool = False,
     no_tune: bool = False,
-) -> None:
+    launch: int | None = None,
+) -> int | None:
     """Trains a model on a folder, or on digits, openmoji or swissroll. Run it again to go on where it stopped.
 
     Examples:
@@ -128,6 +129,7 @@ def train(
         carrara train photos/ data.size=64 train.minutes=240
         carrara train openmoji --preset sprites --run runs/sprites
         carrara train photos/ --dry-run
+        carrara train photos/ --launch 4 train.shard=full
 
     Parameters
     ----------
@@ -144,13 +146,19 @@ def train(
         Build everything, make one step, estimate time and memory; write nothing.
     no_tune
         Leave out the measurement, before a long training, of which way through each layer is the fastest here.
+    launch
+        Train in so many processes of this machine, one for each GPU, which share every batch: prints what torchrun
+        would be told, and runs it.
     """
     from carrara.cli import commands
 
     if data is not None and "=" in data and "://" not in data.partition("=")[0] and not Path(data).exists():
         data, overrides = None, (data, *overrides)
     overrides = (*overrides, *(["train.tune=false"] if no_tune else []))
+    if launch is not None and not dry_run:
+        return commands.train_together(launch, data, overrides, preset, run)
     commands.train_or_rehearse(data, overrides, preset, run, dry_run)
+    return None
 
 
 @app.command

@@ -9,6 +9,7 @@ import torch
 
 from carrara import draw, recipe
 from carrara import run as runs
+from carrara.cli.launching import launch
 from carrara.cli.progress import TrainingProgress, counted
 from carrara.cli.sample import SampleOutput
 from carrara.cli.sample import draw as draw_samples
@@ -67,6 +68,17 @@ def train_or_rehearse(
 ) -> None:
     """Trains, or only says what it would do."""
     _run(runs.plan(source, preset, folder, overrides), dry_run)
+
+
+def train_together(
+    count: int, source: str | None, overrides: Sequence[str], preset: str | None, folder: Path | None
+) -> int:
+    """Trains in ``count`` processes; what is wrong with the plan is said once, before they begin."""
+    runs.plan(source, preset, folder, overrides).check()
+    named = [] if source is None else [source]
+    said = {"--preset": preset, "--run": None if folder is None else str(folder)}
+    options = [word for name, value in said.items() if value is not None for word in (name, value)]
+    return launch(count, ["train", *named, *overrides, *options])
 
 
 def _run(plan: Plan, dry_run: bool) -> None:

@@ -22,6 +22,7 @@ from carrara.autoencoder.critic import gradient_penalty, hinge
 from carrara.kinds import BY_KIND, SPELLED
 from carrara.objective.base import LossReport, Objective, ObjectiveSettings
 from carrara.objective.distillation import exact_psnr
+from carrara.ranks import average
 from carrara.seeds import Draws
 from carrara.shapes import PerSample, cropped, spatial_of
 from carrara.types import Batch, Role
@@ -151,7 +152,8 @@ class AutoencodingObjective(Objective):
         if self.settings.adaptive and torch.is_grad_enabled():
             last = self.first_stage.last_layer
             ours, theirs = (
-                torch.autograd.grad(loss.mean(), last, retain_graph=True)[0].norm() for loss in (error, opinion)
+                average(torch.autograd.grad(loss.mean(), last, retain_graph=True)[0]).norm()
+                for loss in (error, opinion)
             )
             weight = weight * (ours / (theirs + 1e-12)).clamp(max=LARGEST_LAMBDA).detach()
         return opinion, weight

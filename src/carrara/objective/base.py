@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from carrara.errors import UserError
-from carrara.nn import compile_for_training, recompute
+from carrara.nn import Recomputed, compile_for_training, recompute
 from carrara.seeds import Draws
 from carrara.types import Batch, Role
 
@@ -60,6 +60,10 @@ class Objective(nn.Module, ABC):
     def validate(self, batch: Batch, draws: Draws) -> Mapping[str, Tensor]:
         """Held-out measures of ``batch``, ``(B,)`` each, or fewer where samples do not count: the loss per noise level,
         say."""
+
+    def blocks(self) -> list[nn.Module]:
+        """The parts that compute one after the other, each before those that it holds."""
+        return [module for module in self.modules() if isinstance(module, Recomputed)]
 
     def prepare(self, *, recomputed: bool = False, compiled: bool = False) -> None:
         """Decides how gradients are computed.

@@ -24,8 +24,8 @@ teacher's for every N pairs; they are made once and kept.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,9 @@ from torch import Tensor, nn
 from carrara.autoencoder import FirstStage
 from carrara.conditioning import Conditioner
 from carrara.denoiser import Denoiser
+from carrara.kinds import UNSAID
 from carrara.objective.base import LossReport, Objective, ObjectiveSettings
+from carrara.objective.finetuning import Lora
 from carrara.sample import Uniform
 from carrara.seeds import Draws
 from carrara.shapes import Indices, PerSample, Samples, expand
@@ -60,6 +62,7 @@ class FewStepSettings(ObjectiveSettings):
         solver: the teacher's steps on this way, at least; as many in each of the student's.
         guidance: the scale that is learned; None = the one that the teacher samples with.
         drop: the part of the trajectories that are made without a condition.
+        learn: an adapter that learns beside the teacher's weights; None = all weights do.
     """
 
     kind: Literal["few_step"] = "few_step"
@@ -69,6 +72,7 @@ class FewStepSettings(ObjectiveSettings):
     solver: int = 24
     guidance: float | None = None
     drop: float = 0.1
+    learn: Annotated[Lora | None, UNSAID] = field(default=None, repr=False)  # as keys of trajectories were
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= MOST_FEW_STEPS:
@@ -103,7 +107,8 @@ class FewStepDistillation(Objective):
         return super().train(False)
 
     def roles(self) -> Mapping[Role, Iterable[nn.Parameter]]:
-        return {"main": [*self.conditioner.parameters(), *self.denoiser.parameters()]}
+        learn = [*self.conditioner.parameters(), *self.denoiser.parameters()]
+        return {"main": [p for p in learn if p.requires_grad]}
 
     def forward(self, batch: Batch, role: Role, draws: Draws) -> LossReport:
         k = batch.position % self.steps

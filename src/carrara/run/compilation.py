@@ -53,6 +53,9 @@ def compiled_if_faster(objective: Objective, batch: Batch, recipe: Recipe) -> It
         objective: on its device.
         batch: of this rank.
     """
+    if recipe.train.shard is not None:
+        yield Note(text="train.compile=auto is measured with whole weights: nothing is compiled where they are sharded")
+        return
     device = next(objective.parameters()).device
     memory = _memory(recipe, batch, device)
     gain = _recalled(memory)

@@ -195,6 +195,8 @@ def plan_distillation(run: Path, overrides: Sequence[str]) -> Plan:
         UserError: the run has no autoencoder, or anything is wrong with the overrides.
     """
     _leave_out(overrides, TAKEN_OVER, "the run's own")
+    if shipped(run):
+        raise UserError(f"'{run}' ships with its tiny decoder: a run of yours is what one can be distilled for")
     return _taught(run, run / TINY, TINY, overrides, decoder.decoder_recipe)
 
 
@@ -211,8 +213,10 @@ def plan_few_step(run: Path, steps: int, folder: Path | None, overrides: Sequenc
         UserError: the run draws nothing in steps or takes few already, or anything is wrong with the overrides.
     """
     _leave_out(overrides, (*TAKEN_OVER, *SAID), f"the teacher's, or said by {option('steps')}")
-    folder = folder or run.resolve().with_name(f"{run.resolve().name}-{steps}-steps")
-    changes = [f"objective.steps={steps}", f"objective.teacher={json.dumps(str(run.resolve()))}", *overrides]
+    place = run if shipped(run) else run.resolve()
+    beside = Path("runs") if shipped(run) else place.parent
+    folder = folder or beside / f"{place.name}-{steps}-steps"
+    changes = [f"objective.steps={steps}", f"objective.teacher={json.dumps(str(place))}", *overrides]
     return _taught(run, folder, FEW_STEP, changes, few_step.few_step_recipe)
 
 
@@ -261,9 +265,10 @@ def _taught(
         return _resumed(folder, load(folder / "recipe.yaml", changes))
     _check_empty(folder)
     trained = open_model(run)
-    if not (run / "recipe.yaml").is_file():
+    if not shipped(run) and not (run / "recipe.yaml").is_file():
         raise UserError(f"'{run}' has no recipe.yaml, which says what its data are: name the run, not a folder in it")
-    return Plan(recipe=student(run, trained, load(run / "recipe.yaml"), load(preset, changes)), folder=folder)
+    own = load(str(trained.about["preset"]) if shipped(run) else run / "recipe.yaml")  # of a preset with its data
+    return Plan(recipe=student(run, trained, own, load(preset, changes)), folder=folder)
 
 
 def _check_empty(folder: Path) -> None:

@@ -247,13 +247,13 @@ class Session:
 
     def _beside(self, log: Log | None) -> Iterator[Event]:
         """What is due at this step beside training. It is a function of the weights: done again, it gives the same."""
-        if log is not None and self._is_early():
+        if distributed.anywhere(log is not None and self._is_early(), self.model.device):
             with self.training.ema.swapped_in():
-                self._models.write(self._models.early, self.training.clock)
+                if log is not None:
+                    self._models.write(self._models.early, self.training.clock)
         if not self._due:
             return
-        if log is not None:
-            yield from self._looked(self.training.clock.step, log)
+        yield from self._looked(self.training.clock.step, log)
         reason = self._reason
         if self._progress < 1 and distributed.anywhere(reason is not None, self.model.device):
             self.training.stop()
@@ -311,12 +311,12 @@ class Session:
                 self._said.add(text.partition(":")[0])
                 yield Diagnosis(step=report.step, text=text)
 
-    def _looked(self, step: int, log: Log) -> Iterator[Event]:
-        """As ``_look``, with the averaged weights; what goes wrong there does not end the training, unless it is a disk
-        that refuses."""
+    def _looked(self, step: int, log: Log | None) -> Iterator[Event]:
+        """As ``_look``, by the one process that has a log, with the averaged weights, which all put together; what goes
+        wrong there does not end the training, unless it is a disk that refuses."""
         try:
             with suppress(Stopped), self.training.ema.swapped_in():
-                yield from self._look(step, log)
+                yield from self._look(step, log) if log is not None else ()
         except Exception as error:
             if isinstance(error, NotWritten) or isinstance(error.__cause__, OSError):
                 raise

@@ -27,6 +27,7 @@ from carrara.files import (
     write_bytes,
     write_tensors,
 )
+from carrara.train.sharding import as_sharded
 
 CHECKPOINT_FORMAT = 1
 """Of the folder's layout; a reader refuses a higher one."""
@@ -144,7 +145,7 @@ def copy_into(live: Parts, saved: Parts, source: Path) -> None:
                 "the recipe that it was made with, or train in a new folder"
             )
     for key, tensor in mine.items():
-        tensor.copy_(theirs[key])
+        tensor.copy_(as_sharded(theirs[key], tensor))
 
 
 def _mismatch(mine: Tensor | None, theirs: Tensor | None) -> str | None:

@@ -16,6 +16,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from carrara.objective.base import Objective
+from carrara.ranks import average
+from carrara.ranks import gathered as gathered
+from carrara.ranks import rank as rank
+from carrara.ranks import world as world
+from carrara.train import sharding
 
 
 @contextmanager
@@ -44,16 +49,6 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def world() -> int:
-    """How many processes train together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def rank() -> int:
-    """Which of them this is, from 0."""
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
 def is_main() -> bool:
     """Whether this process writes and prints."""
     return rank() == 0
@@ -61,7 +56,7 @@ def is_main() -> bool:
 
 def replicated(objective: Objective) -> nn.Module:
     """The objective as it is called: its gradients are means over the ranks."""
-    if world() == 1:
+    if world() == 1 or sharding.is_sharded(objective):
         return objective
     return DistributedDataParallel(objective, find_unused_parameters=len(objective.roles()) > 1)
 
@@ -70,6 +65,7 @@ def synchronised(module: nn.Module, when: bool) -> AbstractContextManager[None]:
     """A context in which a backward pass averages gradients over the ranks only ``when`` it is the step's last."""
     if isinstance(module, DistributedDataParallel) and not when:
         return module.no_sync()
+    sharding.synchronise(module, when)
     return nullcontext()
 
 
@@ -81,10 +77,7 @@ def wait() -> None:
 
 def mean(values: Mapping[str, Tensor]) -> dict[str, float]:
     """The mean over the ranks of some scalars, in one message."""
-    together = torch.stack([value.float() for value in values.values()])
-    if world() > 1:
-        dist.all_reduce(together)
-        together /= world()
+    together = average(torch.stack([value.float() for value in values.values()]))
     return dict(zip(values, together.tolist(), strict=True))
 
 
@@ -111,13 +104,11 @@ def greatest(value: int, device: torch.device) -> int:
     return int(shared.item())
 
 
-def gathered(values: Tensor) -> Tensor:
-    """The rows of all ranks, one rank after the other; each has as many."""
-    if world() == 1:
-        return values
-    parts = [torch.empty_like(values) for _ in range(world())]
-    dist.all_gather(parts, values.contiguous())
-    return torch.cat(parts)
+def from_rank(source: int, values: Tensor) -> Tensor:
+    """What one rank has, on every rank, in place."""
+    if world() > 1:
+        dist.broadcast(values, src=source)
+    return values
 
 
 def total(values: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import get_total_norm
+
+from carrara.train import sharding
 
 
 class Ema:
@@ -62,19 +63,21 @@ class Ema:
             smallest: the average counts as if it had at least this root mean square.
         """
         live = list(self._parameters.values())
-        norms = [get_total_norm(tensors) for tensors in (live, [self._averages[name] for name in self._parameters])]
+        norms = [sharding.norm(tensors) for tensors in (live, [self._averages[name] for name in self._parameters])]
         own, average = torch.stack(norms).tolist()
         return own / max(average, smallest * sum(p.numel() for p in live) ** 0.5)
 
     @contextmanager
     def swapped_in(self) -> Generator[None, None, None]:
-        """The module has the averaged weights, in evaluation mode; after it, its own again, bit for bit."""
+        """The module has the averaged weights, in evaluation mode; after it, its own again, bit for bit. All ranks
+        enter, and each may compute alone."""
         own = {name: live.detach().clone() for name, live in self._live().items()}
         modes = {module: module.training for module in self._module.modules()}
         try:
             self._assign(self._averages)
             self._module.eval()
-            yield
+            with sharding.together(self._module):
+                yield
         finally:
             self._assign(own)
             for module, training in modes.items():

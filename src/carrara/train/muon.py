@@ -16,14 +16,18 @@ for LLM training", 2025, equation 4).
 .. math:: X \leftarrow (a I + b G + c G^2) X, \quad G = X X^T                                                    (4)
 
 The factors commute with G, so they are multiplied first, on the short side alone, and X is multiplied once in the end.
+
+Of several ranks each finds (2) for some of the matrices, and sends it to the others.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from carrara.train import distributed, sharding
 
 MOMENTUM = 0.95
 _A, _B, _C = 3.4445, -4.7750, 2.0315  # the authors': steepest at 0, to within 0.7 ... 1.2 after five steps
@@ -44,16 +48,27 @@ class Muon(Optimizer):
     def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One update of all parameters that have a gradient."""
         assert closure is None
+        ranks = distributed.world()
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._move(p, p.grad, group["lr"], group["weight_decay"])
+            moving = sorted((p for p in group["params"] if p.grad is not None), key=Tensor.numel, reverse=True)
+            for first in range(0, len(moving), ranks):
+                self._move(moving[first : first + ranks], group["lr"], group["weight_decay"])
 
-    def _move(self, p: Tensor, g: Tensor, lr: float, weight_decay: float) -> None:
-        m = self.state[p]["momentum"].mul_(MOMENTUM).add_(g)
-        rows, columns = p.shape[0], p[0].numel()
-        o = orthogonal(g.add(m, alpha=MOMENTUM).reshape(rows, columns)).view(p.shape)
-        p.mul_(1 - lr * weight_decay).add_(o, alpha=-0.2 * lr * max(rows, columns) ** 0.5)
+    def _move(self, parameters: Sequence[Tensor], lr: float, weight_decay: float) -> None:
+        """One update of as many parameters as there are ranks: each finds the direction of one of them."""
+        wanted = [sharding.whole(self._wanted(p)).flatten(1) for p in parameters]
+        mine = distributed.rank()
+        directions = [orthogonal(u) if k == mine else torch.empty_like(u) for k, u in enumerate(wanted)]
+        for source, (p, o) in enumerate(zip(parameters, directions, strict=True)):
+            o = sharding.as_sharded(distributed.from_rank(source, o.contiguous()).view(p.shape), p)
+            rows, columns = wanted[source].shape
+            p.mul_(1 - lr * weight_decay).add_(o, alpha=-0.2 * lr * max(rows, columns) ** 0.5)
+
+    def _wanted(self, p: Tensor) -> Tensor:
+        """The gradient, looking ahead along its momentum."""
+        assert p.grad is not None
+        m = self.state[p]["momentum"].mul_(MOMENTUM).add_(p.grad)
+        return p.grad.add(m, alpha=MOMENTUM)
 
 
 def suits(p: nn.Parameter) -> bool:

@@ -252,11 +252,12 @@ class Training:
             yield log
 
     def _save(self, report: StepReport, log: Log | None) -> None:
+        moment = self.state.checkpoint()
         if log is not None:
             self._check()
             log.sync()
             keep = self._checkpoints.keep if self._prunes else None
-            checkpoint.save(self._folder / "checkpoints", self.state.checkpoint(), extra=self._extra, keep=keep)
+            checkpoint.save(self._folder / "checkpoints", moment, extra=self._extra, keep=keep)
         distributed.wait()
 
 

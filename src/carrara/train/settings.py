@@ -37,6 +37,8 @@ class TrainSettings:
             ``auto`` means is for those to find out who know the batches: here it is ``False``.
         tune: measures before the training which ways of computing layers are the fastest here, on a CPU; same result up
             to rounding. None = where the training takes 10 minutes or 2,000 steps, or more.
+        shard: parts what learns, its gradients, moments and averages among all processes (``full``), or among those of
+            each host (``hybrid``); None = each has all. Same result up to rounding; see ``sharding.py``.
         precision: see ``precision.py``.
         ema_half_life: after so many images a weight counts half in the average.
         ema_rampup: the half-life is at most this part of the images seen; None is off. See ``ema.py``.
@@ -57,6 +59,7 @@ class TrainSettings:
     recompute: bool = False
     compile: Literal[True, False, "auto"] = False
     tune: Annotated[bool | None, UNSAID] = field(default=None, repr=False)  # as digests were
+    shard: Annotated[Literal["full", "hybrid"] | None, UNSAID] = field(default=None, repr=False)
     precision: Precision = "auto"
     ema_half_life: float = 500_000.0
     ema_rampup: float | None = 0.05

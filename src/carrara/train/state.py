@@ -16,7 +16,7 @@ from torch import Tensor
 from carrara.errors import UserError
 from carrara.files import Malformed, as_kind
 from carrara.objective.base import Objective
-from carrara.train import optim
+from carrara.train import optim, sharding
 from carrara.train.checkpoint import Checkpoint, copy_into, load_checkpoint
 from carrara.train.ema import Ema
 from carrara.train.incidents import HALVINGS, TRUST
@@ -77,6 +77,7 @@ class TrainState:
 
     def __init__(self, objective: Objective, settings: TrainSettings) -> None:
         objective.prepare(recomputed=settings.recompute, compiled=settings.compile is True)
+        sharding.shard(objective, settings.shard)
         self.objective = objective
         self.optimizers: dict[Role, optim.Optimizers] = {
             role: optim.optimizers(parameters, settings) for role, parameters in objective.roles().items()
@@ -93,6 +94,9 @@ class TrainState:
     @contextmanager
     def only(self, role: Role) -> Generator[None, None, None]:
         """Gradients reach the parameters of one role alone: a generator's loss does not teach its critic."""
+        if sharding.is_sharded(self.objective):  # there, what needs a gradient is decided once; others are dropped
+            yield
+            return
         others = [p for other, o in self.optimizers.items() if other != role for p in optim.parameters_of(o)]
         for p in others:
             p.requires_grad_(False)
@@ -126,21 +130,26 @@ class TrainState:
         return {**parts, "ema": dict(self.ema.tensors), "optimizer": moments}
 
     def checkpoint(self) -> Checkpoint:
-        """This moment, sharing memory with the training: to be saved before the next step."""
-        clock = asdict(self.clock)
-        return Checkpoint(step=clock.pop("step"), parts=self.tensors(), state=clock)
+        """This moment, sharing memory with the training: to be saved, by rank 0, before the next step. All ask."""
+        clock, parts = asdict(self.clock), {part: sharding.gathered(own) for part, own in self.tensors().items()}
+        return Checkpoint(step=clock.pop("step"), parts=parts, state=clock)
 
     def beginning(self) -> Checkpoint:
-        """This moment, before the first step, in memory of its own: weights and averages, on the CPU; moments are 0."""
-        parts = self.tensors()
+        """This moment, before the first step, in memory of its own: weights and averages of this rank, on the CPU;
+        moments are 0."""
+        parts = self._own()
         moments = {name: t.new_zeros(()).cpu().expand(t.shape) for name, t in parts.pop("optimizer").items()}
         weights = {part: {n: t.detach().to("cpu", copy=True) for n, t in own.items()} for part, own in parts.items()}
         return Checkpoint(step=0, parts={**weights, "optimizer": moments})
 
     def begin_again(self, beginning: Checkpoint) -> None:
         """Goes back to the ``beginning``."""
-        copy_into(self.tensors(), beginning.parts, Path())
+        copy_into(self._own(), beginning.parts, Path())
         self.clock = Clock()
+
+    def _own(self) -> dict[str, dict[str, Tensor]]:
+        """The live tensors, of which this rank may have a part each."""
+        return {part: {name: sharding.own(t) for name, t in own.items()} for part, own in self.tensors().items()}
 
     def restore(self, path: Path) -> None:
         """Goes to the moment that ``checkpoint.save`` wrote to ``path``.

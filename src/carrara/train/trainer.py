@@ -11,19 +11,19 @@ callbacks, and it goes on from whatever the state's clock says.
 """
 
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grads_with_norm_
 
 from carrara import seeds
 from carrara.objective.base import LossReport
 from carrara.seeds import Draws
-from carrara.train import distributed, incidents, optim
+from carrara.train import distributed, incidents, optim, sharding
 from carrara.train.incidents import PATIENCE, Diverged
 from carrara.train.precision import autocast
 from carrara.train.settings import TrainSettings
@@ -102,7 +102,7 @@ def train(
                     means, losses = _fitting(objective, batch, role, settings, seed, state)
 
                 # Clip
-                means["grad_norm"] = clip_grad_norm_(optim.parameters_of(optimizers), settings.clip).item()
+                means["grad_norm"] = _clip(optim.parameters_of(optimizers), settings.clip)
 
                 # Update, unless it would spoil the weights; then the roles after it have nothing to go by
                 if not (math.isfinite(means["loss"]) and math.isfinite(means["grad_norm"])):
@@ -187,7 +187,15 @@ def _gradient(
         losses.append(report.per_sample.detach())
         for name, value in {**report.logs, "loss": report.per_sample}.items():
             means[name] = means.get(name, 0.0) + value.detach().float().mean() * share
+    sharding.averaged(objective)
     return distributed.mean(means), torch.cat(losses)
+
+
+def _clip(parameters: Sequence[nn.Parameter], largest: float) -> float:
+    """The norm of the gradient, which is at most ``largest`` after."""
+    norm = sharding.norm(p.grad for p in parameters if p.grad is not None)
+    clip_grads_with_norm_(parameters, largest, norm)
+    return norm.item()
 
 
 def _blamed(batch: Batch, losses: Tensor) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from carrara.errors import UserError, command, option
 from carrara.model import DiffusionModel, Model, ModelConfig
 from carrara.objective import FewStepDistillation, FewStepSettings, Objective
 from carrara.objective.fewstep import GRID
-from carrara.recipe.kinds.networks import DrawingKind
+from carrara.recipe.kinds.networks import DrawingKind, with_adapter
 from carrara.recipe.sections import Sections, TrainedConfig
 from carrara.store.latents import Cache
 from carrara.store.runs import open_model
@@ -44,7 +44,7 @@ class FewStep(DrawingKind[FewStepSettings]):
         model = super().untrained()
         model.load_state_dict(self._taught.state_dict())
         model.fast = self._taught.fast
-        return model
+        return model if self.settings.learn is None else with_adapter(model, self.settings.learn)
 
     def adopt(self, model: DiffusionModel, folder: Path) -> None:
         """Its first stage is its teacher's, too."""

@@ -14,12 +14,11 @@ from carrara.data.settings import DataSettings
 from carrara.draw.prior import PriorCache
 from carrara.errors import UserError, command
 from carrara.model import DiffusionModel, Model, ModelConfig
-from carrara.nn.low_rank import adapted
 from carrara.objective import Control, DiffusionSettings, FineTuningSettings, Lora, Objective, Token
 from carrara.recipe.kinds.base import Next
 from carrara.recipe.kinds.controls import seen_of, with_control
 from carrara.recipe.kinds.diffusion import diffusion_objective
-from carrara.recipe.kinds.networks import DrawingKind
+from carrara.recipe.kinds.networks import DrawingKind, with_adapter
 from carrara.recipe.kinds.subjects import check_classes, check_said, columns_of, told_of, with_new_word
 from carrara.recipe.sections import ModelSettings, Sections, TrainedConfig
 from carrara.shapes import by
@@ -58,10 +57,7 @@ class FineTuning(DrawingKind[FineTuningSettings]):
             return with_control(model, self._begun)
         model.load_state_dict(self._begun.state_dict())
         model.fast = self._begun.fast
-        if isinstance(learn, Lora):
-            model.requires_grad_(False)
-            adapted(model.denoiser.backbone, learn.layers, learn.rank, float(learn.alpha or learn.rank))
-        return model
+        return with_adapter(model, learn) if isinstance(learn, Lora) else model
 
     def adopt(self, model: DiffusionModel, folder: Path) -> None:
         """Its first stage is there already."""

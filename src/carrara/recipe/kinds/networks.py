@@ -16,6 +16,8 @@ from carrara.draw.image_input import seen, shown
 from carrara.draw.wishes import prompts
 from carrara.errors import UserError, command
 from carrara.model import DiffusionModel, ModelConfig
+from carrara.nn.low_rank import adapted
+from carrara.objective import Lora
 from carrara.recipe.first_stages import adopt_first_stage
 from carrara.recipe.kinds.base import Examples, Kind, M, Next, S, Shown
 from carrara.store import OpenModel, Store
@@ -141,3 +143,10 @@ def _wishes(model: DiffusionModel, examples: Examples, count: int) -> tuple[str 
     first = (data.captions(captioned[k])[0] for k in spread(count, len(captioned)))
     chosen = [prompt for caption in first if (prompt := conditioner.as_prompt(caption)) is not None]
     return tuple(chosen[k % len(chosen)] if chosen else None for k in range(count))
+
+
+def with_adapter(model: DiffusionModel, learn: Lora) -> DiffusionModel:
+    """The model, of which an adapter learns and nothing else."""
+    model.requires_grad_(False)
+    adapted(model.denoiser.backbone, learn.layers, learn.rank, float(learn.alpha or learn.rank))
+    return model

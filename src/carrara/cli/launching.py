@@ -1,0 +1,54 @@
+"""Starts a training as several processes of this machine, by torch's own launcher, which is what ``torchrun`` runs."""
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from uuid import uuid4
+
+from carrara.cli.terminal import console
+from carrara.errors import UserError, option
+
+_QUICKLY = 0.2  # seconds between the looks at the processes
+
+
+def line(count: int, words: Sequence[str]) -> str:
+    """The same for a shell. After ``--`` nothing is an option of torchrun's, which takes ``--run`` for its own else."""
+    return shlex.join(["torchrun", "--standalone", f"--nproc-per-node={count}", "-m", "--", "carrara", *words])
+
+
+def launch(count: int, words: Sequence[str]) -> int:
+    """Runs a command in so many processes; returns the exit code of the first that fails, or 0.
+
+    Raises:
+        UserError: this is such a process already, or there are to be none.
+    """
+    if "WORLD_SIZE" in os.environ:
+        others = os.environ["WORLD_SIZE"]
+        raise UserError(f"this process is one of {others} that were started together: leave {option('launch')} out")
+    if count < 1:
+        raise UserError(f"{option('launch')} is a number of processes, 1 or more, and is {count}")
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    console.print("launched as  ", line(count, words))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # a process says itself why it ends
+    alone = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id=uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        monitor_interval=_QUICKLY,
+    )
+    try:
+        elastic_launch(alone, sys.executable)("-m", "carrara", *words)
+    except ChildFailedError as error:
+        return max(1, error.get_first_failure()[1].exitcode)
+    except SignalException as error:
+        return 128 + int(error.sigval)
+    return 0

@@ -1,0 +1,114 @@
+"""As many processes as one likes train what one does: with DDP or FSDP2, either optimizer, and whoever goes on."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from carrara.train import read_log
+
+DIFFUSION = """
+data: {size: 8, channels: 3, flip: true, held_out: 0.2}
+model:
+  backbone: {kind: unet, channels: 16, multipliers: [1, 2], blocks: 1, attention_levels: [1]}
+train: {steps: 50, batch: 8, precision: float32, warmup: 10}
+checkpoint: {every: 20, early: 0.4}
+preview: {every: 25, count: 4, held_out: 4}
+sample: {steps: 2}
+"""
+AUTOENCODER = """
+data: {size: 16, channels: 3, flip: true, held_out: 0.2}
+model:
+  first_stage: {kind: kl, channels: 16, multipliers: [1, 2], blocks: 1, latent_channels: 2}
+objective:
+  kind: autoencoding
+  perceptual: 0
+  learned_scale: true
+  critic: {channels: 16, layers: 1, start: 3, lead: 3}
+train: {steps: 50, batch: 8, precision: float32, warmup: 10}
+checkpoint: {every: 20}
+preview: {every: 50, count: 4, held_out: 4}
+"""
+SHARDED = "train.shard=full"
+
+
+class Trainings:
+    """Runs of one recipe on the same pictures."""
+
+    def __init__(self, folder: Path, photos: Path, recipe: str) -> None:
+        self.folder, self.photos, self.recipe = folder, photos, folder / "recipe.yaml"
+        self.recipe.write_text(recipe)
+
+    def run(self, name: str, processes: int | None, *changes: str) -> Path:
+        """Trains in ``processes``, or without a launcher, and returns the run."""
+        words = [str(self.photos), *changes, "--preset", str(self.recipe), "--run", str(self.folder / name)]
+        words += [] if processes is None else ["--launch", str(processes)]
+        done = subprocess.run(
+            [sys.executable, "-m", "carrara", "train", *words],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0 and "could not be drawn" not in done.stdout, done.stdout + done.stderr
+        return self.folder / name
+
+
+def losses(run: Path) -> list[float]:
+    lines: list[Any] = list(read_log(run / "log.jsonl"))
+    assert [line["step"] for line in lines] == list(range(1, 51))
+    assert [line["images"] for line in lines] == [8 * step for step in range(1, 51)]
+    return [line["loss"] for line in lines]
+
+
+def assert_same(run: Path, other: Path, most: float) -> None:
+    """The models, which have averaged weights."""
+    for path in sorted((run / "model").glob("*.safetensors")):
+        one, two = load_file(path), load_file(other / "model" / path.name)
+        assert one.keys() == two.keys()
+        for name in one:
+            assert torch.allclose(one[name], two[name], rtol=0, atol=most), (path.name, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_losses_do_not_depend_on_the_number_of_processes(photos: Path, tmp_path: Path, optimizer: str) -> None:
+    """Within 1e-6 over 50 steps. ``early/``, two previews and ``model/`` are written on the way."""
+    trainings, moved = Trainings(tmp_path, photos, DIFFUSION), f"train.optimizer={optimizer}"
+    alone = trainings.run("alone", None, moved)
+    others = [
+        trainings.run("two", 2, moved),
+        trainings.run("four", 4, moved, SHARDED),
+        trainings.run("less", 2, moved, "train.shard=hybrid", "train.recompute=true", "train.accumulate=2"),
+    ]
+    for run in others:
+        assert losses(run) == pytest.approx(losses(alone), rel=0, abs=1e-6), run.name
+        assert_same(alone, run, 1e-5)
+        assert {path.name for path in run.iterdir()} == {path.name for path in alone.iterdir()}
+        assert len(list((run / "samples").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_goes_on(photos: Path, tmp_path: Path) -> None:
+    """Four save, two go on, and one ends it: the order of the data and the weights are those of one."""
+    trainings = Trainings(tmp_path, photos, DIFFUSION)
+    alone = trainings.run("alone", None, "train.optimizer=muon")
+    for processes, end, how in ((4, 20, SHARDED), (2, 35, SHARDED), (2, 40, "train.shard=null"), (1, 50, SHARDED)):
+        run = trainings.run("several", processes, "train.optimizer=muon", f"train.steps={end}", how)
+    assert losses(run) == pytest.approx(losses(alone), rel=0, abs=1e-6)
+    assert_same(alone, run, 1e-5)
+
+
+@pytest.mark.slow
+def test_critics_are_sharded_too(photos: Path, tmp_path: Path) -> None:
+    """The gradient of the critic's last bias is nothing but rounding, of which AdamW makes a step: so less exactly."""
+    trainings = Trainings(tmp_path, photos, AUTOENCODER)
+    alone, two = trainings.run("alone", None), trainings.run("two", 2, SHARDED)
+    assert losses(two) == pytest.approx(losses(alone), rel=0, abs=2e-4)
+    assert losses(two)[:4] == pytest.approx(losses(alone)[:4], rel=0, abs=1e-6)
+    assert_same(alone, two, 2e-5)
