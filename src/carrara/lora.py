@@ -10,7 +10,7 @@ says alpha, it is the rank. Whose names the layers have is not known here; see `
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -113,8 +113,8 @@ def write_adapter(folder: Path, factors: Mapping[str, Factors], base: str) -> li
         "base_model_name_or_path": base,
         "r": rank,
         "lora_alpha": int(alpha) if float(alpha).is_integer() else alpha,
-        "rank_pattern": {name: r for name, r in ranks.items() if r != rank},
-        "alpha_pattern": {name: a for name, a in alphas.items() if a != alpha},
+        "rank_pattern": {_pattern(name, factors): r for name, r in ranks.items() if r != rank},
+        "alpha_pattern": {_pattern(name, factors): a for name, a in alphas.items() if a != alpha},
         "target_modules": sorted(factors),
         "lora_dropout": 0.0,
         "bias": "none",
@@ -316,6 +316,11 @@ def none_in(path: Path) -> UserError:
     return UserError(
         f"there is no adapter in '{path}': name a folder with {WEIGHTS} or {LOADED}, or a safetensors file"
     )
+
+
+def _pattern(name: str, layers: Iterable[str]) -> str:
+    """What means one of the layers and no other: its name, which may be the end of another's."""
+    return f"^{name}" if any(_is_named(other, name) for other in layers if other != name) else name
 
 
 def _is_named(layer: str, pattern: str) -> bool:

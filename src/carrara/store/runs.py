@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from carrara.classifier import Classifier
@@ -12,9 +13,11 @@ from carrara.distilled import DistilledDecoder
 from carrara.errors import UserError, close_match, command
 from carrara.files import BadFile, as_kind, is_folder, is_regular, lies_in, read_tensors, read_yaml, sealed
 from carrara.kinds import mapping_of
+from carrara.lora import merge, read_adapter
 from carrara.model import (
     AnySaved,
     AutoencoderConfig,
+    DiffusionModel,
     Model,
     ModelConfig,
     build_saved,
@@ -94,8 +97,9 @@ def read_section(run: Path, name: str) -> Mapping[str, Any]:
 
 def attach_decoder(model: Model, run: Path) -> None:
     """Gives the model the decoder that was distilled in ``run``, if there is one and it is this first stage's."""
-    folder = located(run) / TINY
-    if not (folder / "model").is_dir() or not lies_in(folder / "model", located(run)):
+    place = _beside(model.about) or located(run)
+    folder = place / TINY
+    if not (folder / "model").is_dir() or not lies_in(folder / "model", place):
         return
     decoder = read_saved(folder, DistilledDecoder)
     if decoder.config.teacher == first_stage_digest(model):
@@ -131,7 +135,7 @@ def read_saved(path: Path, wanted: type[S], refusal: str = "") -> S:
     """
     folder = newest(path)
     _check_whole(folder, path)
-    saved: Saved = _from_checkpoint(folder) if is_regular(folder / "ema.safetensors") else load_model(folder)
+    saved: Saved = _from_checkpoint(folder) if is_regular(folder / "ema.safetensors") else _from_model(folder)
     if not isinstance(saved, wanted):
         raise UserError(refusal or f"'{path}' holds {saved.purpose(path)}")
     return saved
@@ -186,6 +190,31 @@ def _checkpoint_step(folder: Path) -> int:
     """N of ``step-N``; 0 of a checkpoint that has been given another name."""
     number = folder.name.removeprefix("step-")
     return int(number) if number.isdecimal() else 0
+
+
+def _from_model(folder: Path) -> AnySaved:
+    """What a model's folder holds: its weights, or an adapter of those of a model that ships."""
+    if (base := _beside(read_config(folder)[1])) is None:
+        return load_model(folder)
+    model = load_model(folder, weights_in=base)
+    if not isinstance(model, DiffusionModel):
+        raise BadFile(folder / CONFIG, "is of a model that has no adapters")
+    with torch.no_grad():
+        merge(model.denoiser.backbone, read_adapter(folder), 1.0, str(folder))
+    return model
+
+
+def _beside(about: Mapping[str, Any]) -> Path | None:
+    """The folder of the model that ships whose weights a model has; None if it has its own.
+
+    Raises:
+        UserError: none of this name ships.
+    """
+    if (name := as_kind(about, About).beside) is None:
+        return None
+    if (base := shipped(Path(name))) is None:
+        raise UserError(f"this model is an adapter of '{name[:60]}', which does not come with Carrara: install another")
+    return base
 
 
 def _from_checkpoint(path: Path) -> AnySaved:
