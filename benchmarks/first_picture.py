@@ -29,12 +29,13 @@ class Row:
     """What is run, without the folder that it writes."""
 
     options: Sequence[str] | None
+    model: str = "openmoji"
     said: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def seconds(self, out: str) -> tuple[float, float]:
         """Of the clock, and of the processor."""
         import_alone = [sys.executable, "-c", "import torch"]
-        draw = [sys.executable, "-m", "carrara", "sample", "openmoji", "a red heart", "--out", out]
+        draw = [sys.executable, "-m", "carrara", "sample", self.model, "a red heart", "--out", out]
         line = import_alone if self.options is None else [*draw, *self.options]
         environment = {k: v for k, v in os.environ.items() if k not in {"OMP_WAIT_POLICY", "PYTHONDONTWRITEBYTECODE"}}
         begun, before = perf_counter(), getrusage(RUSAGE_CHILDREN)
@@ -57,6 +58,8 @@ def main() -> None:
         "one picture, as the model says (25 steps, guided)": Row(options=["-n", "1"]),
         "the same, threads that wait in a loop": Row(options=["-n", "1"], said={"OMP_WAIT_POLICY": "ACTIVE"}),
         f"one picture in {chosen.steps} steps": Row(options=["-n", "1", *few]),
+        "one picture of openmoji-4-steps": Row(options=["-n", "1"], model="openmoji-4-steps"),
+        "the same by the tiny decoder": Row(options=["-n", "1", "--fast"], model="openmoji-4-steps"),
         "four pictures, as the model says": Row(options=[]),
     }
     others = [subprocess.Popen([sys.executable, "-c", COUNTS]) for _ in range(chosen.beside)]

@@ -1,8 +1,10 @@
 """As many processes as one likes train what one does: with DDP or FSDP2, either optimizer, and whoever goes on."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ checkpoint: {every: 20}
 preview: {every: 50, count: 4, held_out: 4}
 """
 SHARDED = "train.shard=full"
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "CARRARA_TUNE": "0"}
 
 
 class Trainings:
@@ -46,17 +49,16 @@ class Trainings:
 
     def run(self, name: str, processes: int | None, *changes: str) -> Path:
         """Trains in ``processes``, or without a launcher, and returns the run."""
-        words = [str(self.photos), *changes, "--preset", str(self.recipe), "--run", str(self.folder / name)]
-        words += [] if processes is None else ["--launch", str(processes)]
-        done = subprocess.run(
-            [sys.executable, "-m", "carrara", "train", *words],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        words = self.words(name, processes, *changes)
+        done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0 and "could not be drawn" not in done.stdout, done.stdout + done.stderr
         return self.folder / name
+
+    def words(self, name: str, processes: int | None, *changes: str) -> list[str]:
+        """The command."""
+        words = [str(self.photos), *changes, "--preset", str(self.recipe), "--run", str(self.folder / name)]
+        words += [] if processes is None else ["--launch", str(processes)]
+        return [sys.executable, "-m", "carrara", "train", *words]
 
 
 def losses(run: Path) -> list[float]:
@@ -95,6 +97,24 @@ def test_losses_do_not_depend_on_the_number_of_processes(photos: Path, tmp_path:
     for run in list(others)[:3]:
         assert {path.name for path in run.iterdir()} == {path.name for path in adamw.iterdir()}
         assert len(list((run / "samples").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_who_is_killed_begins_again_with_the_others(photos: Path, tmp_path: Path) -> None:
+    trainings = Trainings(tmp_path, photos, DIFFUSION)
+    alone = trainings.run("alone", None)
+    words = trainings.words("killed", 2, SHARDED, "checkpoint.every=5", "preview.every=0")
+    with subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as launcher:
+        for _ in range(1200):
+            if (tmp_path / "killed" / "checkpoints" / "step-10").is_dir():
+                break
+            time.sleep(0.1)
+        children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+        said, _ = launcher.communicate(timeout=300)
+    assert launcher.returncode == 0 and said.count("ended by signal 9: all begin again") == 1, said
+    assert losses(tmp_path / "killed") == pytest.approx(losses(alone), rel=0, abs=1e-6)
+    assert_same(alone, tmp_path / "killed", 1e-5)
 
 
 @pytest.mark.slow

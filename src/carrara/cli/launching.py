@@ -10,6 +10,8 @@ from uuid import uuid4
 from carrara.cli.terminal import console
 from carrara.errors import UserError, option
 
+RESTARTS = 3
+"""So often is begun again what was killed."""
 _QUICKLY = 0.2  # seconds between the looks at the processes
 
 
@@ -21,6 +23,9 @@ def line(count: int, words: Sequence[str]) -> str:
 def launch(count: int, words: Sequence[str]) -> int:
     """Runs a command in so many processes; returns the exit code of the first that fails, or 0.
 
+    If one of them is killed, all are ended and begun again, at most ``RESTARTS`` times; a training goes on from its last
+    checkpoint then.
+
     Raises:
         UserError: this is such a process already, or there are to be none.
     """
@@ -29,13 +34,22 @@ def launch(count: int, words: Sequence[str]) -> int:
         raise UserError(f"this process is one of {others} that were started together: leave {option('launch')} out")
     if count < 1:
         raise UserError(f"{option('launch')} is a number of processes, 1 or more, and is {count}")
+    console.print("launched as  ", line(count, words))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    logging.disable(logging.CRITICAL)  # torch's: a process says itself why it ends
+    for _ in range(RESTARTS):
+        if (code := _launched(count, words)) >= 0:
+            return code
+        console.print(f"a process was ended by signal {-code}: all begin again, from the last checkpoint")
+    return abs(_launched(count, words))
+
+
+def _launched(count: int, words: Sequence[str]) -> int:
+    """The exit code, or minus the signal that has killed a process."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    console.print("launched as  ", line(count, words))
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # a process says itself why it ends
     alone = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -44,11 +58,13 @@ def launch(count: int, words: Sequence[str]) -> int:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         monitor_interval=_QUICKLY,
+        max_restarts=0,
     )
     try:
         elastic_launch(alone, sys.executable)("-m", "carrara", *words)
     except ChildFailedError as error:
-        return max(1, error.get_first_failure()[1].exitcode)
+        codes = [failure.exitcode for failure in error.failures.values()]
+        return min(codes) if min(codes) < 0 else max(1, error.get_first_failure()[1].exitcode)
     except SignalException as error:
         return 128 + int(error.sigval)
     return 0

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from carrara.errors import UserError
 from carrara.objective.base import Objective
 from carrara.ranks import average
 from carrara.ranks import gathered as gathered
@@ -35,7 +36,11 @@ def launched() -> Generator[torch.device, None, None]:
         torch.cuda.set_device(device)
         dist.init_process_group("nccl", device_id=device)
     else:
-        dist.init_process_group("gloo")
+        try:
+            dist.init_process_group("gloo")
+        except RuntimeError as error:
+            why = str(error).partition("\n")[0][:200]
+            raise UserError(f"the processes could not reach each other ({why}): start all of them again") from error
     try:
         yield device
     finally:
