@@ -23,8 +23,8 @@ def line(count: int, words: Sequence[str]) -> str:
 def launch(count: int, words: Sequence[str]) -> int:
     """Runs a command in so many processes; returns the exit code of the first that fails, or 0.
 
-    If one of them is killed, all are ended and begun again, at most ``RESTARTS`` times; a training goes on from its last
-    checkpoint then.
+    If one of them is killed, all are ended and begun again, at most ``RESTARTS`` times; then a training goes on from
+    its last checkpoint.
 
     Raises:
         UserError: this is such a process already, or there are to be none.
