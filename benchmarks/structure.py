@@ -38,6 +38,8 @@ LOWER = {
         "device",
         "docs",
         "memory",
+        "threads",
+        "ranks",
         "plots",
         "files",
         "noise",
