@@ -11,7 +11,18 @@ import yaml
 from pydantic import Field
 
 from carrara.errors import UserError
-from carrara.files import BadFile, Malformed, as_kind, parse_json, parse_yaml, read_as, read_json, read_lines, read_yaml
+from carrara.files import (
+    BadFile,
+    Malformed,
+    as_kind,
+    documents,
+    parse_json,
+    parse_yaml,
+    read_as,
+    read_json,
+    read_lines,
+    read_yaml,
+)
 from carrara.recipe.layers import from_arguments, from_file, from_yaml
 
 BAD_JSON = {
@@ -117,6 +128,13 @@ def test_a_key_that_stands_twice_is_there_twice() -> None:
 def test_a_path_of_an_argument_is_bounded() -> None:
     with pytest.raises(UserError, match="nested more than 64 deep"):
         from_arguments([".".join("a" * 5000) + "=1"])
+
+
+def test_a_line_without_an_end_is_not_read_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "_ENDLESS", 3 * documents.LINE)
+    path = tmp_path / "lines"
+    path.write_bytes(b"x" * (3 * documents.LINE) + b"\n" + b"y" * (9 * documents.LINE) + b"\nlast\n")
+    assert [(number, text[:1]) for number, text in read_lines(path)] == [(1, b"x"), (2, b"y")]
 
 
 def test_lines_are_bounded(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ RECIPE = 1 << 17
 """The largest YAML, in bytes: its reader is slow."""
 LINE = 1 << 20
 """The longest line of a file of lines, in bytes."""
+_ENDLESS = 64 * LINE
 LARGEST = 1 << 63
 """A whole number of a type lies below that, and above its negative."""
 
@@ -87,7 +88,8 @@ def read_json(path: Path, most: int = TEXT) -> Any:
 
 
 def read_lines(path: Path, most: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that have something in them, with their numbers from 1; too long ones are cut.
+    """The lines of a file that have something in them, with their numbers from 1; too long ones are cut, and
+    after one without an end nothing is read.
 
     Raises:
         BadFile: see ``opened``.
@@ -96,11 +98,13 @@ def read_lines(path: Path, most: int | None = None) -> Iterator[tuple[int, bytes
         number = 0
         while line := file.readline(LINE):
             number += 1
-            rest = line
-            while len(rest) == LINE and not rest.endswith(b"\n"):  # what is longer is no line of ours
-                rest = file.readline(LINE)
             if line.strip():
                 yield number, line.rstrip(b"\r\n")
+            skipped = 0
+            while len(line) == LINE and not line.endswith(b"\n"):  # the rest of one that is longer, if more are wanted
+                line, skipped = file.readline(LINE), skipped + LINE
+                if skipped > _ENDLESS:
+                    return
 
 
 def parse_yaml(text: str | bytes) -> Yaml:
