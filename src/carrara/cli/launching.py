@@ -41,7 +41,8 @@ def launch(count: int, words: Sequence[str]) -> int:
         if (code := _launched(count, words)) >= 0:
             return code
         console.print(f"a process was ended by signal {-code}: all begin again, from the last checkpoint")
-    return abs(_launched(count, words))
+    last = _launched(count, words)
+    return last if last >= 0 else 128 - last
 
 
 def _launched(count: int, words: Sequence[str]) -> int:

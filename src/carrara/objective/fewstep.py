@@ -107,8 +107,7 @@ class FewStepDistillation(Objective):
         return super().train(False)
 
     def roles(self) -> Mapping[Role, Iterable[nn.Parameter]]:
-        learn = [*self.conditioner.parameters(), *self.denoiser.parameters()]
-        return {"main": [p for p in learn if p.requires_grad]}
+        return {"main": [*self.conditioner.parameters(), *self.denoiser.parameters()]}
 
     def forward(self, batch: Batch, role: Role, draws: Draws) -> LossReport:
         k = batch.position % self.steps

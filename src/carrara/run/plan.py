@@ -23,7 +23,7 @@ from carrara.recipe.names import spelled_path
 from carrara.recipe.resolve import RUN_CHANGES, SOURCE_CHANGES, complete, differences
 from carrara.recipe.schema import Recipe
 from carrara.run import ending, memorising
-from carrara.store.runs import TINY, open_model, run_of, shipped
+from carrara.store.runs import TINY, names_shipped, open_model, run_of
 from carrara.train import distributed, hooks
 
 T = TypeVar("T")
@@ -195,7 +195,7 @@ def plan_distillation(run: Path, overrides: Sequence[str]) -> Plan:
         UserError: the run has no autoencoder, or anything is wrong with the overrides.
     """
     _leave_out(overrides, TAKEN_OVER, "the run's own")
-    if shipped(run):
+    if names_shipped(run):
         raise UserError(f"'{run}' ships with its tiny decoder: a run of yours is what one can be distilled for")
     return _taught(run, run / TINY, TINY, overrides, decoder.decoder_recipe)
 
@@ -213,8 +213,8 @@ def plan_few_step(run: Path, steps: int, folder: Path | None, overrides: Sequenc
         UserError: the run draws nothing in steps or takes few already, or anything is wrong with the overrides.
     """
     _leave_out(overrides, (*TAKEN_OVER, *SAID), f"the teacher's, or said by {option('steps')}")
-    place = run if shipped(run) else run.resolve()
-    beside = Path("runs") if shipped(run) else place.parent
+    place = run if names_shipped(run) else run.resolve()
+    beside = Path("runs") if names_shipped(run) else place.parent
     folder = folder or beside / f"{place.name}-{steps}-steps"
     changes = [f"objective.steps={steps}", f"objective.teacher={json.dumps(str(place))}", *overrides]
     return _taught(run, folder, FEW_STEP, changes, few_step.few_step_recipe)
@@ -236,12 +236,12 @@ def plan_finetuning(start: Path, source: str, folder: Path | None, overrides: Se
     named = _named(source, overrides)
     folder = folder or Path("runs") / f"{start.resolve().name}-{named.name}"
     about = {"kind": named.kind} if named.builtin else {"kind": named.kind, "path": str(named)}
-    place = start if shipped(start) else start.resolve()
+    place = start if names_shipped(start) else start.resolve()
     begun = [f"objective.start={json.dumps(str(place))}", f"data.source={json.dumps(about)}"]
     if (folder / "recipe.yaml").is_file():
         return _resumed(folder, _like(load(folder / "recipe.yaml", [*begun, *overrides]), load(folder / "recipe.yaml")))
     _check_empty(folder)
-    trained, run = open_model(start), None if shipped(start) else run_of(start)
+    trained, run = open_model(start), None if names_shipped(start) else run_of(start)
     own = None if run is None else load(run / "recipe.yaml")
     recipe = finetuning.finetuning_recipe(start, trained, own, _anywhere(load(FINE_TUNING, [*begun, *overrides])))
     resolved = complete(recipe, build.dataset(recipe))
@@ -265,9 +265,9 @@ def _taught(
         return _resumed(folder, load(folder / "recipe.yaml", changes))
     _check_empty(folder)
     trained = open_model(run)
-    if not shipped(run) and not (run / "recipe.yaml").is_file():
+    if not names_shipped(run) and not (run / "recipe.yaml").is_file():
         raise UserError(f"'{run}' has no recipe.yaml, which says what its data are: name the run, not a folder in it")
-    own = load(str(trained.about["preset"]) if shipped(run) else run / "recipe.yaml")  # of a preset with its data
+    own = load(str(trained.about["preset"]) if names_shipped(run) else run / "recipe.yaml")  # of a preset with its data
     return Plan(recipe=student(run, trained, own, load(preset, changes)), folder=folder)
 
 

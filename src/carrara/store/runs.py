@@ -68,6 +68,11 @@ def shipped(path: Path) -> Path | None:
     return known if path == Path(path.name) and is_regular(known / "config.json") else None
 
 
+def names_shipped(path: Path) -> bool:
+    """Whether a model that ships is meant: there is one of this name, and no folder of it here."""
+    return not is_folder(path) and shipped(path) is not None
+
+
 def located(path: Path) -> Path:
     """Where a model is: in the folder ``path``, or in the package."""
     return path if is_folder(path) else shipped(path) or path

@@ -36,8 +36,7 @@ def ship(run: Path, folder: Path) -> Model:
     Raises:
         UserError: there is no such run, or ``folder`` has something in it.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"'{folder}' is not empty: name a new folder")
+    _check_new(folder)
     open_model(run).save(folder, matrices=torch.bfloat16)
     small = open_model(folder)
     if (run / TINY / "model").is_dir():
@@ -58,8 +57,7 @@ def ship_beside(run: Path, base: str, folder: Path) -> Model:
     Raises:
         UserError: there is no such run, or it has no adapter, or ``folder`` has something in it.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"'{folder}' is not empty: name a new folder")
+    _check_new(folder)
     source = newest(run)
     config, about = read_config(source)
     halves = {
@@ -72,3 +70,9 @@ def ship_beside(run: Path, base: str, folder: Path) -> Model:
         write_bytes(folder / CONFIG, config_json(config, {**about, "beside": base}))
         sealed.seal(folder, [*files, CONFIG])
     return open_model(folder)
+
+
+def _check_new(folder: Path) -> None:
+    """Refuses a folder that has something in it."""
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"'{folder}' is not empty: name a new folder")

@@ -90,9 +90,7 @@ def agreed(value: float, device: torch.device) -> float:
     """Rank 0's value, on every rank: for the clock."""
     if world() == 1:
         return value
-    shared = torch.tensor(value, dtype=torch.float64, device=device)
-    dist.broadcast(shared, src=0)
-    return shared.item()
+    return from_rank(0, torch.tensor(value, dtype=torch.float64, device=device)).item()
 
 
 def anywhere(flag: bool, device: torch.device) -> bool:

@@ -8,7 +8,8 @@ from carrara.kinds import INFINITE, UNSAID
 Precision = Literal["auto", "float32", "bfloat16"]
 """What matrix products are computed in; weights, optimizer and EMA are float32 always. See ``precision.py``."""
 
-
+Shard = Literal["full", "hybrid"]
+"""Among which ranks what learns is parted: all of them, or those of each host, which has a whole copy then."""
 MOST = 1 << 20
 """Samples of a batch, and batches of a step."""
 
@@ -59,7 +60,7 @@ class TrainSettings:
     recompute: bool = False
     compile: Literal[True, False, "auto"] = False
     tune: Annotated[bool | None, UNSAID] = field(default=None, repr=False)  # as digests were
-    shard: Annotated[Literal["full", "hybrid"] | None, UNSAID] = field(default=None, repr=False)
+    shard: Annotated[Shard | None, UNSAID] = field(default=None, repr=False)
     precision: Precision = "auto"
     ema_half_life: float = 500_000.0
     ema_rampup: float | None = 0.05

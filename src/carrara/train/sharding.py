@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 import torch.distributed as dist
@@ -21,13 +21,11 @@ from torch.nn.utils import get_total_norm
 from carrara.errors import UserError
 from carrara.objective.base import Objective
 from carrara.ranks import average, rank, world
+from carrara.train.settings import Shard
 
 if TYPE_CHECKING:  # importing it takes two seconds, and hardly any process shards
     from torch.distributed.device_mesh import DeviceMesh
     from torch.distributed.tensor import DTensor
-
-Shard = Literal["full", "hybrid"]
-"""Among which ranks: all of them, or those of each host, which has a whole copy then."""
 
 
 def shard(objective: Objective, how: Shard | None) -> None:
