@@ -97,10 +97,10 @@ def _opened(store: Store, folder: Path, ask: Ask, output: SampleOutput) -> tuple
 
 def _run(given: Mapping[str, Any]) -> int | None:
     if (count := given.get("launch")) is not None:
-        return launch(count, ["sample", *typed({**given, "launch": None}, _PARAMETERS)])
+        return launch(count, ["sample", *typed({**given, "launch": None}, PARAMETERS)])
     draw(given["run"], value(Ask, given), value(SampleOutput, given))
     return None
 
 
-_PARAMETERS = [RUN, WISHES, *made_of(Ask, ["prompts"]), *made_of(SampleOutput), *made_of(Launch)]
-command_sample = with_options(_run, "", _PARAMETERS)
+PARAMETERS = [RUN, WISHES, *made_of(Ask, ["prompts"]), *made_of(SampleOutput), *made_of(Launch)]
+command_sample = with_options(_run, "", PARAMETERS)
