@@ -84,9 +84,10 @@ class Previews:
         return replace(batch, position=torch.arange(count))
 
     def _sums(self, objective: Objective, cache: Cache | None, batch: Batch) -> Sums:
-        """The objective's measures of every ``world``-th of the batches, which are as large as in training."""
+        """The objective's measures of every ``world``-th of the batches, which are no larger than in training."""
         recipe = self._kind.recipe
-        batches = islice(batch.split(max(1, recipe.train.batch // world())), rank(), None, world())
+        size = -(-min(recipe.train.batch, len(batch)) // world())
+        batches = islice(batch.split(size), rank(), None, world())
         batches = batches if cache is None else cache.encoded(batches)
         with autocast(recipe.train.precision, self._model.device):
             return sums(objective, batches, recipe.seed)
