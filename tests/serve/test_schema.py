@@ -30,19 +30,8 @@ def test_answers_are_as_the_schema_says(tmp_path: Path) -> None:
     with live(settings_of(run, steps=6, count=4, seconds=5.0, queue=8)) as (client, _):
         schema = f"{str(client.base_url).rstrip('/')}/openapi.json"
         for phases, others in PHASES.items():
-            command = [
-                FOUND,
-                "run",
-                schema,
-                "--no-color",
-                "--phases",
-                phases,
-                "-n",
-                str(40 // EACH),
-                "-c",
-                CHECKS,
-                *others,
-            ]
+            command = [FOUND, "run", schema, "--no-color", "--phases", phases, "-n", str(40 // EACH)]
+            command += ["-c", CHECKS, *others]
             command += ["--continue-on-failure", "--no-shrink", "--seed", "1", "--request-timeout", "30"]
             command += ["--generation-database", "none", "--warnings", "off"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=tmp_path, check=False)

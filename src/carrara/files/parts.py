@@ -35,13 +35,14 @@ def write_parts(folder: Path, tensors: "Mapping[str, Tensor]", group: "ProcessGr
     Raises:
         OSError: the disk of one of them is full, or refuses.
     """
-    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
 
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
     try:
-        checkpoint.save(dict(tensors), storage_writer=writer, process_group=group)
-    except checkpoint.CheckpointException as error:
+        save(dict(tensors), storage_writer=writer, process_group=group)
+    except CheckpointException as error:
         refused = [one for one, _ in error.failures.values() if isinstance(one, OSError)]
         raise (refused[0] if refused else error) from error
 
@@ -71,13 +72,13 @@ def read_parts(folder: Path, into: "Mapping[str, Tensor]") -> None:
     Raises:
         BadFile: the files are damaged.
     """
-    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     reader, _ = _reader(folder)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that each process reads alone
-            checkpoint.load(dict(into), storage_reader=reader, no_dist=True)
+            load(dict(into), storage_reader=reader, no_dist=True)
     except Exception as error:  # torch's reader raises almost anything
         raise BadFile(folder, f"holds parts that are damaged ({' '.join(str(error).split())[:160]})") from None
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 import torch.distributed as dist
@@ -32,7 +32,7 @@ class Saving:
 
     def __init__(self, folder: Path, device: torch.device, extra: Mapping[str, bytes] | None = None) -> None:
         self._folder, self._device, self._extra = folder, device, extra
-        self._group: dist.ProcessGroup | None = None
+        self._group: Any = None
         self._writing: Future[None] | None = None
 
     def save(self, moment: Checkpoint, keep: int | None) -> None:
@@ -50,7 +50,8 @@ class Saving:
         final = self._folder / f"step-{moment.step}"
         if not distributed.anywhere(distributed.is_main() and checkpoint.is_missing(final), self._device):
             return
-        self._group = self._group or dist.new_group(backend="gloo")
+        if self._group is None:
+            self._group = dist.new_group(backend="gloo")
         copied = replace(moment, parts={part: sharding.copied(own) for part, own in moment.parts.items()})
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing = thread.submit(self._write, self._group, copied, keep)
