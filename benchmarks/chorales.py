@@ -34,7 +34,6 @@ from carrara.measure.likelihood import levels_bound
 from carrara.measure.metrics.music import (
     MusicReport,
     asked_like_training,
-    drawn_as,
     heard,
     label_of,
     music_reports,
@@ -152,7 +151,7 @@ def drawn(subject: Subject) -> list[Grid]:
     """What a model writes, in the metres that it was asked for."""
     medium, wishes = subject.model.medium, asked_like_training(subject)
     assert isinstance(medium, NotesMedium)
-    made = drawn_as(subject, wishes)
+    made = subject.samples.made(wishes)
     return [completed(medium.read(x), {"request": {"wishes": [w]}}) for x, w in zip(made, wishes, strict=True)]
 
 

@@ -76,9 +76,11 @@ class UserError(ValueError):
 
     Attributes:
         param: the argument that is wrong, where somebody knows it.
+        rank: the process that says it, where several were started together and all of them know.
     """
 
     param: str | None = None
+    rank: int | None = None
 
     @property
     def message(self) -> str:

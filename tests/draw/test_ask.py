@@ -8,7 +8,7 @@ import pytest
 
 from carrara.cli import app as command
 from carrara.cli.options import Output
-from carrara.cli.sample import SampleOutput
+from carrara.cli.sample import Launch, SampleOutput
 from carrara.docs import field_docs
 from carrara.draw import VERBS, Ask, Verb, request
 from carrara.errors import UserError
@@ -74,7 +74,7 @@ def test_every_option_of_drawing_is_tried_here() -> None:
 
 
 def test_the_command_draws_with_what_can_be_asked() -> None:
-    assert options("sample") == flags(names(Ask) - {"prompts"} | names(SampleOutput))
+    assert options("sample") == flags(names(Ask) - {"prompts"} | names(SampleOutput) | names(Launch))
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)

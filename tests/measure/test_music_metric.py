@@ -9,8 +9,8 @@ import torch
 
 from carrara.errors import UserError
 from carrara.measure import MeasureSettings, measure_run
-from carrara.measure.metrics import music
 from carrara.measure.metrics.music import asked_like_training, heard, label_of, music_reports, voice_ranges
+from carrara.measure.samples import SampleSet
 from carrara.measure.subject import Subject
 from carrara.notes import Grid, Key, painted, to_midi
 from carrara.run.plan import plan
@@ -111,7 +111,7 @@ def test_chords_in_a_roll_are_measured_too(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UserError, match="nothing sounds"):
         list(measure_run(run, "music", CPU, MeasureSettings(samples=2)))
     x = torch.cat([batch.x for batch in Subject(Store().open(run), MeasureSettings()).data.batches("train")])
-    monkeypatch.setattr(music, "drawn_as", lambda subject, wishes: x[: len(wishes)])
+    monkeypatch.setattr(SampleSet, "made", lambda samples, wishes: x[: len(wishes)])
     ((found, _),) = measure_run(run, "music", CPU, MeasureSettings(samples=4))
     assert found.data["real"] == 4 and found.data["held-out"]["in_range"] > 0.9
     assert found.data["samples"]["in_range"] == 1 and found.data["samples"]["bars_copied"] > 0

@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from carrara.train import read_log
+
 RECIPE = """
 data: {size: 8, channels: 3, flip: true, held_out: 0.2}
 autoencoder:
@@ -72,5 +74,7 @@ def test_two_ranks_equal_one(photos: Path, tmp_path: Path) -> None:
         assert one.keys() == two.keys()
         for name in one:
             assert torch.allclose(one[name], two[name], rtol=1e-3, atol=1e-4), (part, name)
+    for one, two in zip(*(read_log(tmp_path / world / "autoencoder/log.jsonl") for world in ("1", "2")), strict=True):
+        assert all(two[name] == pytest.approx(one[name], rel=1e-4) for name in ("loss", "usage", "perplexity"))
     shards = [list((tmp_path / str(world)).glob("latents/*/manifest.json")) for world in (1, 2)]
     assert [len(found) for found in shards] == [1, 1]

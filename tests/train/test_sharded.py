@@ -94,6 +94,8 @@ def test_losses_do_not_depend_on_the_number_of_processes(photos: Path, tmp_path:
         others[trainings.run("several", processes, "train.optimizer=muon", f"train.steps={end}", how)] = muon
     for run, alone in others.items():
         assert losses(run) == pytest.approx(losses(alone), rel=0, abs=1e-6), run.name
+        for one, several in zip(*(list(read_log(each / "held_out.jsonl")) for each in (alone, run)), strict=True):
+            assert several == pytest.approx(one, rel=0, abs=1e-5), run.name
         assert_same(alone, run, 1e-5)
     written_in_parts(tmp_path / "four of adamw")
     for run in list(others)[:3]:

@@ -67,8 +67,8 @@ class Codebook(nn.Module):
         return self.lookup(indices) + (z - z.detach())
 
     @torch.no_grad()
-    def learn(self, z: Tensor, indices: Tensor, draws: Draws) -> None:
-        """Equation (1) with the vectors of all ranks; then revives codes that have died.
+    def learn(self, z: Tensor, indices: Tensor, draws: Draws) -> Tensor:
+        """Equation (1) with the vectors of all ranks; then revives codes that have died. Returns the vectors' codes.
 
         Args:
             z: (B, C, *N) what was quantized.
@@ -83,6 +83,7 @@ class Codebook(nn.Module):
         self.sums.lerp_(sums, 1 - self.decay)
         self._revive(vectors, errors, draws)
         self.codes.copy_(self.sums / self.counts[:, None])
+        return chosen
 
     def _nearest(self, vectors: Tensor) -> Tensor:
         with torch.autocast(vectors.device.type, enabled=False):  # in bfloat16, neighbours would be mistaken

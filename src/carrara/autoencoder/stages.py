@@ -84,8 +84,9 @@ class ConvolutionalStage(LearnedStage):
         """Encodes and decodes, with everything that training needs."""
 
     @abstractmethod
-    def learn(self, z: Tensor, draws: Draws) -> None:
-        """Learns what no gradient teaches, from a training step's latents."""
+    def learn(self, z: Tensor, draws: Draws) -> Mapping[str, Tensor]:
+        """Learns what no gradient teaches, from a training step's latents on all ranks; returns what is worth
+        watching."""
 
     def _large(self, size: Sequence[int]) -> bool:
         """Whether pictures of a size are encoded and decoded in bands, which gives the same."""
@@ -140,8 +141,8 @@ class Kl(ConvolutionalStage):
             logs={"kl": nats.detach() / z[0].numel()},
         )
 
-    def learn(self, z: Tensor, draws: Draws) -> None:
-        pass
+    def learn(self, z: Tensor, draws: Draws) -> Mapping[str, Tensor]:
+        return {}
 
     def diagnose(self, logs: Mapping[str, float]) -> list[str]:
         if (nats := logs.get("kl", 0.0)) < EXPLODING:
@@ -192,19 +193,19 @@ class Vq(ConvolutionalStage):
     def reconstruct(self, pixels: Signals, draws: Draws) -> Reconstruction:
         z = self.encode_raw(pixels)
         indices = self.codebook.nearest(z)
-        size = len(self.codebook)
         return Reconstruction(
             pixels=self._decode(self.codebook.quantized(z, indices), pixels),
             z=z,
             penalty=(z - self.codebook.lookup(indices)).square().flatten(1).mean(1),
-            logs={"perplexity": perplexity(indices, size), "usage": torch.tensor(usage(indices, size))},
+            logs={},
         )
 
     def code_counts(self, raw: Tensor) -> Tensor:
         return torch.bincount(self.codebook.nearest(raw).flatten(), minlength=len(self.codebook))
 
-    def learn(self, z: Tensor, draws: Draws) -> None:
-        self.codebook.learn(z, self.codebook.nearest(z), draws)
+    def learn(self, z: Tensor, draws: Draws) -> Mapping[str, Tensor]:
+        chosen, size = self.codebook.learn(z, self.codebook.nearest(z), draws), len(self.codebook)
+        return {"perplexity": perplexity(chosen, size), "usage": torch.tensor(usage(chosen, size))}
 
     def diagnose(self, logs: Mapping[str, float]) -> list[str]:
         if (used := logs.get("usage", 1.0)) > COLLAPSED:

@@ -71,6 +71,7 @@ LATER = {
         carrara sample runs/photos --guidance 2 --weak runs/photos/checkpoints/step-1000
         carrara sample runs/photos --size 96x256 --tile 64
         carrara sample runs/photos --classifier runs/judge --class cat --classifier-scale 3
+        carrara sample runs/photos -n 10000 --launch 4
     """,
     ),
     "serve": (
@@ -173,7 +174,8 @@ def evaluate(
     exact: bool = False,
     report: bool = False,
     out: Path | None = None,
-) -> None:
+    launch: int | None = None,
+) -> int | None:
     """Measures a run on its held-out data; numbers and pictures go to the run's evaluation/.
 
     Examples:
@@ -182,6 +184,7 @@ def evaluate(
         carrara evaluate runs/photos --metrics kid,fid,prdc,memorisation --samples 2000
         carrara evaluate runs/photos --metrics fid,is --features inception:pt_inception-2015-12-05-6726825d.pth
         carrara evaluate runs/photos --report
+        carrara evaluate runs/photos --metrics fid --samples 10000 --launch 4
 
     Parameters
     ----------
@@ -206,13 +209,13 @@ def evaluate(
         Write one page about the run, with all that was measured so far, to its evaluation/report.html.
     out
         A folder in the place of evaluation/, for a run that can only be read.
+    launch
+        Measure in so many processes of this machine, one for each GPU, which share the work: prints what torchrun would
+        be told, and runs it.
     """
-    from carrara.cli import commands, looking
+    from carrara.cli import measuring
 
-    if metrics is not None or not report:
-        commands.print_measures(run, metrics, samples, features, exact, out)
-    if report:
-        looking.report_on(run, out)
+    return measuring.evaluate(run, metrics, out, report, launch, samples=samples, features=features, exact=exact)
 
 
 @app.command

@@ -1,7 +1,7 @@
 """What the commands do."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -10,11 +10,10 @@ import torch
 from carrara import draw, recipe
 from carrara import run as runs
 from carrara.cli.launching import launch
-from carrara.cli.progress import TrainingProgress, counted
+from carrara.cli.progress import TrainingProgress
 from carrara.cli.sample import SampleOutput
 from carrara.cli.sample import draw as draw_samples
 from carrara.cli.terminal import bold, console, styled
-from carrara.device import default_device
 from carrara.draw import Ask
 from carrara.errors import UserError
 from carrara.medium import RECORDED
@@ -183,23 +182,6 @@ def _announce(plan: Plan, session: Session) -> None:
         f": {verb} on {len(session.training_data)} examples{held_out}; "
         f"{said} on {session.model.device}. Ctrl-C saves and stops.",
     )
-
-
-def print_measures(
-    folder: Path, metrics: str | None, samples: int, features: str, exact: bool, out: Path | None = None
-) -> None:
-    """Measures a run."""
-    from carrara.measure import MeasureSettings, measure_run
-
-    def watch(done: Iterable[int], total: int, what: str) -> Iterable[int]:
-        return counted(done, total, what)
-
-    settings = MeasureSettings(samples=samples, features=features, exact=exact, watch=watch)
-    for result, paths in measure_run(folder, metrics, default_device(), settings, out):
-        for line in result.lines:
-            console.print(line)
-        if paths:
-            console.print("Written to ", bold(" and ".join(map(str, paths))))
 
 
 def make_again(image: Path, folder: Path | None, out: Path | None, pictures: Path) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from uuid import uuid4
@@ -40,7 +41,7 @@ def launch(count: int, words: Sequence[str]) -> int:
     for _ in range(RESTARTS):
         if (code := _launched(count, words)) >= 0:
             return code
-        console.print(f"a process was ended by signal {-code}: all begin again, from the last checkpoint")
+        console.print(f"a process was ended by signal {-code}: all begin again from what is on the disk")
     last = _launched(count, words)
     return last if last >= 0 else 128 - last
 
@@ -65,7 +66,8 @@ def _launched(count: int, words: Sequence[str]) -> int:
         elastic_launch(alone, sys.executable)("-m", "carrara", *words)
     except ChildFailedError as error:
         codes = [failure.exitcode for failure in error.failures.values()]
-        return min(codes) if min(codes) < 0 else max(1, error.get_first_failure()[1].exitcode)
+        killed = [code for code in codes if code < 0 and code != -signal.SIGTERM]  # which the launcher sends the others
+        return min(killed, default=max([1, *codes]))
     except SignalException as error:
         return 128 + int(error.sigval)
     return 0

@@ -72,6 +72,37 @@ def value(what: type[T], given: Mapping[str, Any], leave: Iterable[str] = ()) ->
     return what(**said)
 
 
+def typed(given: Mapping[str, Any], parameters: Iterable[inspect.Parameter]) -> list[str]:
+    """What one types for what was given to a command: options that are not as they are anyway, then all else."""
+    options, words = list[str](), list[str]()
+    for parameter in parameters:
+        value = given.get(parameter.name, parameter.default)
+        match parameter.kind:
+            case inspect.Parameter.POSITIONAL_ONLY:
+                words.append(str(value))
+            case inspect.Parameter.VAR_POSITIONAL:
+                words += map(str, value)
+            case _ if value == parameter.default or value is None:
+                pass
+            case _:
+                options += _option(parameter, value)
+    return [*options, "--", *words]
+
+
+def _option(parameter: inspect.Parameter, value: Any) -> list[str]:
+    hint, about = get_args(parameter.annotation)
+    name: str = about.name[0]
+    match value:
+        case bool():
+            return [name if value else name.replace("--", "--no-", 1)]
+        case tuple() if ... in get_args(hint):  # any number of them
+            return [f"{name}={one}" for one in cast("tuple[Any, ...]", value)]
+        case tuple():
+            return [name, *map(str, cast("tuple[Any, ...]", value))]
+        case _:
+            return [f"{name}={value}"]
+
+
 def _said(name: str, given: Any) -> Any:
     """Files become pictures; one prompt becomes all of them."""
     match name, given:

@@ -6,7 +6,7 @@ from carrara.draw.generate import Progress, Remark, finish, follow, generate, re
 from carrara.draw.reconstruct import compared, reconstruct
 from carrara.draw.replay import Replay, replay
 from carrara.draw.request import Request, cycled
-from carrara.draw.samples import Samples, collect, record
+from carrara.draw.samples import Samples, collect, collect_together, record
 from carrara.draw.variation import draw_variation, read_variation
 from carrara.draw.verbs import VERBS, Results, Verb
 
@@ -22,6 +22,7 @@ __all__ = [
     "Samples",
     "Verb",
     "collect",
+    "collect_together",
     "compared",
     "cycled",
     "draw_variation",

@@ -1,6 +1,6 @@
 """Samples from a model: the same pictures for the same seeds, however they are batched."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,12 +12,15 @@ from carrara.draw.request import Request, check_cache, check_fast
 from carrara.errors import UserError, command
 from carrara.medium import Size
 from carrara.model import Model
+from carrara.ranks import share
 from carrara.sample import SampleStep
 from carrara.sample import generate as run
 from carrara.seeds import Draws
 from carrara.store import OpenModel
 
 _T = TypeVar("_T")
+AT_ONCE = 64
+"""Samples of a model's own size that are drawn at a time. Among others, a sample may differ by rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +47,24 @@ class Remark:
     text: str
 
 
-def sample(opened: OpenModel, request: Request, *, image: Tensor | None = None, batch: int = 64) -> Iterator[Progress]:
+def sample(
+    opened: OpenModel,
+    request: Request,
+    *,
+    image: Tensor | None = None,
+    batch: int = AT_ONCE,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[Progress]:
     """Makes one sample per seed, in batches, without gradients; memory does not grow with their number.
 
     Args:
         image: (N, C', h, w) what the network sees beside its input, from ``model.image``, of latents of the request's
             size.
-        batch: samples of the model's own size at a time, and fewer of a larger one; has no influence on the result.
+        batch: samples of the model's own size at a time, and fewer of a larger one; has no influence on the result but
+            by rounding.
+        rank, world: which of how many parts of the batches are made: the batches are those of all in one process, so
+            the samples are the same to the bit.
 
     Raises:
         UserError: no image for a model that needs one, a wish that the model does not understand, guidance for an
@@ -58,19 +72,22 @@ def sample(opened: OpenModel, request: Request, *, image: Tensor | None = None, 
             autoencoder that has no prior, or a rival that is gone.
     """
     if opened.model.diffuses:
-        yield from generate(open_drawing(opened, request, image), size=request.pixel_size, batch=batch)
+        drawing, size = open_drawing(opened, request, image), request.pixel_size
+        yield from generate(drawing, size=size, batch=batch, rank=rank, world=world)
     else:
-        yield from _from_prior(opened.model, request, batch)
+        yield from _from_prior(opened.model, request, share(range(0, len(request.seeds), batch), rank, world), batch)
 
 
-def generate(drawing: Drawing, *, size: Size | None = None, batch: int = 64) -> Iterator[Progress]:
+def generate(
+    drawing: Drawing, *, size: Size | None = None, batch: int = AT_ONCE, rank: int = 0, world: int = 1
+) -> Iterator[Progress]:
     """The samples of a drawing, from noise; see ``sample``.
 
     Args:
         size: of the pictures; None is the model's own.
     """
     model, settings, shape = drawing.model, drawing.settings, drawing.model.latents_of(size)
-    for part in drawing.batches(shape, batch):
+    for part in share(list(drawing.batches(shape, batch)), rank, world):
         steps = run(
             drawing.part(part).denoise(),
             shape,
@@ -125,7 +142,7 @@ def finish(steps: Iterable[Progress]) -> Tensor:
     return torch.cat([at.pixels.cpu() for at in steps if at.pixels is not None])
 
 
-def _from_prior(model: Model, request: Request, batch: int) -> Iterator[Progress]:
+def _from_prior(model: Model, request: Request, starts: Sequence[int], batch: int) -> Iterator[Progress]:
     """Samples of a variational autoencoder, whose latents have a law of their own: one step."""
     check_fast(model, request.fast)
     check_cache(request, model)
@@ -138,7 +155,7 @@ def _from_prior(model: Model, request: Request, batch: int) -> Iterator[Progress
             "this run is an autoencoder without a prior, so there is nothing to sample from: look at what it makes of "
             f"pictures with '{command('edit RUN reconstruct')}', or train diffusion on it (model.first_stage.run=RUN)"
         )
-    for first in range(0, len(seeds), batch):
+    for first in starts:
         samples = torch.tensor(seeds[first : first + batch], device=model.device)
         with torch.no_grad():
             x = stage.generate(Draws(0, samples))

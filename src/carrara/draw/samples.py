@@ -1,7 +1,8 @@
 """Samples that know how they were made: collected, shown, and written with a record."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 import carrara
-from carrara import pixels
+from carrara import pixels, ranks
 from carrara.draw.generate import Progress, sample
 from carrara.draw.request import Request, dump_request
 from carrara.medium import Medium
@@ -67,16 +68,43 @@ def collect(opened: OpenModel, request: Request, progress: Iterable[Progress] | 
     Args:
         progress: what ``sample`` yields, for a caller who wants to watch it.
     """
+    steps = sample(opened, request) if progress is None else progress
+    return _samples(opened, request, [_drawn(opened, request, steps)])
+
+
+def collect_together(
+    opened: OpenModel, request: Request, watched: Callable[[Iterator[Progress]], Iterable[Progress]]
+) -> Samples:
+    """Runs a request to its end on all ranks, each of which draws its part; all have the samples of one process.
+
+    Args:
+        watched: passes on what ``sample`` yields.
+    """
+
+    def mine() -> tuple[list[Tensor], list[Tensor]]:
+        steps = sample(opened, request, rank=ranks.rank(), world=ranks.world())
+        return _drawn(opened, request, watched(steps))
+
+    return _samples(opened, request, ranks.from_all(mine))
+
+
+def _drawn(opened: OpenModel, request: Request, progress: Iterable[Progress]) -> tuple[list[Tensor], list[Tensor]]:
+    """Finished batches, and a few samples on their way where the first batch is among them."""
     finished: list[Tensor] = []
     states: list[Tensor] = []
-    for at in sample(opened, request) if progress is None else progress:
+    for at in progress:
         if at.first == 0 and _is_shown(at.step):
             few = opened.model.medium.few(at.step.x)
             seen = opened.model.visible(few, at.step.t, fast=request.fast, size=request.pixel_size)
             states.append(seen.cpu())
         if at.pixels is not None:
             finished.append(at.pixels.cpu())
-    return Samples(request=request, medium=opened.model.medium, values=torch.cat(finished), states=tuple(states))
+    return finished, states
+
+
+def _samples(opened: OpenModel, request: Request, parts: Sequence[tuple[list[Tensor], list[Tensor]]]) -> Samples:
+    values, states = (list(chain(*each)) for each in zip(*parts, strict=True))
+    return Samples(request=request, medium=opened.model.medium, values=torch.cat(values), states=tuple(states))
 
 
 def _is_shown(step: SampleStep) -> bool:

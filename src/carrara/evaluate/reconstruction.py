@@ -13,8 +13,9 @@ means over the pictures, and the Fréchet and the kernel distance of all picture
 active if its posterior mean varies over the data (Burda et al., "Importance weighted autoencoders", 2016).
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import islice, zip_longest
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from carrara.evaluate.kernel import kernel_distance
 from carrara.evaluate.networks import extractor
 from carrara.nn import rank_of
 from carrara.pixels import displayed, grid
+from carrara.ranks import from_all, rank, world
 from carrara.seeds import Draws
 from carrara.shapes import PerSample, Signals, cropped, spatial_of
 from carrara.types import Batch
@@ -143,7 +145,7 @@ def reconstruction(
 
     Batches are taken one at a time and not kept: memory holds one of them, a vector of features for each picture, and
     the few pictures that are shown. Without 1, 3 or 4 channels they have neither perceptual distance nor features;
-    nor do sounds and volumes, which are not shown either.
+    nor do sounds and volumes, which are not shown either. All ranks call it with the same batches, and share the work.
 
     Args:
         first_stage: on its device, in evaluation mode.
@@ -155,27 +157,34 @@ def reconstruction(
         UserError: there are no pictures, or these are not pictures.
     """
     tally: _Tally | None = None
-    for batch in batches:
-        if not spatial_of(batch.x.shape[1:]):
-            raise UserError("reconstruction is measured on pictures, and these data are points: measure nll instead")
-        if tally is None:
-            seen = batch.x.ndim == 4 and batch.x.shape[1] in _VISIBLE
-            looking = features or extractor().to(batch.x.device) if seen else None
-            tally = _Tally(first_stage, perceptual if seen else None, looking)
-        tally.add(batch)
-    if tally is None:
+
+    def measured() -> _Found | None:
+        nonlocal tally
+        for batch in islice(batches, rank(), None, world()):
+            if not spatial_of(batch.x.shape[1:]):
+                raise UserError("reconstruction is of pictures, and these data are points: measure nll instead")
+            if tally is None:
+                seen = batch.x.ndim == 4 and batch.x.shape[1] in _VISIBLE
+                looking = features or extractor().to(batch.x.device) if seen else None
+                tally = _Tally(first_stage, perceptual if seen else None, looking)
+            tally.add(batch)
+        return None if tally is None else tally.found
+
+    parts = [part for part in from_all(measured) if part is not None]
+    if not parts:
         raise UserError("there are no pictures to measure: hold some of the data out, with data.held_out")
-    return tally.report()
+    return _joined(parts).report()
 
 
 class _Tally:
-    """What ``reconstruction`` knows so far."""
+    """Measures one batch after the other."""
 
     def __init__(self, stage: FirstStage, perceptual: Perceptual | None, features: Features | None) -> None:
         self.stage, self.perceptual, self.features = stage, perceptual, features
-        self.scores: dict[str, list[Tensor]] = {}
-        self.drawn, self.modes, self.gallery = _Spread(), _Spread(), _Gallery()
-        self.codes: Tensor | None = None
+        self.found = _Found(
+            perceptual=None if perceptual is None else perceptual.name,
+            features=None if features is None else features.name,
+        )
 
     def add(self, batch: Batch) -> None:
         """Measures some pictures."""
@@ -183,11 +192,11 @@ class _Tally:
         raw = self.stage.encode_raw(x)
         mode = self.stage.latents(raw, None)
         y = cropped(self.stage.decode(mode), x.shape[2:]).clamp(-1, 1)
-        self.modes.add(mode)
-        self.drawn.add(self.stage.latents(raw, draws))
+        self.found.modes.add(mode)
+        self.found.drawn.add(self.stage.latents(raw, draws))
         values = psnr(x, y)
         if x.ndim == 4:
-            self.gallery.add(values, x, y)
+            self.found.gallery.add(values, x, y)
         self._score(psnr=values, ssim=ssim(x, y))
         if self.perceptual is not None:
             self._score(perceptual=self.perceptual(x, y))
@@ -196,15 +205,34 @@ class _Tally:
         if (nats := self.stage.layer_kl(x, draws)) is not None:
             self._score(kl=nats)
         if (codes := self.stage.code_counts(raw)) is not None:
-            self.codes = codes.cpu() if self.codes is None else self.codes + codes.cpu()
+            self._score(codes=codes[None])
 
     def _score(self, **values: Tensor) -> None:
         for name, value in values.items():
-            self.scores.setdefault(name, []).append(value.cpu())
+            self.found.scores.setdefault(name, []).append(value.cpu())
+
+
+@dataclass
+class _Found:
+    """What was measured so far.
+
+    Attributes:
+        scores: by name, of each batch: (B, ...), but for the codes' counts, (1, K).
+        drawn, modes: of the latents.
+        perceptual, features: the names of the networks that looked.
+    """
+
+    scores: dict[str, list[Tensor]] = field(default_factory=dict[str, list[Tensor]])
+    drawn: "_Spread" = field(default_factory=lambda: _Spread())
+    modes: "_Spread" = field(default_factory=lambda: _Spread())
+    gallery: "_Gallery" = field(default_factory=lambda: _Gallery())
+    perceptual: str | None = None
+    features: str | None = None
 
     def report(self) -> ReconstructionReport:
         """Sums up."""
         scores = {name: torch.cat(parts) for name, parts in self.scores.items()}
+        codes = scores.pop("codes", None)
         means = {name: score.double().mean(0) for name, score in scores.items()}
         return ReconstructionReport(
             n=len(scores["psnr"]),
@@ -214,7 +242,7 @@ class _Tally:
             latent_mean=tuple(self.drawn.mean.tolist()),
             latent_std=tuple(self.drawn.std.tolist()),
             active=active_channels(self.modes.std),
-            **_use_of(self.codes),
+            **_use_of(codes),
             layer_kl=tuple(means["kl"].tolist()) if "kl" in means else None,
             picture=self.gallery.picture(),
         )
@@ -223,19 +251,33 @@ class _Tally:
         """What networks say."""
         found: dict[str, Any] = {}
         if self.perceptual is not None:
-            found |= {"perceptual": means["perceptual"].item(), "perceptual_name": self.perceptual.name}
+            found |= {"perceptual": means["perceptual"].item(), "perceptual_name": self.perceptual}
         if self.features is not None and len(scores["features"]) > 1:
             x, y = scores["features"].unbind(1)
             rkid = kernel_distance(x, y, paired=True)
-            found |= {"rfid": frechet_distance(moments([x]), moments([y])), "features_name": self.features.name}
+            found |= {"rfid": frechet_distance(moments([x]), moments([y])), "features_name": self.features}
             found |= {"rkid": rkid.value, "rkid_error": rkid.error}
         return found
 
 
-def _use_of(codes: Tensor | None) -> dict[str, Any]:
-    """From how often each code occurred."""
-    if codes is None:
+def _joined(parts: Sequence[_Found]) -> _Found:
+    """What the ranks found, of which each had every ``len(parts)``-th batch."""
+    first, *others = parts
+    for name, scores in first.scores.items():
+        each = zip_longest(scores, *(other.scores[name] for other in others))
+        first.scores[name] = [score for turn in each for score in turn if score is not None]
+    for other in others:
+        first.drawn.sums = first.drawn.sums + other.drawn.sums
+        first.modes.sums = first.modes.sums + other.modes.sums
+        first.gallery.join(other.gallery)
+    return first
+
+
+def _use_of(counts: Tensor | None) -> dict[str, Any]:
+    """From how often each code occurred, (N, K)."""
+    if counts is None:
         return {}
+    codes = counts.sum(0)
     share = codes.double() / codes.sum()
     entropy = -torch.xlogy(share, share).sum()
     return {"codebook_usage": (codes > 0).double().mean().item(), "perplexity": entropy.exp().item()}
@@ -284,6 +326,11 @@ class _Gallery:
         self.values += [example.value for example in new]
         self.worst = sorted(self.worst + new, key=lambda example: example.value)[:_SHOWN]
         self.first += new[: _CANDIDATES - len(self.first)]
+
+    def join(self, other: "_Gallery") -> None:
+        """Adds what became of later pictures."""
+        self.values += other.values
+        self.worst = sorted(self.worst + other.worst, key=lambda example: example.value)[:_SHOWN]
 
     def picture(self) -> Image.Image | None:
         """Three rows: as it was, as it came back, and how they differ; None of nothing."""

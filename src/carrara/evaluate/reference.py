@@ -9,6 +9,7 @@ A file is written whole or not at all; what was computed before an interruption 
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import final
 
@@ -21,6 +22,7 @@ from carrara.data import Dataset, Transform, batch_of, fingerprint
 from carrara.errors import UserError
 from carrara.evaluate.features import Features, extract
 from carrara.files import BadFile, NotWritten, read_tensors, replacing, shapes
+from carrara.ranks import each, from_all, in_all, rank
 
 REFERENCE_FORMAT = 1
 """Of the files and of what is computed; a part of the key."""
@@ -77,20 +79,19 @@ class Reference:
 
     def complete(self) -> Iterator[tuple[int, int]]:
         """Computes what is not there yet; yields how many pictures of how many are done. Memory holds one file's,
-        or all where the disk refuses.
+        or all where the disk refuses. All ranks call it, and share the work; the first one writes.
 
         Raises:
             UserError: no picture can be read.
         """
+        missing = from_all(self._missing)[0]
         for number, examples in enumerate(self._shards()):
-            done = examples[0]
-            if number not in self._held and not _is_whole(self._path(number), len(examples)):
+            if number in missing:
                 parts: list[Tensor] = []
-                for vectors in extract(self._features, self._pictures(examples)):
-                    parts.append(vectors.float())
-                    done += len(vectors)
-                    yield done, len(self._dataset)
-                self._keep(number, torch.cat(parts))
+                for vectors in each(self._vectors_of, _chunks(examples)):
+                    parts.append(vectors)
+                    yield examples[0] + sum(map(len, parts)), len(self._dataset)
+                in_all(partial(self._keep, number, torch.cat(parts)))
             yield examples[-1] + 1, len(self._dataset)
 
     def batches(self) -> Iterator[Float[Tensor, "_ D"]]:
@@ -115,12 +116,20 @@ class Reference:
         count = len(self._dataset)
         return [range(first, min(first + PICTURES_A_FILE, count)) for first in range(0, count, PICTURES_A_FILE)]
 
-    def _pictures(self, examples: Sequence[int]) -> Iterator[Tensor]:
-        for first in range(0, len(examples), _TOGETHER):
-            yield batch_of(self._dataset, self._transform, examples[first : first + _TOGETHER]).x
+    def _missing(self) -> set[int]:
+        """The files that are not there, whole."""
+        every = enumerate(self._shards())
+        return {k for k, examples in every if k not in self._held and not _is_whole(self._path(k), len(examples))}
+
+    def _vectors_of(self, examples: Sequence[int]) -> Tensor:
+        (vectors,) = extract(self._features, [batch_of(self._dataset, self._transform, examples).x])
+        return vectors.float()
 
     def _keep(self, number: int, vectors: Tensor) -> None:
         """In a file, or where that cannot be written, in memory: then it is only slow the next time."""
+        if rank() > 0:
+            self._held[number] = vectors
+            return
         try:
             with replacing(self._path(number), within=self._within) as file:
                 file.write(save({"features": vectors}))
@@ -129,6 +138,10 @@ class Reference:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:05}.safetensors"
+
+
+def _chunks(examples: Sequence[int]) -> list[Sequence[int]]:
+    return [examples[first : first + _TOGETHER] for first in range(0, len(examples), _TOGETHER)]
 
 
 def _is_whole(path: Path, count: int) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from carrara.files import NotWritten, replacing
 from carrara.measure.measurement import MeasureSettings, MetricResult
 from carrara.measure.metrics import METRICS
 from carrara.measure.subject import Subject
+from carrara.ranks import in_all, rank
 from carrara.recipe.kinds import kind_of
 from carrara.store import Store
 
@@ -25,6 +27,7 @@ def measure_run(
     out: Path | None = None,
 ) -> Iterator[tuple[MetricResult, list[Path]]]:
     """Measures a run, and writes each metric to its ``evaluation/``. What cannot be written is measured all the same.
+    Processes that were started together share the work, and the first one writes.
 
     Args:
         metrics: names, with commas between; None is what suits the run.
@@ -44,9 +47,9 @@ def measure_run(
     for name in names or [kind_of(subject.data.recipe).usual(subject.model)]:
         result = METRICS[name].measure(subject)
         about = {"step": subject.model.about.get("step"), "weights": subject.model.digest()}
-        paths: list[Path] = []
+        target, within, paths = (out or folder / "evaluation") / name, folder if out is None else None, list[Path]()
         try:
-            paths = _write((out or folder / "evaluation") / name, result, about, folder if out is None else None)
+            paths = in_all(partial(_write, target, result, about, within))
         except NotWritten as error:
             refused = error
         yield result, paths
@@ -55,7 +58,10 @@ def measure_run(
 
 
 def _write(target: Path, result: MetricResult, about: Mapping[str, Any], within: Path | None) -> list[Path]:
-    """Writes numbers, of which weights they are, and the picture; a later measurement takes an earlier one's place."""
+    """Writes numbers, of which weights they are, and the picture; a later measurement takes an earlier one's place. Of
+    several processes the first one writes."""
+    if rank() > 0:
+        return []
     numbers = target.with_suffix(".json")
     with replacing(numbers, within=within) as file:
         file.write(json.dumps({**result.data, "measured": about}, indent=2).encode())

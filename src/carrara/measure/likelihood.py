@@ -198,7 +198,6 @@ def flow_bound(
     return CodeLength(parts={**parts, "flow": levels - flowed.log_density}, dimensions=_dimensions(model, batch))
 
 
-@torch.no_grad()
 def decoder_scale(model: DiffusionModel, batches: Iterable[Batch], seed: int = 0) -> float:
     """The scale of p(x | z) that makes data likeliest, given latents from the posterior: in memory for one batch.
 
@@ -208,13 +207,21 @@ def decoder_scale(model: DiffusionModel, batches: Iterable[Batch], seed: int = 0
     Raises:
         UserError: the first stage has no scale to choose.
     """
+    return best_scale(by_scale(model, batch, seed) for batch in batches)
+
+
+@torch.no_grad()
+def by_scale(model: DiffusionModel, batch: Batch, seed: int = 0) -> Tensor:
+    """ln p(x | z) of a batch for each of ``SCALES``; see ``decoder_scale``."""
     if (stage := _scaled(model)) is None:
         raise UserError("only a KL autoencoder has a scale to choose: leave it out, other models bring their own")
-    total = torch.zeros_like(SCALES)
-    for batch in batches:
-        z = stage.latents(stage.encode_raw(batch.x), Draws(seed, batch.position))
-        total += _by_scale(batch.x, _decoded(stage, z, batch.x))
-    return _best_scale(total)
+    z = stage.latents(stage.encode_raw(batch.x), Draws(seed, batch.position))
+    return _by_scale(batch.x, _decoded(stage, z, batch.x))
+
+
+def best_scale(likelihoods: Iterable[Tensor]) -> float:
+    """The scale at which the sum of some batches' likelihoods is greatest."""
+    return _best_scale(sum(likelihoods, torch.zeros_like(SCALES)))
 
 
 def has_scale(model: DiffusionModel) -> bool:

@@ -3,7 +3,7 @@
 How they are drawn is decided in ``draw.request`` alone, guidance included.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any, final
@@ -14,6 +14,7 @@ from torch import Tensor
 from carrara import evaluate
 from carrara.data import captions_of, spread
 from carrara.draw import Ask, Request, cycled, request, sample
+from carrara.draw.generate import AT_ONCE
 from carrara.draw.image_input import seen
 from carrara.draw.wishes import prompts
 from carrara.errors import UserError, option
@@ -21,6 +22,7 @@ from carrara.evaluate import Features
 from carrara.measure.measurement import MeasureSettings
 from carrara.measure.run_data import EXAMPLES_AT_ONCE, RunData, Split
 from carrara.pixels import rounded
+from carrara.ranks import each
 from carrara.store import OpenModel
 
 
@@ -89,22 +91,34 @@ class SampleSet:
     @cached_property
     def drawn(self) -> Tensor:
         """All of them, (N, *S), for what is small enough to be kept."""
-        wishes, kept = self.wishes("held out"), list[Tensor]()
+        return self.made(self.wishes("held out"))
+
+    def made(self, wishes: Sequence[str | None], look: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+        """A sample for each wish, or what ``look`` sees in them, (N, ...), on all ranks, which share the work.
+
+        Args:
+            look: from a batch of samples to as many rows; the samples are forgotten then.
+        """
+        found, starts = list[Tensor](), range(0, len(wishes), AT_ONCE)
+
+        def draw(first: int) -> Tensor:
+            numbers = range(first, min(first + AT_ONCE, len(wishes)))
+            return look(torch.cat(list(self.pictures(wishes[numbers.start : numbers.stop], numbers))))
 
         def drawing() -> Iterator[int]:
-            for x in self.pictures(wishes, range(len(wishes))):
-                kept.append(x)
-                yield sum(map(len, kept))
+            for rows in each(draw, starts):
+                found.append(rows)
+                yield sum(map(len, found))
 
         for _ in self._settings.watch(drawing(), len(wishes), "drawing samples"):
             pass
-        return torch.cat(kept)
+        return torch.cat(found)
 
     def vectors(self, features: Features, split: Split = "held out") -> Tensor:
         """Their features, (N, D): of the captions of this part of the data, where the model reads captions."""
         key: Split = split if self.of_captions else "held out"
         if key not in self._vectors:
-            self._vectors[key] = torch.cat(list(self._extract(features, self.wishes(key))))
+            self._vectors[key] = self.made(self.wishes(key), lambda x: features_of(features, x))
         return self._vectors[key]
 
     def _example(self, number: int) -> int:
@@ -120,17 +134,7 @@ class SampleSet:
         images = [seen(self._model, self._data.batch(part)) for part in parts]
         return torch.cat([image.cpu() for image in images if image is not None])
 
-    def _extract(self, features: Features, wishes: Sequence[str | None]) -> Iterator[Tensor]:
-        """Features of all samples; the pictures themselves are forgotten."""
-        batches: list[Tensor] = []
 
-        def drawing() -> Iterator[int]:
-            done = 0
-            for x in self.pictures(wishes, range(len(wishes))):
-                batches.extend(evaluate.extract(features, x.split(EXAMPLES_AT_ONCE)))
-                done += len(x)
-                yield done
-
-        for _ in self._settings.watch(drawing(), len(wishes), "drawing samples"):
-            yield from batches
-            batches.clear()
+def features_of(features: Features, x: Tensor) -> Tensor:
+    """Of pictures (N, *S), a few at a time: (N, D) on the CPU."""
+    return torch.cat(list(evaluate.extract(features, x.split(EXAMPLES_AT_ONCE))))

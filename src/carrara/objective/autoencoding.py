@@ -121,9 +121,9 @@ class AutoencodingObjective(Objective):
 
     def _autoencoder_loss(self, batch: Batch, draws: Draws) -> LossReport:
         made = self.first_stage.reconstruct(batch.x, draws)
-        if self.training:
-            self.first_stage.learn(made.z, draws)
+        learned = self.first_stage.learn(made.z, draws) if self.training else {}
         error, logs = self._error(batch, made)
+        logs |= learned
         loss = error + self.penalty * made.penalty
         if self.settings is not None and (most := self.settings.weight_at(draws.step)):
             opinion, weight = self._opinion(made, error, most)

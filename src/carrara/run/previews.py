@@ -1,9 +1,10 @@
 """What a run shows and measures on its way, of fixed seeds and fixed held-out examples, so that it can be compared."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from carrara.measure.forecast import GAP
 from carrara.medium import PictureMedium
 from carrara.model import AnySaved, DiffusionModel
 from carrara.objective import Objective
+from carrara.ranks import rank, world
 from carrara.recipe.kinds import Examples, Kind
 from carrara.store.latents import PICTURES_AT_A_TIME, Cache, captioned
 from carrara.store.runs import EARLY, is_sound
-from carrara.train import autocast, held_out
+from carrara.train import autocast
+from carrara.train.runner import Sums, means, sums
 from carrara.types import Batch
 
 
@@ -51,14 +54,20 @@ class Previews:
         path = self._folder / "samples" / f"step-{step:06d}.png"
         return pixels.save_png(shown.picture, path, shown.about, overwrite=True, within=self._folder)
 
-    def measure(self, objective: Objective, cache: Cache | None) -> Mapping[str, float]:
-        """The objective's measures of held-out examples; ``kid``, if the best model is found by it; and ``gap``, if the
-        settings ask for it."""
-        examples, count = self._examples, self._settings.held_out
-        values = self._measured(objective, cache, examples.batch(count))
+    def share(self, objective: Objective, cache: Cache | None) -> Sequence[Sums]:
+        """The objective's measures of this rank's share of the held-out examples; and of training examples, if the
+        settings ask for the ``gap``."""
+        count = self._settings.held_out
+        found = [self._sums(objective, cache, self._examples.batch(count))]
         if self._settings.gap is not None:
-            trained = self._trained(self._part, count)
-            gap = evaluate.memorisation_gap(self._measured(objective, cache, trained), values)
+            found.append(self._sums(objective, cache, self._trained(self._part, count)))
+        return found
+
+    def measure(self, shares: Sequence[Sequence[Sums]]) -> Mapping[str, float]:
+        """What the shares of all ranks come to; with the ``gap``, and ``kid``, if the best model is found by it."""
+        values, *trained = (means(parts) for parts in zip(*shares, strict=True))
+        for others in trained:
+            gap = evaluate.memorisation_gap(others, values)
             values = values if gap is None else {**values, GAP: gap}
         return values if self._features is None else {**values, "kid": self._kernel_distance(self._features)}
 
@@ -74,13 +83,14 @@ class Previews:
         batch = batch_of(captioned(data, self._examples.table), self._examples.transform, again)
         return replace(batch, position=torch.arange(count))
 
-    def _measured(self, objective: Objective, cache: Cache | None, batch: Batch) -> dict[str, float]:
-        """The objective's measures."""
+    def _sums(self, objective: Objective, cache: Cache | None, batch: Batch) -> Sums:
+        """The objective's measures of every ``world``-th of the batches, which are no larger than in training."""
         recipe = self._kind.recipe
-        batches = batch.split(recipe.train.batch)
+        size = -(-min(recipe.train.batch, len(batch)) // world())
+        batches = islice(batch.split(size), rank(), None, world())
         batches = batches if cache is None else cache.encoded(batches)
         with autocast(recipe.train.precision, self._model.device):
-            return held_out(objective, batches, recipe.seed)
+            return sums(objective, batches, recipe.seed)
 
     def compare(self, step: int, images: int) -> None:
         """Writes how samples of the finished model compare with held-out pictures, as ``measure.likeness`` has it; as

@@ -19,7 +19,7 @@ parts/                trainings on parts of the data, and memorisation.json what
 autoencoder/          the same again for the autoencoder that was trained first
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -31,6 +31,7 @@ from carrara.errors import UserError
 from carrara.files import NotWritten
 from carrara.files.writing import sweep_all
 from carrara.model import AnySaved
+from carrara.ranks import from_all
 from carrara.recipe import build
 from carrara.recipe.kinds import Examples, kind_of
 from carrara.recipe.resolve import resolve
@@ -50,6 +51,7 @@ from carrara.store.latents import Encoding, captioned
 from carrara.store.runs import begun_about, is_sound, step_of
 from carrara.train import Incident, Log, LogLine, StepReport, Stopped, Training, distributed, read_log
 from carrara.train.precision import emulation
+from carrara.train.runner import Sums
 from carrara.types import Batch
 
 Event = Note | Encoding | StepReport | Preview | HeldOut | Diagnosis | ModelSaved
@@ -312,21 +314,31 @@ class Session:
                 yield Diagnosis(step=report.step, text=text)
 
     def _looked(self, step: int, log: Log | None) -> Iterator[Event]:
-        """As ``_look``, by the one process that has a log, with the averaged weights, which all put together; what goes
-        wrong there does not end the training, unless it is a disk that refuses."""
+        """Held-out data are measured by all processes, with the averaged weights; ``_look`` is of the one that has a
+        log. What goes wrong does not end the training, unless it is a disk that refuses."""
         try:
             with suppress(Stopped), self.training.ema.swapped_in():
-                yield from self._look(step, log) if log is not None else ()
+                shares = from_all(self._measured_here) if self._measures else []
+                yield from self._look(step, log, shares) if log is not None else ()
         except Exception as error:
             if isinstance(error, NotWritten) or isinstance(error.__cause__, OSError):
                 raise
             why = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             yield Diagnosis(step=step, text=f"the preview of step {step} could not be drawn ({why}): training goes on")
 
-    def _look(self, step: int, log: Log) -> Iterator[Event]:
-        if self.recipe.preview.held_out and len(self.held_out_data):
+    @property
+    def _measures(self) -> bool:
+        return self.recipe.preview.held_out > 0 and len(self.held_out_data) > 0
+
+    def _measured_here(self) -> Sequence[Sums]:
+        """This rank's share of what is measured on held-out data."""
+        with self.training.asked.at_once():
+            return self._previews.share(self.objective, self._cache)
+
+    def _look(self, step: int, log: Log, shares: Sequence[Sequence[Sums]]) -> Iterator[Event]:
+        if shares:
             with self.training.asked.at_once():
-                values = self._previews.measure(self.objective, self._cache)
+                values = self._previews.measure(shares)
             if any(line["step"] == step for line in self._measured):  # by another process, and now again
                 log.rewind(step - 1)
             by, best = self.recipe.preview.best, self._leader

@@ -1,5 +1,6 @@
 """A training in a folder: goes on where the last process stopped, and writes down how far it is."""
 
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -265,7 +266,10 @@ class Training:
         self._saving.save(self.state.checkpoint(), self._checkpoints.keep if self._prunes else None)
 
 
-@torch.no_grad()
+Sums = Mapping[str, tuple[float, int]]
+"""Of what an objective measures, by name: the sum, and over how many samples."""
+
+
 def held_out(objective: Objective, batches: Iterable[Batch], seed: int) -> dict[str, float]:
     """Means over all samples that count of what the objective measures on data that it does not train on.
 
@@ -277,10 +281,26 @@ def held_out(objective: Objective, batches: Iterable[Batch], seed: int) -> dict[
         batches: finitely many.
         seed: of the random numbers.
     """
-    device, counts, sums = next(objective.parameters()).device, dict[str, int](), dict[str, Tensor]()
+    return means([sums(objective, batches, seed)])
+
+
+@torch.no_grad()
+def sums(objective: Objective, batches: Iterable[Batch], seed: int) -> Sums:
+    """What ``held_out`` takes the means of, of one part of the batches."""
+    device, counts, totals = next(objective.parameters()).device, dict[str, int](), dict[str, Tensor]()
     for batch in batches:
         here = batch.to(device)
         for name, values in objective.validate(here, Draws(seed, here.position)).items():
             counts[name] = counts.get(name, 0) + len(values)
-            sums[name] = sums.get(name, torch.zeros((), device=device)) + values.float().sum()
-    return {name: total.item() / counts[name] for name, total in sums.items() if counts[name]}
+            totals[name] = totals.get(name, torch.zeros((), device=device)) + values.float().sum()
+    return {name: (total.item(), counts[name]) for name, total in totals.items()}
+
+
+def means(parts: Sequence[Sums]) -> dict[str, float]:
+    """The means over all samples of all parts."""
+    found = dict[str, float]()
+    for name in dict.fromkeys(name for part in parts for name in part):
+        here = [part[name] for part in parts if name in part]
+        if count := sum(count for _, count in here):
+            found[name] = math.fsum(total for total, _ in here) / count
+    return found

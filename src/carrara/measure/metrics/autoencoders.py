@@ -14,8 +14,9 @@ from carrara.measure.likelihood import of_levels
 from carrara.measure.measurement import MetricResult
 from carrara.measure.subject import Subject
 from carrara.noise import bits_per_dim
-from carrara.objective.elbo import active_units, bound, elbo
+from carrara.objective.elbo import ElboTerms, active_units, bound, elbo
 from carrara.seeds import Draws
+from carrara.types import Batch
 
 IMPORTANCE = 64
 """K of the importance-weighted bound of a VAE."""
@@ -38,9 +39,13 @@ def measure_reconstruction(subject: Subject) -> MetricResult:
 @torch.no_grad()
 def measure_elbo(subject: Subject, vae: LayeredVae) -> MetricResult:
     """The evidence lower bound of held-out data, as it is and weighed by importance."""
-    batches = list(subject.data.batches())
-    terms = [elbo(vae, batch.x, Draws(0, batch.position)) for batch in batches]
-    bounds = [bound(vae, batch.x, Draws(0, batch.position), samples=IMPORTANCE) for batch in batches]
+
+    def nats(batch: Batch) -> tuple[ElboTerms, Tensor]:
+        draws = Draws(0, batch.position)
+        return elbo(vae, batch.x, draws), bound(vae, batch.x, draws, samples=IMPORTANCE)
+
+    batches, found = list(subject.data.batches()), subject.data.measured(nats)
+    terms, bounds = [term for term, _ in found], [weighted for _, weighted in found]
     layers = range(len(vae.widths))
     data: dict[str, object] = {
         "n": sum(map(len, batches)),
@@ -59,9 +64,9 @@ def measure_elbo(subject: Subject, vae: LayeredVae) -> MetricResult:
     ]
     if vae.likelihood.is_density and subject.model.medium.of_levels:
         with of_levels(vae):
-            again = [elbo(vae, batch.x, Draws(0, batch.position)).total for batch in batches]
-            closer = [bound(vae, batch.x, Draws(0, batch.position), samples=IMPORTANCE) for batch in batches]
-        bits = [bits_per_dim(torch.tensor(-mean_of(nats)), batches[0].x[0].numel()).item() for nats in (again, closer)]
+            found = subject.data.measured(nats)
+        each = [term.total for term, _ in found], [weighted for _, weighted in found]
+        bits = [bits_per_dim(torch.tensor(-mean_of(parts)), batches[0].x[0].numel()).item() for parts in each]
         data |= {"bits_per_dim": bits[0], "iwae_bits_per_dim": bits[1]}
         lines.append(f"bits/dim      {bits[0]:.3f}, IWAE {bits[1]:.3f}    of 256 levels")
     return MetricResult(lines=lines, data=data)

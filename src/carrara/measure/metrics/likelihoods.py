@@ -12,13 +12,22 @@ from torch import Tensor
 from carrara import plots
 from carrara.autoencoder import LayeredVae
 from carrara.errors import UserError, option
-from carrara.measure.likelihood import CodeLength, decoder_scale, diffusion_bound, flow_bound, has_scale, levels_bound
+from carrara.measure.likelihood import (
+    CodeLength,
+    best_scale,
+    by_scale,
+    diffusion_bound,
+    flow_bound,
+    has_scale,
+    levels_bound,
+)
 from carrara.measure.measurement import MetricResult
 from carrara.measure.metrics.autoencoders import mean_of, measure_elbo
 from carrara.measure.subject import Subject
 from carrara.model import DiffusionModel
 from carrara.noise import bits_per_dim
 from carrara.seeds import Draws
+from carrara.types import Batch
 
 EVALUATIONS = 64
 """Terms of the variational bound that are drawn for each example."""
@@ -36,12 +45,12 @@ def measure_likelihood(subject: Subject) -> MetricResult:
     if model.first_stage.levels is not None:
         return _measure_levels(subject, model)
     scale, evaluations = _scale(subject, model), None if subject.settings.exact else EVALUATIONS
-    costs = [
-        diffusion_bound(
-            model, batch, Draws(subject.settings.seed, batch.position), scale=scale, evaluations=evaluations
-        )
-        for batch in subject.data.batches(what="variational bound")
-    ]
+
+    def cost(batch: Batch) -> CodeLength:
+        draws = Draws(subject.settings.seed, batch.position)
+        return diffusion_bound(model, batch, draws, scale=scale, evaluations=evaluations)
+
+    costs = subject.data.measured(cost, what="variational bound")
     method = "all terms" if evaluations is None else f"{evaluations} of its terms, drawn for each example"
     return _describe(f"variational bound, {method}", subject, costs)
 
@@ -49,10 +58,11 @@ def measure_likelihood(subject: Subject) -> MetricResult:
 def _measure_levels(subject: Subject, model: DiffusionModel) -> MetricResult:
     """The bound of the levels' probability, in bits per dimension and in nats."""
     evaluations = None if subject.settings.exact else EVALUATIONS
-    costs = [
-        levels_bound(model, batch, Draws(subject.settings.seed, batch.position), evaluations=evaluations)
-        for batch in subject.data.batches(what="bound")
-    ]
+
+    def cost(batch: Batch) -> CodeLength:
+        return levels_bound(model, batch, Draws(subject.settings.seed, batch.position), evaluations=evaluations)
+
+    costs = subject.data.measured(cost, what="bound")
     numbers = "each number" if evaluations is None else f"{evaluations} numbers"
     described = _describe(f"evidence bound of levels, {numbers} of masked values for each", subject, costs)
     nats, dimensions = torch.cat([cost.nats.cpu() for cost in costs]), costs[0].dimensions
@@ -71,10 +81,11 @@ def measure_flow(subject: Subject) -> MetricResult:
     if model.first_stage.levels is not None:
         raise UserError(f"'{subject.folder}' draws levels, which no flow leads to: {other} measures it")
     scale, probes = _scale(subject, model), None if math.prod(model.latent_shape) <= EXACT_UP_TO else 1
-    costs = [
-        flow_bound(model, batch, Draws(subject.settings.seed, batch.position), scale=scale, probes=probes)
-        for batch in subject.data.batches(what="probability flow")
-    ]
+
+    def cost(batch: Batch) -> CodeLength:
+        return flow_bound(model, batch, Draws(subject.settings.seed, batch.position), scale=scale, probes=probes)
+
+    costs = subject.data.measured(cost, what="probability flow")
     return _describe(f"probability flow, trace {'exact' if probes is None else 'estimated'}", subject, costs)
 
 
@@ -89,7 +100,9 @@ def _check_denoises(subject: Subject) -> None:
 
 def _scale(subject: Subject, model: DiffusionModel) -> float | None:
     """One for all held-out pictures."""
-    return decoder_scale(model, subject.data.batches(what="decoder scale")) if has_scale(model) else None
+    if not has_scale(model):
+        return None
+    return best_scale(subject.data.measured(lambda batch: by_scale(model, batch), what="decoder scale"))
 
 
 def _describe(method: str, subject: Subject, costs: Sequence[CodeLength]) -> MetricResult:

@@ -4,12 +4,11 @@ Where a model is told keys and metres, its samples are asked for those of traini
 of a piece counts for what is measured; else its key is the one that fits best, and its metre is 4/4.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from carrara.errors import UserError
@@ -19,6 +18,7 @@ from carrara.measure.run_data import EXAMPLES_AT_ONCE, Split
 from carrara.measure.subject import Subject
 from carrara.medium.notes import NotesMedium, completed
 from carrara.notes import EVERY, REST, Grid
+from carrara.types import Batch
 
 MOST_READ = 50_000
 """Training examples that samples are compared with."""
@@ -87,7 +87,7 @@ def measure_music(subject: Subject) -> MetricResult:
     split, count = subject.data.adjective, subject.settings.samples
     training, held_out = heard(subject, "train", MOST_READ), heard(subject, "held out", count)
     wishes = asked_like_training(subject)
-    drawn = drawn_as(subject, wishes)
+    drawn = subject.samples.made(wishes)
     made = [completed(medium.read(x), _asked(wish)) for x, wish in zip(drawn, wishes, strict=True)]
     if not any((grid.pitches != REST).any() for grid in made):
         raise UserError(f"nothing sounds in what '{subject.folder}' draws: train it longer")
@@ -121,13 +121,15 @@ def heard(subject: Subject, split: Split, most: int) -> list[Grid]:
     """The music of examples from all over a part of the data, in the keys and metres that these say."""
     data, medium = subject.data, subject.model.medium
     assert isinstance(medium, NotesMedium)
-    classes, grids = data.splits[split].info.classes, list[Grid]()
-    for batch in data.batches(split, f"music of the {split} data", min(most, len(data.splits[split]))):
+    classes = data.splits[split].info.classes
+
+    def read(batch: Batch) -> list[Grid]:
         labels = batch.columns.get("label")
-        for k, x in enumerate(batch.x.cpu()):
-            said = None if labels is None else label_of(labels[k], classes)
-            grids.append(completed(medium.read(x), _asked(said)))
-    return grids
+        said = [None if labels is None else label_of(row, classes) for row in (batch.x if labels is None else labels)]
+        return [completed(medium.read(x), _asked(one)) for x, one in zip(batch.x.cpu(), said, strict=True)]
+
+    found = data.measured(read, split, f"music of the {split} data", min(most, len(data.splits[split])))
+    return [grid for grids in found for grid in grids]
 
 
 def asked_like_training(subject: Subject) -> list[str | None]:
@@ -139,20 +141,6 @@ def asked_like_training(subject: Subject) -> list[str | None]:
     places = [(2 * k + 1) * len(data.splits["train"]) // (2 * count) for k in range(count)]
     batches = (places[first : first + EXAMPLES_AT_ONCE] for first in range(0, count, EXAMPLES_AT_ONCE))
     return [label_of(row, classes) for part in batches for row in data.batch(part, "train").columns["label"]]
-
-
-def drawn_as(subject: Subject, wishes: Sequence[str | None]) -> Tensor:
-    """(N, *S), a sample for each wish."""
-    kept = list[Tensor]()
-
-    def drawing() -> Iterator[int]:
-        for x in subject.samples.pictures(wishes, range(len(wishes))):
-            kept.append(x)
-            yield sum(map(len, kept))
-
-    for _ in subject.settings.watch(drawing(), len(wishes), "drawing samples"):
-        pass
-    return torch.cat(kept)
 
 
 def label_of(row: Tensor, classes: Sequence[str]) -> str | None:

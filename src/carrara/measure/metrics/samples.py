@@ -12,10 +12,12 @@ from carrara.data import contents, spread
 from carrara.errors import UserError, option
 from carrara.evaluate import ClipFeatures, check_metrics, clip_score, sample_metrics
 from carrara.measure.measurement import MetricResult
-from carrara.measure.run_data import EXAMPLES_AT_ONCE, Split
+from carrara.measure.run_data import Split
+from carrara.measure.samples import features_of
 from carrara.measure.subject import Subject
 from carrara.recipe import build
-from carrara.train import held_out
+from carrara.train.runner import Sums, means, sums
+from carrara.types import Batch
 
 RETRIEVED = 100
 """Pictures among which the right one is looked for."""
@@ -88,9 +90,11 @@ def _losses(subject: Subject) -> Mapping[str, Mapping[str, float]]:
         return {}
     model, data, seed = subject.model, subject.data, subject.settings.seed
     objective = build.objective(data.recipe, model).to(model.device).eval()
-    return {
-        part: held_out(objective, data.batches(part, f"loss on the {part} data", COMPARED), seed) for part in SPLITS
-    }
+
+    def losses(batch: Batch) -> Sums:
+        return sums(objective, [batch], seed)
+
+    return {part: means(data.measured(losses, part, f"loss on the {part} data", COMPARED)) for part in SPLITS}
 
 
 def _gaps(losses: Mapping[str, Mapping[str, float]]) -> list[str]:
@@ -114,8 +118,8 @@ def measure_retrieval(subject: Subject) -> MetricResult:
     data, chosen = subject.data, _retrieved(subject)
     wishes = [_prompt(subject, k) for k in chosen]
     right = data.batch(chosen).x
-    made = torch.cat(list(subject.samples.pictures(wishes, range(len(chosen)))))
-    vectors = [torch.cat(list(evaluate.extract(subject.features, x.split(EXAMPLES_AT_ONCE)))) for x in (made, right)]
+    made = subject.samples.made(wishes)
+    vectors = [features_of(subject.features, x) for x in (made, right)]
     score = evaluate.retrieval(*vectors)
     lines = [
         f"found first   {score.first:.0%}, {score.times_chance:.1f} times chance",
