@@ -54,7 +54,7 @@ class Host:
         try:
             run(*queue, "netem", "delay", "20ms")
         except OSError:  # not every kernel has it
-            run(*queue, "tbf", "rate", "3mbit", "burst", "8kb", "latency", "1s")
+            run(*queue, "tbf", "rate", "1mbit", "burst", "8kb", "latency", "1s")
 
     def cut_off(self) -> None:
         """No connection is closed; nothing arrives any more."""
@@ -139,16 +139,15 @@ def test_a_host_that_is_cut_off_costs_no_sample(
     for steps, disturb in ((12, hosts[0].slow_down), (20, hosts[1].cut_off)):
         end = time.monotonic() + 90
         while not (together / "log.jsonl").exists() or len((together / "log.jsonl").read_text().splitlines()) < steps:
-            assert time.monotonic() < end, [host.remove() or host.end(9) for host in hosts]
+            assert time.monotonic() < end, "the hosts do not train"
             time.sleep(0.01)
         disturb()
-    begun = time.monotonic()
     code, said = hosts[0].end(90)
-    print(f"{time.monotonic() - begun:.1f} s")
     assert code == 0 and "nothing was heard of process 1" in said and "going on from step" in said, said
-    code, said = hosts[1].end(60)
-    assert code == 1 and "nothing was heard of process 0" in said, said
-    assert len((tmp_path / "has" / "ranks.txt").read_text().splitlines()) == 3  # the lost host has not gone on alone
+    assert hosts[1].process is not None
+    hosts[1].process.terminate()  # torchrun waits there for its connection, a quarter of an hour at most
+    assert "nothing was heard of process 0" in (said := hosts[1].end(40)[1]), said
+    assert len((tmp_path / "has" / "ranks.txt").read_text().splitlines()) == 3, "the lost host has gone on alone"
 
     assert carrara("train", *words, str(alone))[0] == 0
     ours, theirs = (list(read_log(folder / "log.jsonl")) for folder in (together, alone))
@@ -156,7 +155,7 @@ def test_a_host_that_is_cut_off_costs_no_sample(
     assert [line["loss"] for line in ours] == pytest.approx([line["loss"] for line in theirs], rel=0, abs=1e-6)
     assert_same(alone, together, 1e-5)
     quick, slow = (ours[last - 1]["seconds"] - ours[last - 6]["seconds"] for last in (12, 19))
-    print(quick, slow)
+    assert slow > quick
     positions, names = taken(tmp_path / "has", 60)
     assert positions == list(range(240))
     assert {Counter(names[first : first + 15]).most_common(1)[0][1] for first in range(0, 240, 15)} == {1}

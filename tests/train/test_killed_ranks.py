@@ -96,9 +96,7 @@ def losses(run: Path) -> list[float]:
 @pytest.mark.slow
 def test_ten_kills_change_nothing(launched: Callable[..., Launched]) -> None:
     """Before the first step of an attempt, in the middle of one, and in the middle of a save."""
-    whole = launched("whole", "checkpoint.every=70")
-    assert whole.end()[0] == 0
-    killed, rng = launched("killed"), random.Random(0)
+    whole, killed, rng = launched("whole", "checkpoint.every=70"), launched("killed"), random.Random(0)
     for kill in range(10):
         before = killed.saved
         killed.until(lambda kill=kill: len(killed.ranks) == 2 * (kill + 1))
@@ -106,7 +104,25 @@ def test_ten_kills_change_nothing(launched: Callable[..., Launched]) -> None:
             killed.until(lambda before=before: killed.saved > before)
         time.sleep(rng.uniform(0, 0.2))
         os.kill(rng.choice(killed.ranks[-2:])[1], signal.SIGKILL)
+    assert whole.end()[0] == 0
     code, said = killed.end()
     assert code == 0 and said.count("ended by signal 9: all begin again") == 10, said
     assert losses(killed.run) == pytest.approx(losses(whole.run), rel=0, abs=1e-6)
     assert_same(whole.run, killed.run, 1e-6)
+
+
+@pytest.mark.slow
+def test_all_are_asked_to_stop_and_leave_together(launched: Callable[..., Launched]) -> None:
+    """As Slurm does it: every process is asked, and the launcher passes it on, so that the others are asked twice."""
+    run = launched("stopped", "train.steps=100000", "checkpoint.every=100000")
+    run.until(lambda: (run.run / "log.jsonl").exists())
+    os.kill(run.process.pid, signal.SIGUSR1)
+    run.until(lambda: run.saved > 0)
+    os.killpg(run.process.pid, signal.SIGTERM)
+    code, said = run.end()
+    assert code == 128 + signal.SIGTERM and said.count("Stopped and saved after step") == 1, said
+    assert "begin again" not in said and len(run.ranks) == 2
+    assert not any(Path(f"/proc/{process}").exists() for _, process in run.ranks)
+    saved = sorted(int(path.name[5:]) for path in run.run.glob("checkpoints/step-*"))
+    last = list(read_log(run.run / "log.jsonl"))[-1]["step"]
+    assert len(saved) == 2 and saved[-1] == last and not (run.run / ".lock").exists()

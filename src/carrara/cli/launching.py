@@ -57,7 +57,7 @@ def launch(count: int, words: Sequence[str], reached: Callable[[], object] = lam
     while (code := _launched(count, words)) < 0 or code == LOST:
         tries, before = (1 if before != (now := reached()) else tries + 1), now
         if tries > RESTARTS:
-            return abs(code) + 128 if code < 0 else code
+            return 128 - code if code < 0 else code
         why = f"a process was ended by signal {-code}" if code < 0 else "a process was lost"
         console.print(f"{why}: all begin again, from the last checkpoint")
     return code

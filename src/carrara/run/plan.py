@@ -107,7 +107,7 @@ class Plan:
         with hooks.deaf():
             if distributed.is_main():
                 try:
-                    lock = Lock(self.folder, TAKEOVER if distributed.is_launched() else 0)
+                    lock = Lock(self.folder, TAKEOVER if distributed.is_launched() else 0.0)
                 except UserError as error:
                     refusal = error
             if distributed.anywhere(refusal is not None, device):
