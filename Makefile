@@ -17,7 +17,7 @@ ORT_WEB := 1.30.0
 help:
 	@echo "make demo        installs, trains a small model on built-in pictures, says where the samples are"
 	@echo "make test        the tests that take seconds"
-	@echo "make test-slow   the tests that take minutes"
+	@echo "make test-slow   the tests that take minutes; with CARRARA_THOROUGH=1 all of their cases, and not a third"
 	@echo "make test-browser   pages in chromium, which it installs where it may"
 	@echo "make lint        ruff: rules and format"
 	@echo "make types       pyright, strict"

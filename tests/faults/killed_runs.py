@@ -2,7 +2,7 @@
 
 One process imports torch and forks, so that a child starts in milliseconds. It prints what was found, as JSON:
 
-    killed_runs.py KIND each          is killed at every place, as far as the folder can tell: see ``Kind.each``
+    killed_runs.py KIND each COUNT    is killed at each so many-th place, as the folder can tell: see ``Kind.each``
     killed_runs.py KIND some COUNT    is killed at so many of them, by SIGKILL
     killed_runs.py KIND random COUNT  is killed so often, each time after a while
 """
@@ -180,7 +180,7 @@ class Kind:
         was_killed(child(lambda: self.run(folder)))
         return differences(folder, self.whole)
 
-    def each(self) -> dict[str, Any]:
+    def each(self, count: int) -> dict[str, Any]:
         """A copy of the folder is made at each place, and goes on: what a process leaves there if it is killed. Places
         between which nothing changes in the folder share one."""
         source, copies, found = self.root / "source" / "run", self.root / "copies", dict[str, list[str]]()
@@ -197,7 +197,7 @@ class Kind:
 
         names = self._observed(source, copy)
         numbers = sorted(int(path.name) for path in copies.iterdir())
-        for number in numbers:
+        for number in numbers[::count]:
             shutil.rmtree(source, ignore_errors=True)
             if (copies / str(number) / "run").exists():
                 (copies / str(number) / "run").rename(source)
@@ -246,5 +246,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         os.environ["CARRARA_CACHE"] = str(Path(name) / "cache")
         runs = Kind(Path(name), kind)
-        result = runs.each() if how == "each" else getattr(runs, how)(int(count[0]))
+        result = getattr(runs, how)(int(count[0]))
     print(json.dumps({"seconds": runs.seconds, **result}))

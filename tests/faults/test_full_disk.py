@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from carrara.files.refusals import REFUSALS
 from small_models import saved
+from thorough import EACH
 
 RUNS = Path(__file__).parents[1] / "golden" / "runs"
 Command = Callable[..., tuple[int, str]]
@@ -139,7 +140,7 @@ def moments(run: Callable[[Disk], tuple[int, str]], every: bool, growth: int = 1
     """Runs something with a disk that is full from a moment on, until that is after its end.
 
     Args:
-        every: tries all moments, and not fewer and fewer of them.
+        every: tries moments from all of the time, and not fewer and fewer of them.
         growth: how much wider each gap is then.
     """
     moment, step = 0, 1
@@ -150,7 +151,7 @@ def moments(run: Callable[[Disk], tuple[int, str]], every: bool, growth: int = 1
             assert code == 0, said
             return
         yield moment, code, said
-        moment, step = moment + step, 1 if every else step + growth
+        moment, step = moment + step, EACH if every else step + growth
 
 
 def started(here: Path, carrara: Command, arguments: Sequence[str]) -> Callable[[Disk], tuple[int, str]]:

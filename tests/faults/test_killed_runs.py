@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from thorough import EACH
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are POSIX")
 LEAST = {"pixel": 220, "latent": 250, "text": 120, "student": 120}
 """Places of each kind of run, at least."""
@@ -35,7 +37,7 @@ def test_killed_at_some_places() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", LEAST)
 def test_killed_at_every_place(kind: str) -> None:
-    result = outcome(kind, "each")
+    result = outcome(kind, "each", str(EACH))
     assert result["places"] >= LEAST[kind] and result["different"] == {}
 
 

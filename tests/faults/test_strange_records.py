@@ -28,6 +28,7 @@ from carrara.store.best import kept
 from carrara.store.runs import open_model
 from carrara.train import checkpoint, read_log, read_training
 from small_models import saved
+from thorough import EACH
 
 FEW = VALUES[::4]
 SOME = pytest.mark.parametrize(
@@ -206,7 +207,8 @@ def test_measurements(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [pytest.param(VALUES[::20], id="few"), pytest.param(VALUES[::2], id="half", marks=pytest.mark.slow)]
+    "values",
+    [pytest.param(VALUES[::20], id="few"), pytest.param(VALUES[:: 2 * EACH], id="more", marks=pytest.mark.slow)],
 )
 def test_recipes(tmp_path: Path, values: Sequence[Any]) -> None:
     good = yaml.safe_load((GOLDEN / "digits" / "recipe.yaml").read_text())

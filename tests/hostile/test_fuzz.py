@@ -18,6 +18,7 @@ from mutating import spoil
 from parsers import FILES, PARSERS
 
 from carrara.errors import UserError
+from thorough import EACH
 
 SECONDS = 10
 LONGEST = 1010
@@ -28,7 +29,7 @@ QUICK_BYTES, SLOW_BYTES = 15, 3_000
 
 def counts(quick: int, slow: int) -> Any:
     """How many cases, in the quick tests and in the slow ones."""
-    return pytest.mark.parametrize("cases", [quick, pytest.param(slow, marks=pytest.mark.slow)])
+    return pytest.mark.parametrize("cases", [quick, pytest.param(slow // EACH, marks=pytest.mark.slow)])
 
 
 @contextmanager

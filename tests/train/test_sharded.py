@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from carrara.store.runs import open_model
 from carrara.train import read_log
 
 DIFFUSION = """
@@ -89,11 +90,12 @@ def test_losses_do_not_depend_on_the_number_of_processes(photos: Path, tmp_path:
         trainings.run("two of muon", 2, "train.optimizer=muon"): muon,
         trainings.run("two in parts", 2, "train.optimizer=muon", *less): muon,
     }
-    for processes, end, how in ((4, 20, SHARDED), (2, 35, "train.shard=null"), (1, 50, SHARDED)):
+    for processes, end, how in ((4, 20, SHARDED), (2, 30, SHARDED), (1, 40, "train.shard=null"), (2, 50, SHARDED)):
         others[trainings.run("several", processes, "train.optimizer=muon", f"train.steps={end}", how)] = muon
     for run, alone in others.items():
         assert losses(run) == pytest.approx(losses(alone), rel=0, abs=1e-6), run.name
         assert_same(alone, run, 1e-5)
+    written_in_parts(tmp_path / "four of adamw")
     for run in list(others)[:3]:
         assert {path.name for path in run.iterdir()} == {path.name for path in adamw.iterdir()}
         assert len(list((run / "samples").iterdir())) == 2
@@ -115,6 +117,19 @@ def test_who_is_killed_begins_again_with_the_others(photos: Path, tmp_path: Path
     assert launcher.returncode == 0 and said.count("ended by signal 9: all begin again") == 1, said
     assert losses(tmp_path / "killed") == pytest.approx(losses(alone), rel=0, abs=1e-6)
     assert_same(alone, tmp_path / "killed", 1e-5)
+
+
+def written_in_parts(run: Path) -> None:
+    """A checkpoint in parts is opened like any other, and is made a model's folder by ``--consolidate``."""
+    last, finished = run / "checkpoints" / "step-50", open_model(run / "model").digest()
+    assert len(list(last.glob("shard-*"))) == 4 and not (last / "ema.safetensors").exists()
+    assert open_model(last).digest() == finished
+    (run / "model").rename(run.parent / "before")
+    for more, place in (((), run / "model"), (("--out", run.parent / "out"), run.parent / "out")):
+        words = [sys.executable, "-m", "carrara", "export", str(run), "--consolidate", *map(str, more)]
+        done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert open_model(place).digest() == finished and (place / "manifest.json").exists()
 
 
 @pytest.mark.slow

@@ -44,6 +44,7 @@ LATER = {
         carrara export runs/digits --to diffusers --class 7 --out sevens
         carrara export runs/digits --to onnx --int8 --out digits-onnx
         carrara export openmoji --to page --out openmoji-page
+        carrara export runs/photos --consolidate
     """,
     ),
     "import": (

@@ -1,6 +1,6 @@
 """``carrara export`` and ``carrara import``."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from inspect import signature
@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from carrara.errors import UserError, command, known, option
-from carrara.files import check_place, explained, incoming, is_folder, is_regular, moved
+from carrara.files import check_place, explained, incoming, is_folder, is_regular, lies_in, moved, sealed
+from carrara.files.lock import Lock
 
 TARGETS = {
     "diffusers": "carrara.export.diffusers:export",
@@ -30,11 +31,12 @@ def export(
     run: Path,
     /,
     *,
-    to: str,
-    out: Path,
+    to: str | None = None,
+    out: Path | None = None,
     label: Annotated[str | None, Parameter(name="--class")] = None,
     int8: bool = False,
     onnxruntime_web: Path | None = None,
+    consolidate: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Writes a run's model as another program reads it.
 
@@ -52,16 +54,56 @@ def export(
         Writes weights of 8 bits, too, and measures what they cost.
     onnxruntime_web
         For a page, the folder of the npm package onnxruntime-web, unless it is in node_modules here.
+    consolidate
+        In the place of --to: writes the model of the newest checkpoint, of which several processes have written a part
+        each, as one that is whole. It is the run's model/, unless --out names another folder.
     """
     from carrara.store.runs import newest
 
+    options = {"label": label, "int8": int8 or None, "onnxruntime_web": onnxruntime_web}
+    if consolidate:
+        _consolidate(run, out, [name for name, value in {"to": to, **options}.items() if value is not None])
+        return
+    if to is None or out is None:
+        whom = ", ".join(TARGETS)
+        raise UserError(f"for whom, and where? Say {option('to', 'TARGET')}, of {whom}, and {option('out', 'FOLDER')}")
     name = known("target", to, TARGETS)
     function = loaded(TARGETS[name])
-    options = taken(function, name, {"label": label, "int8": int8 or None, "onnxruntime_web": onnxruntime_web})
+    options = taken(function, name, options)
     with whole(out) as folder:
         for sentence in function(newest(run), folder, **options):
             print(sentence)
     print(f"'{out}' is ready for {name}")
+
+
+def _consolidate(run: Path, out: Path | None, others: Sequence[str]) -> None:
+    """Writes the model of a run's newest checkpoint with whole tensors."""
+    from carrara.store.runs import newest, open_model
+
+    if others:
+        raise UserError(f"{option('consolidate')} writes a run's own model: leave {option(others[0])} out")
+    weights, place = newest(run), run / "model"
+    if out is not None:
+        with whole(out) as folder:
+            open_model(weights).save(folder)
+    elif weights == place:
+        print(f"'{place}' is whole, and there is nothing newer")
+        return
+    elif not lies_in(weights, run / "checkpoints"):
+        raise UserError(
+            f"'{run}' is no run's folder, which has a place for its model: {option('out', 'FOLDER')} names one"
+        )
+    else:
+        model, lock = open_model(weights), Lock(run)
+
+        def write(folder: Path) -> None:
+            model.write(folder)
+
+        try:
+            sealed.write_folder(place, write)
+        finally:
+            lock.release()
+    print(f"'{out or place}' has the model of '{weights}', whole")
 
 
 def import_model(

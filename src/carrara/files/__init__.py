@@ -23,6 +23,7 @@ from carrara.files.documents import (
 )
 from carrara.files.midi import MidiFile, MidiTrack, midi_bytes, midi_in, read_midi
 from carrara.files.parquet import read_parquet
+from carrara.files.parts import declared_parts, has_parts, read_parts, write_parts
 from carrara.files.pictures import (
     PICTURE,
     PIXEL_LIMIT,
@@ -110,9 +111,11 @@ __all__ = [
     "check_room",
     "check_size",
     "converted",
+    "declared_parts",
     "delete",
     "explained",
     "free_space",
+    "has_parts",
     "in_words",
     "incoming",
     "installing",
@@ -140,6 +143,7 @@ __all__ = [
     "read_lines",
     "read_midi",
     "read_parquet",
+    "read_parts",
     "read_pickled",
     "read_tensors",
     "read_text",
@@ -155,5 +159,6 @@ __all__ = [
     "unreadable",
     "wave_bytes",
     "write_bytes",
+    "write_parts",
     "write_tensors",
 ]

@@ -1,4 +1,5 @@
-"""Zip files as folders: ``photos.zip/cat/1.png`` is what is called ``cat/1.png`` in ``photos.zip``.
+"""Zip files as folders: ``photos.zip/cat/1.png`` is what is called ``cat/1.png`` in ``photos.zip``. And so are Parquet
+files with a column of pictures: see ``picture_rows``.
 
 Nothing is unpacked on the disk. An archive may be anybody's: what lies in it has a name within it, and none that leads
 out; links and what is encrypted are not read, and who reads asks how large something is first. The directory of an
@@ -7,15 +8,19 @@ archive is read once, and again when the archive has changed.
 
 import stat
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, final
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from carrara.files import picture_rows
+from carrara.files.picture_rows import State
+
 ENDING = ".zip"
+_KINDS = (ENDING, picture_rows.ENDING)
 _OPEN = 64  # archives at once
 _SECRET = 1
 _TAIL = (1 << 16) + 200  # bytes at the end of an archive, in which it says where its directory is
@@ -28,28 +33,56 @@ class Entry:
     """A file in an archive.
 
     Attributes:
-        stamp: its size, and when the archive changed, in nanoseconds.
+        size: in bytes, as the archive says.
+        changed: when the archive changed, in nanoseconds.
+        read: gives at most so many bytes; raises an ``OSError`` if it is damaged, encrypted, or packed in a way that
+            is not known here.
     """
 
-    stamp: tuple[int, int, int]
-    _archive: ZipFile = field(repr=False)
-    _info: ZipInfo = field(repr=False)
+    size: int
+    changed: tuple[int, int]
+    read: Callable[[int], bytes] = field(repr=False)
 
     @property
-    def size(self) -> int:
-        """In bytes, as the archive says."""
-        return self._info.file_size
+    def stamp(self) -> tuple[int, int, int]:
+        """Its size, and when the archive changed."""
+        return self.size, *self.changed
 
-    def read(self, most: int) -> bytes:
-        """At most so many bytes.
 
-        Raises:
-            OSError: it is damaged, encrypted, or packed in a way that Python does not know.
-        """
-        if self._info.flag_bits & _SECRET:
+@final
+class Zip:
+    """A zip file.
+
+    Args:
+        path: its own.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._archive = ZipFile(path)
+        except (BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+            raise OSError(f"no zip file that is whole: {error}") from None
+        self._files = {name: info for info in self._archive.infolist() if (name := _name(info))}
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of its files, with slashes."""
+        return tuple(self._files)
+
+    def size(self, name: str) -> int:
+        """Of a file, in bytes; raises a ``KeyError`` if there is none."""
+        return self._files[name].file_size
+
+    def read(self, name: str, most: int) -> bytes:
+        """At most so many bytes of a file; see ``Entry``."""
+        info = self._files[name]
+        if info.flag_bits & _SECRET:
             raise OSError("it is encrypted: unpack the archive, and give the folder")
         try:
-            with self._archive.open(self._info) as file:
+            with self._archive.open(info) as file:
                 return file.read(most)
         except NotImplementedError:
             raise OSError(
@@ -127,8 +160,11 @@ def check_directory(path: Path) -> None:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether something is a zip file by its name, and a regular file."""
-    return path.suffix.lower() == ENDING and _kind(path) == stat.S_IFREG
+    """Whether something is a zip file by its name, or a Parquet file with pictures, and a regular file."""
+    ending = path.suffix.lower()
+    if ending not in _KINDS or _kind(path) != stat.S_IFREG:
+        return False
+    return ending == ENDING or picture_rows.has_pictures(path, _state(path))
 
 
 def members(archive: Path) -> Sequence[str]:
@@ -137,7 +173,7 @@ def members(archive: Path) -> Sequence[str]:
     Raises:
         OSError: it cannot be read.
     """
-    return tuple(_directory(archive, _state(archive))[1])
+    return _opened(archive, _state(archive)).names
 
 
 def find(path: Path) -> Entry | None:
@@ -149,22 +185,20 @@ def find(path: Path) -> Entry | None:
     for above in reversed(path.parents):
         if is_archive(above):
             state = _state(above)
-            archive, named = _directory(above, state)
-            info = named.get("/".join(path.parts[len(above.parts) :]))
-            if info is None:
-                raise FileNotFoundError
-            return Entry(stamp=(info.file_size, state[0], state[1]), _archive=archive, _info=info)
+            archive, name = _opened(above, state), "/".join(path.parts[len(above.parts) :])
+            try:
+                size = archive.size(name)
+            except KeyError:
+                raise FileNotFoundError from None
+            return Entry(size=size, changed=(state[0], state[1]), read=partial(archive.read, name))
     return None
 
 
 @lru_cache(_OPEN)
-def _directory(archive: Path, state: tuple[int, ...]) -> tuple[ZipFile, Mapping[str, ZipInfo]]:
-    """An archive, and its files by name."""
-    try:
-        opened = ZipFile(archive)
-    except (BadZipFile, NotImplementedError, ValueError, EOFError) as error:
-        raise OSError(f"no zip file that is whole: {error}") from None
-    return opened, {name: info for info in opened.infolist() if (name := _name(info))}
+def _opened(archive: Path, state: State) -> Zip | picture_rows.PictureRows:
+    if archive.suffix.lower() == ENDING:
+        return Zip(archive)
+    return picture_rows.PictureRows(archive, state)
 
 
 def _name(info: ZipInfo) -> str:
@@ -176,7 +210,7 @@ def _name(info: ZipInfo) -> str:
     return "/".join(part for part in parts if part not in ("", "."))
 
 
-def _state(archive: Path) -> tuple[int, ...]:
+def _state(archive: Path) -> State:
     found = archive.stat()
     return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from carrara.errors import UserError
+from carrara.files.picture_rows import plain_columns
 from carrara.files.reading import BadFile, read_bytes
 
 _AT_ONCE = 4096  # rows
@@ -31,18 +32,7 @@ def read_parquet(path: Path, most: int) -> Iterator[dict[str, Any]]:
     content = read_bytes(path, most)
     try:
         table = parquet.ParquetFile(io.BytesIO(content))
-        columns = list[str]()
-        for column in table.schema_arrow:
-            if arrow.types.is_struct(column.type):
-                inner = [column.type.field(k) for k in range(column.type.num_fields)]
-                columns += [f"{column.name}.{one.name}" for one in inner if not _is_bytes(arrow, one.type)]
-            elif not _is_bytes(arrow, column.type):
-                columns.append(column.name)
-        for batch in table.iter_batches(_AT_ONCE, columns=columns, use_threads=False):
+        for batch in table.iter_batches(_AT_ONCE, columns=plain_columns(table.schema_arrow), use_threads=False):
             yield from batch.to_pylist()
     except (arrow.ArrowException, OSError, ValueError, UnicodeDecodeError) as error:
         raise BadFile(path, f"is no Parquet file that can be read ({' '.join(str(error).split())[:100]})") from None
-
-
-def _is_bytes(arrow: Any, kind: Any) -> bool:
-    return arrow.types.is_binary(kind) or arrow.types.is_large_binary(kind)

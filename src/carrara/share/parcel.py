@@ -50,7 +50,7 @@ def packed(path: Path, scratch: Path, places: dict[str, str], *, checkpoints: bo
         UserError: there is no model, or it is damaged.
     """
     run, weights = located(path), newest(path)
-    if is_regular(weights / "ema.safetensors"):
+    if checkpoint.is_checkpoint(weights):
         open_model(weights).save(scratch / "model")
         weights = scratch / "model"
     items = [*_model(weights, "model", places)]

@@ -11,7 +11,19 @@ from torch import Tensor
 from carrara.classifier import Classifier
 from carrara.distilled import DistilledDecoder
 from carrara.errors import UserError, close_match, command
-from carrara.files import BadFile, as_kind, is_folder, is_regular, lies_in, read_tensors, read_yaml, sealed
+from carrara.files import (
+    BadFile,
+    as_kind,
+    has_parts,
+    is_folder,
+    is_regular,
+    lies_in,
+    make_folder,
+    read_tensors,
+    read_yaml,
+    scratch,
+    sealed,
+)
 from carrara.kinds import mapping_of
 from carrara.lora import merge, read_adapter
 from carrara.model import (
@@ -140,7 +152,7 @@ def read_saved(path: Path, wanted: type[S], refusal: str = "") -> S:
     """
     folder = newest(path)
     _check_whole(folder, path)
-    saved: Saved = _from_checkpoint(folder) if is_regular(folder / "ema.safetensors") else _from_model(folder)
+    saved: Saved = _from_checkpoint(folder) if checkpoint.is_checkpoint(folder) else _from_model(folder)
     if not isinstance(saved, wanted):
         raise UserError(refusal or f"'{path}' holds {saved.purpose(path)}")
     return saved
@@ -224,6 +236,12 @@ def _beside(about: Mapping[str, Any]) -> Path | None:
 
 def _from_checkpoint(path: Path) -> AnySaved:
     """The averages, over the tensors that are not averaged: those of a frozen first stage."""
+    if has_parts(path):
+        with scratch() as place:
+            whole = place / path.name
+            make_folder(whole)
+            checkpoint.consolidate(path, whole)
+            return _from_checkpoint(whole)
     config, about = read_config(path)
     model = build_saved(path, config, {**about, "step": _checkpoint_step(path) or about.get("step", 0)})
     own, averages = model.state_dict(), read_tensors(path / "ema.safetensors")

@@ -1,12 +1,13 @@
 """Checkpoints: folders that are whole or not there, and hold nothing that can run.
 
-A checkpoint ``step-N`` has one safetensors file for each part of the training, ``state.json``, and whatever the caller
-adds. It is a sealed folder (``files.sealed``), and older ones are deleted only when it is there. So a process that is
-killed, or a disk that fills up, at any moment leaves the previous checkpoint as it was.
+A checkpoint ``step-N`` has one safetensors file for each part of the training, or what each rank has of all of them
+(``files.parts``), ``state.json``, and whatever the caller adds. It is a sealed folder (``files.sealed``), and older
+ones are deleted only when it is there. So a process that is killed, or a disk that fills up, at any moment leaves the
+previous checkpoint as it was.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,8 +21,13 @@ from carrara.files import (
     BadFile,
     Malformed,
     as_kind,
+    declared_parts,
+    has_parts,
+    is_regular,
     make_folder,
     read_as,
+    read_bytes,
+    read_parts,
     read_tensors,
     sealed,
     write_bytes,
@@ -51,7 +57,8 @@ class Checkpoint:
 
     Attributes:
         step: optimizer steps done.
-        parts: one file each.
+        parts: one file each; of a checkpoint that ranks have written in parts, tensors on the meta device, which
+            ``copy_into`` reads.
         state: what else there is to say, as JSON: ``images``, ``seconds`` ...
     """
 
@@ -60,22 +67,46 @@ class Checkpoint:
     state: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
+def write_whole(folder: Path, parts: Parts) -> None:
+    """Writes a file for each part of a training.
+
+    Raises:
+        OSError: the disk is full, or refuses.
+    """
+    for part, tensors in parts.items():
+        copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+        write_tensors(folder / f"{part}{TENSORS}", copies)
+
+
 def save(
-    folder: Path, checkpoint: Checkpoint, *, extra: Mapping[str, bytes] | None = None, keep: int | None = None
+    folder: Path,
+    checkpoint: Checkpoint,
+    *,
+    extra: Mapping[str, bytes] | None = None,
+    keep: int | None = None,
+    write: Callable[[Path, Parts], None] = write_whole,
 ) -> Path:
     """Writes ``folder/step-N``, then deletes all but the newest ``keep`` up to N (None: deletes nothing).
 
     A whole ``step-N`` that is already there stays as it is.
 
+    Args:
+        write: writes the tensors into a folder.
+
     Raises:
         UserError: the disk is full, or refuses. What was saved before is untouched.
     """
     final = folder / f"step-{checkpoint.step}"
-    if not final.exists() or damage(final):
-        _save_new(final, checkpoint, extra or {})
+    if is_missing(final):
+        _save_new(final, checkpoint, extra or {}, write)
     if keep is not None:
         prune(folder, checkpoint.step, keep)
     return final
+
+
+def is_missing(path: Path) -> bool:
+    """Whether a checkpoint is not there, or not what was written."""
+    return not path.exists() or damage(path) is not None
 
 
 def prune(folder: Path, step: int, keep: int) -> None:
@@ -112,11 +143,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     if why := damage(path):
         raise UserError(f"the checkpoint {path} is damaged: {why}; use another one of its folder")
-    names = [name for name in sealed.read_manifest(path).files if name.endswith(TENSORS)]
     try:
         state = read_as(path / STATE, dict[str, Any], known=CHECKPOINT_FORMAT)
         moment = as_kind(state, Moment)
-        parts = {name.removesuffix(TENSORS): read_tensors(path / name) for name in names}
+        parts = _by_part(declared_parts(path)) if has_parts(path) else _whole(path)
     except (BadFile, Malformed) as error:
         why = f"{STATE} {error}" if isinstance(error, Malformed) else error.message
         raise UserError(f"the checkpoint {path} cannot be read ({why}): use another one of its folder") from error
@@ -129,23 +159,70 @@ def damage(path: Path) -> str | None:
     return sealed.damage(path, (STATE,))
 
 
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder has the weights of a moment of a training, and not a finished model."""
+    return is_regular(folder / f"ema{TENSORS}") or has_parts(folder)
+
+
+def consolidate(path: Path, out: Path) -> None:
+    """Writes what is needed to use a checkpoint in parts, with whole tensors, into a folder that is there: all but the
+    optimizers' moments.
+
+    Raises:
+        UserError: it is damaged.
+        OSError: the disk is full, or refuses.
+    """
+    saved = load_checkpoint(path)
+    used = {part: tensors for part, tensors in saved.parts.items() if part != "optimizer"}
+    whole = {part: {n: torch.empty_like(t, device="cpu") for n, t in own.items()} for part, own in used.items()}
+    copy_into(whole, used, path)
+    write_whole(out, whole)
+    for name in sealed.read_manifest(path).files:
+        if not name.endswith(TENSORS):
+            write_bytes(out / name, read_bytes(path / name))
+
+
 @torch.no_grad()
 def copy_into(live: Parts, saved: Parts, source: Path) -> None:
     """Copies saved tensors into live ones; both must have the same parts, names, shapes and types.
 
+    Args:
+        source: the checkpoint, from which tensors on the meta device are read.
+
     Raises:
         UserError: they differ, so the checkpoint is of another model. No live tensor has changed.
     """
-    mine = {(part, name): tensor for part in live for name, tensor in live[part].items()}
-    theirs = {(part, name): tensor for part in saved for name, tensor in saved[part].items()}
-    for part, name in [*mine, *theirs]:
-        if why := _mismatch(mine.get((part, name)), theirs.get((part, name))):
+    mine, theirs = by_name(live), by_name(saved)
+    for key in [*mine, *theirs]:
+        if why := _mismatch(mine.get(key), theirs.get(key)):
+            part, _, name = key.partition("/")
             raise UserError(
                 f"the checkpoint {source} is of another model: in {part}{TENSORS}, '{name}' {why}; go back to "
                 "the recipe that it was made with, or train in a new folder"
             )
+    if any(tensor.is_meta for tensor in theirs.values()):
+        read_parts(source, mine)
+        return
     for key, tensor in mine.items():
         tensor.copy_(as_sharded(theirs[key], tensor))
+
+
+def by_name(parts: Parts) -> dict[str, Tensor]:
+    """All tensors, each by its part and its name: ``ema/denoiser.weight``."""
+    return {f"{part}/{name}": tensor for part in parts for name, tensor in parts[part].items()}
+
+
+def _by_part(tensors: Mapping[str, Tensor]) -> Parts:
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        part, _, name = key.partition("/")
+        parts.setdefault(part, {})[name] = tensor
+    return parts
+
+
+def _whole(path: Path) -> Parts:
+    names = [name for name in sealed.read_manifest(path).files if name.endswith(TENSORS)]
+    return {name.removesuffix(TENSORS): read_tensors(path / name) for name in names}
 
 
 def _mismatch(mine: Tensor | None, theirs: Tensor | None) -> str | None:
@@ -160,19 +237,19 @@ def _mismatch(mine: Tensor | None, theirs: Tensor | None) -> str | None:
     return None
 
 
-def _save_new(final: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes]) -> None:
+def _save_new(
+    final: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes], write: Callable[[Path, Parts], None]
+) -> None:
     advice = f"the checkpoints before {final.name} are untouched"
-    make_folder(final.parent, final.parent.parent, advice)
-    sealed.write_folder(final, lambda folder: _write(folder, checkpoint, extra), advice)
-
-
-def _write(folder: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes]) -> None:
-    for part, tensors in checkpoint.parts.items():
-        copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
-        write_tensors(folder / f"{part}{TENSORS}", copies)
     state = {"format": CHECKPOINT_FORMAT, "step": checkpoint.step, **checkpoint.state}
-    for name, content in {**extra, STATE: json.dumps(state, indent=1).encode()}.items():
-        write_bytes(folder / name, content)
+
+    def fill(folder: Path) -> None:
+        write(folder, checkpoint.parts)
+        for name, content in {**extra, STATE: json.dumps(state, indent=1).encode()}.items():
+            write_bytes(folder / name, content)
+
+    make_folder(final.parent, final.parent.parent, advice)
+    sealed.write_folder(final, fill, advice)
 
 
 def steps(folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from carrara.train.ema import Ema
 from carrara.train.hooks import Stop
 from carrara.train.incidents import HALVINGS, NAMED, ROWS, Diverged, Incident, Names
 from carrara.train.log import Log
+from carrara.train.saving import Saving
 from carrara.train.settings import CheckpointSettings, TrainSettings
 from carrara.train.state import Clock, TrainState
 from carrara.train.trainer import Batches, StepReport, train
@@ -79,7 +80,8 @@ class Training:
         self.asked, self._check = Stop(), check
         self.state = TrainState(objective, settings)
         self._batches, self._settings, self._seed = batches, settings, seed
-        self._folder, self._checkpoints, self._extra = folder, checkpoints or CheckpointSettings(), extra
+        self._folder, self._checkpoints = folder, checkpoints or CheckpointSettings()
+        self._saving = Saving(folder / "checkpoints", self.state.device, extra)
         self._names, self._blamed, self._history = names or incidents.nameless, "", list[str]()
         self._rows = 0
         self._stopped = False
@@ -119,9 +121,12 @@ class Training:
             UserError: the training diverges whatever is done, nothing was learned, the memory is too small, or a
                 checkpoint cannot be written.
         """
-        with self.asked.listening():
-            while (found := (yield from self._until_divergence())) is not None:
-                yield self._go_back(found)
+        try:
+            with self.asked.listening():
+                while (found := (yield from self._until_divergence())) is not None:
+                    yield self._go_back(found)
+        finally:
+            self._saving.finish()
         self.check_learned()
 
     def check_learned(self) -> bool:
@@ -157,7 +162,7 @@ class Training:
                 if log is not None:
                     log.write(report.line())
                 if due:
-                    self._save(report, log)
+                    self._save(log)
                     self._forget_beginning()
                 if report.skipped == 1:
                     self._blamed, self._rows = self._examples(report.blamed), self._rows + 1
@@ -169,8 +174,9 @@ class Training:
                 alone = distributed.world() == 1
                 if stop or self._stopped or (alone and self._stops):  # asked before, or while the report was looked at
                     if not due:
-                        self._save(report, log)
-                    return
+                        self._save(log)
+                    break
+        self._saving.wait()
 
     def prune(self) -> None:
         """Deletes the checkpoints that are not to be kept any more, if a process was killed before it had done so."""
@@ -215,6 +221,7 @@ class Training:
     def _to_last_good(self, found: Clock) -> None:
         """Restores the newest checkpoint that no skipped step led to, nor a learning rate that was not proven when it
         diverged, or the beginning; newer ones are taken away, so that every process goes on from there."""
+        self._saving.wait()
         while True:
             distributed.wait()
             newest, _ = checkpoint.latest(self._folder / "checkpoints")
@@ -251,14 +258,11 @@ class Training:
         with closing(Log(self._folder / "log.jsonl", self.clock.step)) as log:
             yield log
 
-    def _save(self, report: StepReport, log: Log | None) -> None:
-        moment = self.state.checkpoint()
+    def _save(self, log: Log | None) -> None:
         if log is not None:
             self._check()
             log.sync()
-            keep = self._checkpoints.keep if self._prunes else None
-            checkpoint.save(self._folder / "checkpoints", moment, extra=self._extra, keep=keep)
-        distributed.wait()
+        self._saving.save(self.state.checkpoint(), self._checkpoints.keep if self._prunes else None)
 
 
 @torch.no_grad()

@@ -1,8 +1,7 @@
 """Weights, gradients, moments and averages that are parted among the ranks, by torch's FSDP2.
 
 What learns is parted along its first axis; what is frozen, and numbers without an axis, are whole everywhere. A block
-is put together when it computes and taken apart after it, the rest of the objective stays together for a step. A
-checkpoint has whole tensors, so any number of ranks reads what any other number wrote.
+is put together when it computes and taken apart after it, the rest of the objective stays together for a step.
 
 Zhao et al., "PyTorch FSDP: Experiences on scaling fully sharded data parallel", 2023.
 """
@@ -20,7 +19,7 @@ from torch.nn.utils import get_total_norm
 
 from carrara.errors import UserError
 from carrara.objective.base import Objective
-from carrara.ranks import average, rank, world
+from carrara.ranks import average, world
 from carrara.train.settings import Shard
 
 if TYPE_CHECKING:  # importing it takes two seconds, and hardly any process shards
@@ -55,7 +54,7 @@ def together(objective: nn.Module) -> Generator[None, None, None]:
     """In this context every rank has the whole weights, and may compute with them, and save them, alone. All ranks
     enter it."""
     modules = list(objective.modules()) if is_sharded(objective) else []
-    parts = [(m, name, p) for m in modules for name, p in m.named_parameters(recurse=False) if _is_part(p.data)]
+    parts = [(m, name, p) for m in modules for name, p in m.named_parameters(recurse=False) if is_part(p.data)]
     hooks = [(one, one.copy()) for module in modules for one in _hooks(module)]
     found = {p: nn.Parameter(whole(p.detach()), p.requires_grad) for _, _, p in parts}
     try:
@@ -86,43 +85,45 @@ def averaged(objective: nn.Module) -> None:
                 average(p.grad)
 
 
+def is_part(tensor: Tensor) -> "TypeGuard[DTensor]":
+    """Whether this rank may have only a part of a tensor."""
+    return isinstance(tensor, _loaded("torch.distributed.tensor", "DTensor"))
+
+
 def whole(tensor: Tensor) -> Tensor:
     """All of a tensor, on every rank; each of them asks."""
-    return tensor.full_tensor() if _is_part(tensor) else tensor
+    return tensor.full_tensor() if is_part(tensor) else tensor
 
 
 def own(tensor: Tensor) -> Tensor:
     """What this rank has of a tensor, sharing its memory."""
-    return tensor.to_local() if _is_part(tensor) else tensor
+    return tensor.to_local() if is_part(tensor) else tensor
 
 
 def as_sharded(tensor: Tensor, like: Tensor) -> Tensor:
     """A whole tensor, parted as another one is; no message is sent."""
-    if not _is_part(like):
+    if not is_part(like):
         return tensor
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
 
 
-def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Whole tensors, for rank 0 to write; those that were parted lie on the CPU there, and are empty elsewhere."""
-    return {name: _for_main(t) if _is_part(t) else t for name, t in tensors.items()}
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU, of parts what this rank has."""
+    from torch.distributed.checkpoint.staging import BlockingAsyncStager
+
+    return BlockingAsyncStager().stage({name: tensor.detach() for name, tensor in tensors.items()})
 
 
 def norm(tensors: Iterable[Tensor]) -> Tensor:
     """The Euclidean norm of all together, (), the same on every rank."""
     tensors = list(tensors)
-    parts = [t for t in tensors if _is_part(t)]
+    parts = [t for t in tensors if is_part(t)]
     if not parts:
         return get_total_norm(tensors)
-    here = get_total_norm([t for t in tensors if not _is_part(t)])
+    here = get_total_norm([t for t in tensors if not is_part(t)])
     return torch.hypot(whole(get_total_norm(parts)), here.to(parts[0].device))
-
-
-def _for_main(tensor: Tensor) -> Tensor:
-    found = whole(tensor.detach())
-    return found.cpu() if rank() == 0 else found.new_empty(0, device="cpu")
 
 
 def _whole(objective: nn.Module) -> list[nn.Parameter]:
@@ -132,10 +133,6 @@ def _whole(objective: nn.Module) -> list[nn.Parameter]:
 def _hooks(module: nn.Module) -> list[dict[int, Any]]:
     """What is done before and after a module computes, and before it is saved."""
     return [getattr(module, name) for name in ("_forward_pre_hooks", "_forward_hooks", "_state_dict_pre_hooks")]
-
-
-def _is_part(tensor: Tensor) -> "TypeGuard[DTensor]":
-    return isinstance(tensor, _loaded("torch.distributed.tensor", "DTensor"))
 
 
 def _loaded(module: str, name: str) -> Any:

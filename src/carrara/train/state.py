@@ -130,9 +130,9 @@ class TrainState:
         return {**parts, "ema": dict(self.ema.tensors), "optimizer": moments}
 
     def checkpoint(self) -> Checkpoint:
-        """This moment, sharing memory with the training: to be saved, by rank 0, before the next step. All ask."""
-        clock, parts = asdict(self.clock), {part: sharding.gathered(own) for part, own in self.tensors().items()}
-        return Checkpoint(step=clock.pop("step"), parts=parts, state=clock)
+        """This moment, sharing memory with the training: to be saved before the next step."""
+        clock = asdict(self.clock)
+        return Checkpoint(step=clock.pop("step"), parts=self.tensors(), state=clock)
 
     def beginning(self) -> Checkpoint:
         """This moment, before the first step, in memory of its own: weights and averages of this rank, on the CPU;

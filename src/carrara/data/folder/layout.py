@@ -6,7 +6,7 @@ recognised is said in a remark, with the key that says otherwise.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from carrara.data.folder.reading import Reading
@@ -40,6 +40,7 @@ _HEAP = re.compile(
     r"|[1-9]\d\d([a-z][a-z\d_]{4}|_pana|_fuji)"  # as cameras have it: 100APPLE, 101MSDCF
 )
 _ARCHIVE = re.compile(r"[-_ .(]*\d*\)?\.zip$", re.IGNORECASE)
+_ROWS = re.compile(r"(-\d+-of-\d+)?\.parquet$", re.IGNORECASE)
 _STRAYS = 4  # times as many lie in sub-folders
 _NAMED = 4
 
@@ -68,7 +69,7 @@ def laid_out(files: Sequence[str], reading: Reading) -> Layout:
         files: the pictures' names within it.
     """
     counts = Counter(file.rpartition("/")[0] for file in files)
-    places: dict[str, Parts] = {name: tuple(name.split("/")) if name else () for name in counts}
+    places: dict[str, Parts] = {name: tuple(_folders(name)) if name else () for name in counts}
     found = Layout()
     if reading.only == "all":  # whoever lists pictures wants these
         _leave_out_companions(places, counts, found)
@@ -77,6 +78,14 @@ def laid_out(files: Sequence[str], reading: Reading) -> Layout:
     if reading.classes != "none":
         _classify(places, counts, reading, found)
     return found
+
+
+def _folders(place: str) -> Iterator[str]:
+    """The folders of a place; a Parquet file is one if it is called as a part of a split is."""
+    for name in place.split("/"):
+        bare = _ROWS.sub("", name)
+        if bare == name or part_of(bare):
+            yield bare
 
 
 def _leave_out_companions(places: dict[str, Parts], counts: Counter[str], found: Layout) -> None:

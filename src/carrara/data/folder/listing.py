@@ -42,7 +42,7 @@ class Listing:
         pictures: those whose endings are of pictures, in order.
         texts: those that may hold a caption or a class, by their names with their endings in small letters.
         tables: those that may tell of many pictures, in order.
-        archives: the zip files in it.
+        archives: the zip files in it, and the Parquet files with pictures.
         others: how many files have each other ending, or no ending and this name.
         closed: the folders that may not be looked into.
         runs: folders in it that are runs of Carrara's, whose pictures are not taken.
@@ -58,7 +58,7 @@ class Listing:
 
 
 def find(folder: Path, also: str = "", endings: Collection[str] = ENDINGS) -> Listing:
-    """Finds the files of a folder or of a zip file; of a folder without pictures, those of the zip files in it.
+    """Finds the files of a folder or of an archive; of a folder without pictures, those of the archives in it.
 
     Symbolic links are followed, and each folder is visited once, by whatever names it is there. Links to a folder that
     holds this one, which lead in a circle, and to what the system makes up, such as ``/proc``, are not followed. Names
@@ -69,7 +69,7 @@ def find(folder: Path, also: str = "", endings: Collection[str] = ENDINGS) -> Li
         endings: of the files that are taken as pictures: those of sounds, for example.
 
     Raises:
-        UserError: a zip file cannot be read.
+        UserError: an archive cannot be read.
     """
     found = Listing()
     if is_archive(folder):
@@ -79,6 +79,9 @@ def find(folder: Path, also: str = "", endings: Collection[str] = ENDINGS) -> Li
             for name in names:
                 _add(found, _joined(within, name), name, also, endings)
         if not found.pictures:
+            rows = [table for table in found.tables if is_archive(folder / table)]
+            found.tables[:] = [table for table in found.tables if table not in rows]
+            found.archives.extend(rows)
             _add_archives(found, folder, also, endings)
     found.pictures.sort(key=os.fsencode)
     _sort_out(found)
@@ -121,7 +124,7 @@ def _add_archives(found: Listing, folder: Path, also: str, endings: Collection[s
             _add_members(found, folder / archive, archive, also, endings)
         except UserError:
             found.archives.remove(archive)
-            found.others[".zip"] += 1
+            found.others[ending_of(archive)] += 1
 
 
 def _add_members(found: Listing, archive: Path, within: str, also: str, endings: Collection[str]) -> None:

@@ -168,7 +168,7 @@ def _together(
     ]
     passed = listing.others + beside.apart + beside.unused + beside.numbers
     passed += Counter(ending_of(table) for table in told.unused)
-    if listing.pictures and not any(".zip/" in file.lower() for file in listing.pictures):
+    if listing.pictures and not _read_archives(listing):
         passed += Counter(map(ending_of, listing.archives))
     lines = _lines(kept.pictures, told, beside, layout, reading)
     said += _without_class(kept.pictures, lines)
@@ -224,9 +224,13 @@ def _without_class(pictures: Sequence[str], lines: Mapping[str, Line]) -> list[s
     return [f"{counted(missing, 'picture')} without a class, {with_class} with one"] if with_class and missing else []
 
 
+def _read_archives(listing: Listing) -> list[str]:
+    """Those of which pictures are taken."""
+    return [name for name in listing.archives if any(file.startswith(f"{name}/") for file in listing.pictures)]
+
+
 def _zips(listing: Listing) -> list[str]:
-    read = [name for name in listing.archives if any(file.startswith(f"{name}/") for file in listing.pictures)]
-    if read:
+    if read := _read_archives(listing):
         return [f"{some(read)}: read as {'it is' if len(read) == 1 else 'they are'}, without unpacking"]
     if listing.archives:
         how = "is passed over: give it" if len(listing.archives) == 1 else "are passed over: give each"

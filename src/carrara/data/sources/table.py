@@ -16,7 +16,7 @@ from carrara.data.folder.tables import rows_of
 from carrara.data.rows import Cells, cells_of, columns_of_cells, encoded, remarks_of, width_of
 from carrara.data.sources.base import Source
 from carrara.errors import UserError
-from carrara.files import Stamp, is_regular, shown, stamp_of
+from carrara.files import Stamp, is_archive, is_regular, shown, stamp_of
 from carrara.modality import Column, Name, Table
 
 ENDINGS = (".csv", ".tsv", ".parquet")
@@ -46,7 +46,7 @@ class TableSource(Source):
 
     @classmethod
     def suits(cls, path: Path) -> bool:
-        return path.suffix.lower() in ENDINGS and is_regular(path)
+        return path.suffix.lower() in ENDINGS and is_regular(path) and not is_archive(path)
 
     def __str__(self) -> str:
         return self.path
