@@ -59,7 +59,7 @@ class Launched:
         """The newest checkpoint's step."""
         return max((int(path.name[5:]) for path in self.run.glob("checkpoints/step-*")), default=0)
 
-    def until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end or self.process.poll() is not None:
@@ -68,7 +68,7 @@ class Launched:
 
     def end(self) -> tuple[int, str]:
         """The exit code, and what was said."""
-        said, _ = self.process.communicate(timeout=120)
+        said, _ = self.process.communicate(timeout=240)
         return self.process.returncode, said
 
 
