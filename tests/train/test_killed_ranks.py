@@ -1,4 +1,4 @@
-"""Processes that are killed, frozen, or asked to stop: the others never hang, and nothing that was saved is lost."""
+"""Processes that are killed, or asked to stop: the others never hang, and nothing that was saved is lost."""
 
 import os
 import random
@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from test_sharded import ENVIRONMENT, assert_same
-from thorough import EACH
 
 from carrara.train import read_log
+from thorough import EACH
 
 KILLS = 10 if EACH == 1 else 4
 """More than are made good without a new checkpoint."""
