@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,17 @@ def test_another_host_holds_it_while_it_touches_it(tmp_path):
     left_by(tmp_path, lock.STALE + 60)
     Lock(tmp_path).release()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_takes_over_waits_for_another_host_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "_WAITING", 0.05)
+    left_by(tmp_path, lock.STALE - 0.5)
+    begun = time.monotonic()
+    Lock(tmp_path, patience=30.0).release()
+    assert 0.2 < time.monotonic() - begun < 10
+    left_by(tmp_path, 0)
+    with pytest.raises(UserError, match="process 1 on elsewhere"):
+        Lock(tmp_path, patience=0.2)
 
 
 def test_the_holder_touches_it(tmp_path, monkeypatch):

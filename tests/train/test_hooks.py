@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 from tiny_training import assert_equal_states, run_until, training
@@ -34,6 +35,28 @@ def test_the_first_signal_turns_the_answer_to_yes_and_the_second_reaches_the_for
             assert arrived == [number]
     finally:
         signal.signal(number, former)
+
+
+def test_one_of_several_processes_takes_a_signal_that_comes_twice_for_one(monkeypatch):
+    """From whoever asks all processes, and from their launcher: even after it listens no more."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(hooks, "SAME", 0.3)
+    arrived = []
+    former = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in SIGNALS}
+    try:
+        stop = Stop()
+        with stop.listening():
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop.signal == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert arrived == []
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert arrived == [signal.SIGTERM]
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def test_the_former_handlers_are_back_afterwards():

@@ -9,7 +9,7 @@ import torch
 
 from carrara import draw, recipe
 from carrara import run as runs
-from carrara.cli.launching import launch
+from carrara.cli.launching import launch, passing_on
 from carrara.cli.progress import TrainingProgress
 from carrara.cli.sample import SampleOutput
 from carrara.cli.sample import draw as draw_samples
@@ -24,6 +24,7 @@ from carrara.run.plan import Plan
 from carrara.run.session import Diagnosis, HeldOut, ModelSaved, Preview, Session
 from carrara.store import Encoding, Store, shipped
 from carrara.train import StepReport, launched
+from carrara.train.checkpoint import steps
 from carrara.train.distributed import is_main
 
 EMOJI = Path("openmoji")
@@ -73,11 +74,18 @@ def train_together(
     count: int, source: str | None, overrides: Sequence[str], preset: str | None, folder: Path | None
 ) -> int:
     """Trains in ``count`` processes; what is wrong with the plan is said once, before they begin."""
-    runs.plan(source, preset, folder, overrides).check()
+    plan = runs.plan(source, preset, folder, overrides)
+    plan.check()
     named = [] if source is None else [source]
     said = {"--preset": preset, "--run": None if folder is None else str(folder)}
     options = [word for name, value in said.items() if value is not None for word in (name, value)]
-    return launch(count, ["train", *named, *overrides, *options])
+    with passing_on(plan.folder):
+        return launch(count, ["train", *named, *overrides, *options], lambda: _saved(plan))
+
+
+def _saved(plan: Plan) -> set[Path]:
+    """The checkpoints of a plan's stages."""
+    return {path for stage in plan.stages for path in steps(stage.folder / "checkpoints")}
 
 
 def _run(plan: Plan, dry_run: bool) -> None:

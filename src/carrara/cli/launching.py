@@ -5,14 +5,23 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 from uuid import uuid4
 
 from carrara.cli.terminal import console
 from carrara.errors import UserError, option
+from carrara.files.lock import working
+from carrara.train.distributed import LOST
+from carrara.train.hooks import SAVE
 
 RESTARTS = 3
-"""So often is begun again what was killed."""
+"""So often is begun again what was killed, without getting any further."""
+GRACE = 600
+"""Seconds that processes have to save and leave when this one is asked to stop."""
+_GRACE = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"  # what says otherwise, here and to torchrun
 _QUICKLY = 0.2  # seconds between the looks at the processes
 
 
@@ -21,11 +30,16 @@ def line(count: int, words: Sequence[str]) -> str:
     return shlex.join(["torchrun", "--standalone", f"--nproc-per-node={count}", "-m", "--", "carrara", *words])
 
 
-def launch(count: int, words: Sequence[str]) -> int:
+def launch(count: int, words: Sequence[str], reached: Callable[[], object] = lambda: None) -> int:
     """Runs a command in so many processes; returns the exit code of the first that fails, or 0.
 
-    If one of them is killed, all are ended and begun again, at most ``RESTARTS`` times; then a training goes on from
-    its last checkpoint.
+    If one of them is killed or frozen, all are ended and begun again, at most ``RESTARTS`` times without getting any
+    further; then a training goes on from its last checkpoint. A signal to stop is passed on to all of them.
+
+    Args:
+        count: of processes.
+        words: the command.
+        reached: how far it is: something else after each checkpoint.
 
     Raises:
         UserError: this is such a process already, or there are to be none.
@@ -37,13 +51,34 @@ def launch(count: int, words: Sequence[str]) -> int:
         raise UserError(f"{option('launch')} is a number of processes, 1 or more, and is {count}")
     console.print("launched as  ", line(count, words))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    os.environ.setdefault(_GRACE, str(GRACE))
     logging.disable(logging.CRITICAL)  # torch's: a process says itself why it ends
-    for _ in range(RESTARTS):
-        if (code := _launched(count, words)) >= 0:
-            return code
-        console.print(f"a process was ended by signal {-code}: all begin again from what is on the disk")
-    last = _launched(count, words)
-    return last if last >= 0 else 128 - last
+    tries, before = 0, reached()
+    while (code := _launched(count, words)) < 0 or code == LOST:
+        tries, before = (1 if before != (now := reached()) else tries + 1), now
+        if tries > RESTARTS:
+            return 128 - code if code < 0 else code
+        why = f"a process was ended by signal {-code}" if code < 0 else "a process was lost"
+        console.print(f"{why}: all begin again from what is on the disk")
+    return code
+
+
+@contextmanager
+def passing_on(folder: Path) -> Generator[None]:
+    """A block in which SIGUSR1, which asks to save, is for the process that writes into a folder, if one does."""
+    if SAVE is None:
+        yield
+        return
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        if (found := working(folder)) is not None:
+            os.kill(found.process, number)
+
+    former = signal.signal(SAVE, ask)
+    try:
+        yield
+    finally:
+        signal.signal(SAVE, former)
 
 
 def _launched(count: int, words: Sequence[str]) -> int:

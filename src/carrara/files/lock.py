@@ -25,9 +25,11 @@ from carrara.files.writing import explained, hidden, is_alive
 LOCK = ".lock"
 TOUCHED = 15.0
 """Seconds between two touches by the holder."""
-_LOOKS, _LOOKING = 4, 0.01
+_LOOKS, _LOOKING, _WAITING = 4, 0.01, 1.0
 STALE = 120.0
 """Seconds after which a lock of another host that was not touched is nobody's."""
+TAKEOVER = STALE + 2 * TOUCHED
+"""Seconds after which a lock of a host that was lost is surely stale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +53,15 @@ class Lock:
 
     Args:
         folder: it is made, if it is not there.
+        patience: the seconds to wait for a process of another host that may be lost.
 
     Raises:
         UserError: another process holds it; with its number, its host and since when.
         NotWritten: the disk is full, or refuses.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / LOCK
+    def __init__(self, folder: Path, patience: float = 0.0) -> None:
+        self._path, self._until = folder / LOCK, time.monotonic() + patience
         self._me = Holder(process=os.getpid(), host=socket.gethostname(), since=datetime.now(UTC).isoformat())
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -100,13 +103,19 @@ class Lock:
                 locked = self._locked(descriptor)
                 found = holder_of(self._path.parent)
                 if locked is False or (found is not None and self._works(found, locked)):
-                    raise _held(self._path.parent, found)
-                if _same_file(descriptor, self._path):
+                    self._wait(found)
+                elif _same_file(descriptor, self._path):
                     return descriptor
             except BaseException:
                 os.close(descriptor)
                 raise
-            os.close(descriptor)  # the last holder has deleted it in this moment
+            os.close(descriptor)  # held still, or the last holder has deleted it in this moment
+
+    def _wait(self, found: Holder | None) -> None:
+        """Until one may look again; raises a ``UserError`` if one has waited long enough."""
+        if found is None or found.host == self._me.host or time.monotonic() >= self._until:
+            raise _held(self._path.parent, found)
+        time.sleep(_WAITING)
 
     def _locked(self, descriptor: int) -> bool | None:
         """As ``_lock``, but who looks whether a folder is held (``working``) keeps nobody out."""

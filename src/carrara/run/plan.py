@@ -13,7 +13,7 @@ from carrara.data import BUILTIN, Source, as_source
 from carrara.data.sources import SOURCES, others_in, source_at
 from carrara.errors import UserError, option
 from carrara.files import replacing
-from carrara.files.lock import Lock
+from carrara.files.lock import TAKEOVER, Lock
 from carrara.files.writing import is_bare
 from carrara.model import Model
 from carrara.recipe import build
@@ -107,7 +107,7 @@ class Plan:
         with hooks.deaf():
             if distributed.is_main():
                 try:
-                    lock = Lock(self.folder)
+                    lock = Lock(self.folder, TAKEOVER if distributed.is_launched() else 0.0)
                 except UserError as error:
                     refusal = error
             if distributed.anywhere(refusal is not None, device):

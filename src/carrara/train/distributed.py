@@ -6,13 +6,15 @@ numbers that all ranks agree on. Without torchrun the world is one process, and 
 
 import os
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import NoReturn
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from carrara.errors import UserError
@@ -21,7 +23,14 @@ from carrara.ranks import average
 from carrara.ranks import gathered as gathered
 from carrara.ranks import rank as rank
 from carrara.ranks import world as world
-from carrara.train import sharding
+from carrara.train import heartbeat, sharding
+
+MEETING = timedelta(minutes=10)
+"""So long processes wait until all of them are there."""
+ALONE = timedelta(hours=2)
+"""So long the others wait for one that draws, measures or writes alone. ``heartbeat`` notices before who is lost."""
+LOST = 75
+"""The exit code of a process that has lost another one, and would do the same again later: EX_TEMPFAIL."""
 
 
 @contextmanager
@@ -29,22 +38,40 @@ def launched() -> Generator[torch.device, None, None]:
     """Joins the other processes, if torchrun started this one; yields the device to train on."""
     local = int(os.environ.get("LOCAL_RANK", 0))
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
-    if "WORLD_SIZE" not in os.environ:
+    if not is_launched():
         yield device
         return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        dist.init_process_group("nccl", device_id=device)
-    else:
-        try:
-            dist.init_process_group("gloo")
-        except RuntimeError as error:
-            why = str(error).partition("\n")[0][:200]
-            raise UserError(f"the processes could not reach each other ({why}): start all of them again") from error
     try:
-        yield device
-    finally:
-        dist.destroy_process_group()
+        store, rank, world = next(rendezvous("env://", timeout=MEETING))
+    except (RuntimeError, ValueError) as error:
+        raise _unreachable(error) from error
+    with heartbeat.heard(store, rank, world, _end_without):
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        one = device if device.type == "cuda" else None
+        try:
+            dist.init_process_group(
+                "nccl" if one else "gloo", store=store, rank=rank, world_size=world, timeout=ALONE, device_id=one
+            )
+        except RuntimeError as error:
+            raise _unreachable(error) from error
+        try:
+            yield device
+        finally:
+            dist.destroy_process_group()
+
+
+def _unreachable(error: Exception) -> UserError:
+    why = str(error).partition("\n")[0][:200]
+    return UserError(f"the processes could not reach each other ({why}): start all of them again")
+
+
+def _end_without(lost: Sequence[int]) -> NoReturn:
+    """Ends this process, which cannot go on without the others."""
+    who = f"process {lost[0]}" if len(lost) == 1 else f"processes {', '.join(map(str, lost))}"
+    seconds = f"{heartbeat.lost_after():g} seconds"
+    print(f"nothing was heard of {who} for {seconds}: this process ends, to begin again without", file=sys.stderr)
+    leave(LOST)
 
 
 def leave(code: int) -> NoReturn:
@@ -52,6 +79,11 @@ def leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def is_launched() -> bool:
+    """Whether a launcher has started this process, which may begin it again when another one is lost."""
+    return "WORLD_SIZE" in os.environ
 
 
 def is_main() -> bool:

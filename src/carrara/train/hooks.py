@@ -4,8 +4,10 @@ SIGUSR1, where a system has it, asks to save now and to go on. By itself it woul
 trains ignores it from before its folder is held until it is held no more (``deaf``), and hears it while it trains.
 """
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
@@ -16,6 +18,9 @@ HANGUP: int | None = getattr(signal, "SIGHUP", None)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP is not None else []))
 SAVE: int | None = getattr(signal, "SIGUSR1", None)
 """Not on every system either."""
+SAME = 5.0
+"""Seconds within which a process that a launcher has started takes a second signal for the first, come twice: from a
+terminal or a scheduler, which ask all processes, and from the launcher, which passes on what it is asked."""
 
 
 @contextmanager
@@ -56,19 +61,27 @@ class Stop:
     def listening(self) -> Generator[None]:
         """A block in which the first SIGINT, SIGTERM or SIGHUP is remembered, so that a loop ends its step and saves.
 
-        It also puts the former handlers back: the second signal acts at once. A SIGHUP that is ignored, as ``nohup``
-        has it, stays so. Each SIGUSR1 is remembered, too, and asks to save. Outside the main thread, where signals do
-        not arrive, nobody asks.
+        It also puts the former handlers back: the second signal acts at once, unless it is the first again (``SAME``).
+        A SIGHUP that is ignored, as ``nohup`` has it, stays so. Each SIGUSR1 is remembered, too, and asks to save.
+        Outside the main thread, where signals do not arrive, nobody asks.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
+        since, same = 0.0, SAME if "WORLD_SIZE" in os.environ else 0.0
+
         def ask(number: int, _frame: FrameType | None) -> None:
-            self.signal = number
-            restore()
-            if self._leaving:
-                raise Stopped
+            nonlocal since
+            if self.signal is None:
+                self.signal, since = number, time.monotonic()
+                if not same:
+                    restore()
+                if self._leaving:
+                    raise Stopped
+            elif time.monotonic() - since >= same:
+                restore()
+                signal.raise_signal(number)
 
         def save(_number: int, _frame: FrameType | None) -> None:
             self._save = True
@@ -87,7 +100,8 @@ class Stop:
         finally:
             if SAVE is not None:
                 signal.signal(SAVE, saving)
-            restore()
+            if self.signal is None or not same:
+                restore()
 
     @contextmanager
     def at_once(self) -> Generator[None]:
