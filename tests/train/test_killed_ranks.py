@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_sharded import ENVIRONMENT, assert_same
+from test_sharded import ENVIRONMENT, SHARDED, assert_same
 
 from carrara.train import read_log
 from thorough import EACH
@@ -98,8 +98,8 @@ def losses(run: Path) -> list[float]:
 
 @pytest.mark.slow
 def test_kills_change_nothing(launched: Callable[..., Launched]) -> None:
-    """Before the first step of an attempt, in the middle of one, and in the middle of a save."""
-    whole, killed, rng = launched("whole", "checkpoint.every=70"), launched("killed"), random.Random(0)
+    """Before the first step of an attempt, in the middle of one, and in the middle of a save in parts."""
+    whole, killed, rng = launched("whole", "checkpoint.every=70"), launched("killed", SHARDED), random.Random(0)
     for kill in range(KILLS):
         before = killed.saved
         killed.until(lambda kill=kill: len(killed.ranks) == 2 * (kill + 1))

@@ -1,10 +1,8 @@
 """As many processes as one likes train what one does: with DDP or FSDP2, either optimizer, and whoever goes on."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -101,24 +99,6 @@ def test_losses_do_not_depend_on_the_number_of_processes(photos: Path, tmp_path:
     for run in list(others)[:3]:
         assert {path.name for path in run.iterdir()} == {path.name for path in adamw.iterdir()}
         assert len(list((run / "samples").iterdir())) == 2
-
-
-@pytest.mark.slow
-def test_who_is_killed_begins_again_with_the_others(photos: Path, tmp_path: Path) -> None:
-    trainings = Trainings(tmp_path, photos, DIFFUSION)
-    alone = trainings.run("alone", None)
-    words = trainings.words("killed", 2, SHARDED, "checkpoint.every=5", "preview.every=0")
-    with subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as launcher:
-        for _ in range(1200):
-            if (tmp_path / "killed" / "checkpoints" / "step-10").is_dir():
-                break
-            time.sleep(0.1)
-        children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
-        os.kill(int(children[-1]), signal.SIGKILL)
-        said, _ = launcher.communicate(timeout=300)
-    assert launcher.returncode == 0 and said.count("ended by signal 9: all begin again") == 1, said
-    assert losses(tmp_path / "killed") == pytest.approx(losses(alone), rel=0, abs=1e-6)
-    assert_same(alone, tmp_path / "killed", 1e-5)
 
 
 def written_in_parts(run: Path) -> None:
