@@ -5,7 +5,8 @@ only shapes. Numbers that only tensors would know are 1 then: a loss is finite, 
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -39,7 +40,14 @@ _CALLS: Mapping[str, tuple[Collective, int, int]] = {
 """Of torch's operators, which of the arguments is the message, and which the group."""
 _PARTED = "_c10d_functional::all_gather_into_tensor"
 """The one whose argument is a rank's part of the message."""
-_SILENT = {"c10d::barrier", "c10d::monitored_barrier_", "_c10d_functional::wait_tensor"}
+_WRAPPERS = {"DTensor", "AsyncCollectiveTensor"}
+"""Classes of tensors that hold other tensors."""
+_SILENT = {
+    "c10d::barrier",
+    "c10d::monitored_barrier_",
+    "_c10d_functional::wait_tensor",
+    "_c10d_functional::_wrap_tensor_autograd",
+}
 
 
 class Recorder(TorchDispatchMode):
@@ -56,7 +64,7 @@ class Recorder(TorchDispatchMode):
         self.messages = list[Message]()
         self.peak, self.parts = 0, dict[str, int]()
         self._live = dict[int, _Live]()
-        self._bytes = 0
+        self._bytes, self._looks = 0, True
         self._learn, self._without = list[nn.Parameter](), list[nn.Parameter]()
 
     def watch(self, state: TrainState) -> None:
@@ -69,26 +77,31 @@ class Recorder(TorchDispatchMode):
         self._without = list(self._learn)
 
     def __enter__(self) -> "Recorder":
-        resize, note = UntypedStorage.resize_, self._resized
+        from torch.distributed.tensor._sharding_prop import ShardingPropagator  # pyright: ignore
 
-        def resized(storage: UntypedStorage, size: int) -> Any:
-            made = resize(storage, size)
-            note(storage)
-            return made
-
-        self._resize = resize
-        UntypedStorage.resize_ = resized
+        self._changes = ExitStack()
+        self._changes.enter_context(_followed(UntypedStorage, "resize_", self._resized))
+        self._changes.enter_context(_surrounded(ShardingPropagator, "_propagate_tensor_meta_non_cached", self._away))
         return super().__enter__()
 
     def __exit__(self, *why: Any) -> None:
-        UntypedStorage.resize_ = self._resize
+        self._changes.close()
         super().__exit__(*why)
+
+    @contextmanager
+    def _away(self) -> Generator[None]:
+        """A block whose tensors do not exist: of parted tensors torch computes what the whole ones would look like."""
+        before, self._looks = self._looks, False
+        try:
+            yield
+        finally:
+            self._looks = before
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if any(kind.__name__ == "DTensor" for kind in types):
-            return NotImplemented  # it is taken to pieces first, and those come here
+        if any(kind.__name__ in _WRAPPERS for kind in types):
+            return NotImplemented  # it is unpacked first, and what is in it comes here
         if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
             return 1.0 if args[0].is_floating_point() else args[0].dtype is torch.bool or 1
         result = func(*args, **(kwargs or {}))
@@ -102,6 +115,8 @@ class Recorder(TorchDispatchMode):
 
     def _look(self, result: Any) -> None:
         """Takes note of tensors that are new, and of the memory, which is largest after one is made."""
+        if not self._looks:
+            return
         new = [self._note(tensor.untyped_storage()) for tensor in _tensors(result)]
         if any(new) and self._bytes > self.peak:
             self._name_gradients()
@@ -162,6 +177,39 @@ def state_of(state: TrainState) -> dict[str, list[Tensor]]:
     }
 
 
+@contextmanager
+def _followed(owner: Any, name: str, then: Callable[[Any], None]) -> Generator[None]:
+    """A block in which each call of a method is told of after it."""
+    before = getattr(owner, name)
+
+    def both(own: Any, *arguments: Any) -> Any:
+        made = before(own, *arguments)
+        then(own)
+        return made
+
+    setattr(owner, name, both)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextmanager
+def _surrounded(owner: Any, name: str, context: Callable[[], AbstractContextManager[None]]) -> Generator[None]:
+    """A block in which each call of a method is inside of a context."""
+    before = getattr(owner, name)
+
+    def inside(*arguments: Any) -> Any:
+        with context():
+            return before(*arguments)
+
+    setattr(owner, name, inside)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
 def _message(name: str, args: Sequence[Any]) -> Message:
     collective, place, group = _CALLS[name]
     ranks = tuple(dist.get_process_group_ranks(_group(args[group])))
@@ -185,7 +233,8 @@ def _done(tensors: Sequence[Tensor]) -> Any:
 
 def _tensors(values: Any) -> Iterable[Tensor]:
     if isinstance(values, Tensor):
-        yield values
+        if type(values).__name__ not in _WRAPPERS:
+            yield values
     elif isinstance(values, list | tuple):
         for value in cast(Sequence[Any], values):
             yield from _tensors(value)

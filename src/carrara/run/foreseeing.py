@@ -6,12 +6,13 @@ latents are made of pictures here, and attention in bfloat16 is computed as on a
 """
 
 import os
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, final
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._subclasses.fake_tensor import (  # pyright: ignore[reportPrivateUsage]
@@ -33,9 +34,11 @@ from carrara.recipe.schema import Recipe
 from carrara.run.cluster import Cluster
 from carrara.run.foreseen import Foreseen, Step, check_batch
 from carrara.store.latents import captioned
-from carrara.train import TrainSettings, TrainState, sharding, train
+from carrara.train import Clock, TrainSettings, TrainState, sharding, train
 from carrara.types import Batch
 
+STEP = 1 << 30
+"""Which one: so far in the training that all has begun that begins late, such as a critic."""
 _SIZES = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedFakeTensorException)
 
 
@@ -52,7 +55,8 @@ def foresee(recipe: Recipe, cluster: Cluster) -> Foreseen:
     check_batch(recipe.train, cluster)
     if not kind.pictures:
         raise UserError(f"{option('plan')} is for what learns from data, and this learns from its teacher's samples")
-    with pretended(cluster.gpus, cluster.per_host), attending_as_gpus():
+    with pretended(cluster.gpus, cluster.per_host), attending_as_gpus(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch's, which a training gives, too
         try:
             step = _Training(recipe, kind, cluster.gpus).step()
         except _SIZES as error:
@@ -94,10 +98,12 @@ class _Training:
         with self._recorder:  # sharding and moments are made of the network's own tensors: nothing is asked of the mode
             with self._fake:
                 model = kind.model()
-                encoded = recipe.autoencoder is not None
-                objective = kind.objective(model, encoded=encoded)
+                cache = kind.cache(Path(), model, training, None)
+                objective = kind.objective(model, encoded=cache is not None)
+                batch = _map(batch, self._fake.from_tensor)
+                batch = batch if cache is None else next(cache.encoded([batch]))
             self._state = TrainState(objective, self._settings)
-        self._seed, self._batch = recipe.seed, _map(batch, self._fake.from_tensor)
+        self._seed, self._batch = recipe.seed, batch
 
     def step(self) -> Step:
         """Makes it."""
@@ -120,15 +126,16 @@ class _Training:
     def _train(self) -> None:
         with self._recorder:
             self._recorder.watch(self._state)
+            self._state.clock = Clock(step=STEP)
             for _ in train(self._state, lambda _: iter([self._batch]), self._settings, seed=self._seed):
                 pass
 
 
 def settings_on_gpus(settings: TrainSettings) -> TrainSettings:
-    """The same for one step, as GPUs would take it."""
+    """The same for a training that ends with that step, as GPUs would take it."""
     precision = "bfloat16" if settings.precision == "auto" else settings.precision
     alone = {"minutes": None, "until": None, "compile": False, "tune": False}
-    return replace(settings, steps=1, precision=precision, **alone)
+    return replace(settings, steps=STEP + 1, precision=precision, **alone)
 
 
 def _captions(kind: Kind[Any, Any]) -> CaptionTable | None:

@@ -1,4 +1,4 @@
-"""What a training in many processes would take, in words: memory, messages, time and costs. All of it is an estimate."""
+"""What a training in many processes would take, in words: memory, messages, time and costs, all of it estimated."""
 
 import math
 from collections.abc import Iterator
@@ -143,8 +143,8 @@ class Foreseen:
             kinds.setdefault(message.collective, []).append(message)
         rows = {kind: _sizes(own, per_host) for kind, own in {**kinds, "all": [*self.step.messages]}.items()}
         unit, size = _unit(max(rows["all"]))
-        columns = ("number", "size", "inside a host, of each GPU", "between hosts, of each host")
-        yield f"messages    {f'of a step, in {unit}':<20}{columns[0]:>8}{columns[1]:>10}{columns[2]:>30}{columns[3]:>30}"
+        heads = f"{'number':>8}{'size':>10}{'inside a host, of each GPU':>30}{'between hosts, of each host':>30}"
+        yield f"messages    {f'of a step, in {unit}':<20}{heads}"
         for kind, own in rows.items():
             count = len(kinds.get(kind, self.step.messages))
             total, inside, between = (_number(value / size) for value in own)
@@ -152,14 +152,12 @@ class Foreseen:
 
     def _time(self) -> Iterator[str]:
         cluster, (least, most) = self.cluster, self.seconds
+        links = f"{cluster.inner:g} Gbit/s of each GPU inside a host, {cluster.link:g} Gbit/s of each host"
         yield (
             f"one step    computing {_duration(self.computing)}: {_number(self.step.flops / 1e12)} TFLOP at "
             f"{100 * cluster.utilisation:g} % of {cluster.flops:g} TFLOP/s"
         )
-        yield (
-            f"{'':12}messages {_duration(self.sending)}, in a ring: {cluster.inner:g} Gbit/s of each GPU inside a host, "
-            f"{cluster.link:g} Gbit/s of each host"
-        )
+        yield f"{'':12}messages {_duration(self.sending)}, in a ring: {links}"
         yield f"{'':12}together {_duration(least)} if they overlap, {_duration(most)} if not"
         steps = self.settings.most_steps
         if steps is None:
