@@ -29,7 +29,7 @@ from PIL import Image
 from torch.profiler import ProfilerActivity, profile
 
 from carrara import run as runs
-from carrara.measure.messages import GLOO, sent_by_all
+from carrara.measure.messages import GLOO, sent_by_rank
 from carrara.measure.recording import Recorder, state_of
 from carrara.recipe import build
 from carrara.recipe.kinds import kind_of
@@ -98,7 +98,9 @@ def work(case: Case, folder: Path) -> dict[str, Any]:
     """What one process of a training sees."""
     recipe = case.recipe(folder)
     with launched():
-        recorded(replace(case, network=f"small {case.network}").recipe(folder))  # whose code is in memory then
+        recorded(
+            replace(case, network=f"small {case.network.removeprefix('small ')}").recipe(folder)
+        )  # whose code is in memory then
         gc.collect()
         before = resident()
         Path("/proc/self/clear_refs").write_text("5")  # the highest is the present one
@@ -170,13 +172,17 @@ def highest() -> int:
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
+def is_alone() -> bool:
+    """Whether there can be a network namespace of one's own."""
+    return bool(os.geteuid() == 0 and shutil.which("unshare") and shutil.which("ip"))
+
+
 def measured(case: Case, folder: Path) -> list[dict[str, Any]]:
     """What each process saw."""
     alone = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
     words = [sys.executable, __file__, "--work", json.dumps(asdict(case)), str(folder)]
     several = f'for rank in $(seq 0 {case.processes - 1}); do RANK=$rank LOCAL_RANK=$rank "$@" & done; wait'
     together = ["sh", "-c", several, "sh", *words]
-    is_root = os.geteuid() == 0 and shutil.which("unshare") and shutil.which("ip")
     count = str(case.processes)
     ranks = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": str(case.per_host), "MASTER_ADDR": "127.0.0.1"}
     environment = {
@@ -186,7 +192,7 @@ def measured(case: Case, folder: Path) -> list[dict[str, Any]]:
         "GLOO_SOCKET_IFNAME": "lo",
         "MALLOC_MMAP_THRESHOLD_": "65536",
     }
-    subprocess.run([*(alone if is_root else []), *together], env=environment, timeout=550, check=True)
+    subprocess.run([*(alone if is_alone() else []), *together], env=environment, timeout=550, check=True)
     return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(case.processes)]
 
 
@@ -204,7 +210,11 @@ def row(case: Case, folder: Path) -> str:
     step = foresee(recipe, Cluster(gpus=case.processes, per_host=case.per_host)).step
     found = measured(case, folder)
     given = sum(message.size for message in step.messages)
-    sent, peak, state = sent_by_all(step.messages, GLOO), sum(step.peak.values()), sum(step.state.values())
+    sent, peak, state = (
+        case.processes * sent_by_rank(step.messages, GLOO),
+        sum(step.peak.values()),
+        sum(step.state.values()),
+    )
     columns = (
         case.name,
         str(case.processes),

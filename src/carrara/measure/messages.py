@@ -10,7 +10,7 @@ is the mean over the ranks). Where a ring goes over several hosts, one rank of e
 others inside their own.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,6 +73,6 @@ def totals(messages: Iterable[Message]) -> dict[Collective, tuple[int, int]]:
     return found
 
 
-def sent_by_all(messages: Sequence[Message], times: Mapping[Collective, int] = RING) -> float:
-    """Bytes that all ranks together send, if each of them has these messages."""
-    return sum(message.sent(times) * len(message.ranks) for message in messages)
+def sent_by_rank(messages: Iterable[Message], times: Mapping[Collective, int] = RING) -> float:
+    """Bytes that a rank sends in all."""
+    return sum(message.sent(times) for message in messages)

@@ -15,6 +15,7 @@ from carrara.shapes import expand_channels
 
 SCORES = 1 << 20
 """Products of queries and keys that may exist for each sample: 2 MiB."""
+_as_gpus = False
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, attended: Tensor | None = None) -> Tensor:
@@ -30,7 +31,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, attended: Tensor | None = None) -
     Returns:
         (B, heads, L, d).
     """
-    quick = q.dtype is torch.bfloat16 and q.device.type == "cpu"
+    quick = q.dtype is torch.bfloat16 and q.device.type == "cpu" and not _as_gpus
     if not (quick and q.shape[1:-1].numel() * k.shape[-2] <= SCORES):  # in this order: sizes may be open in an export
         q, k, v = (rows.contiguous() for rows in (q, k, v))  # its fused kernels want features side by side
         return F.scaled_dot_product_attention(q, k, v, attn_mask=attended)
@@ -43,12 +44,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, attended: Tensor | None = None) -
 @contextmanager
 def attending_as_gpus() -> Generator[None]:
     """A block in which attention is torch's own everywhere, to foresee on a CPU what a GPU would do."""
-    global SCORES
-    before, SCORES = SCORES, 0
+    global _as_gpus
+    before, _as_gpus = _as_gpus, True
     try:
         yield
     finally:
-        SCORES = before
+        _as_gpus = before
 
 
 class PixelAttention(nn.Module):

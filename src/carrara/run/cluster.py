@@ -24,11 +24,11 @@ class Cluster:
     """
 
     gpus: int
-    memory: float = 80
-    link: float = 400
+    memory: float = 80.0
+    link: float = 400.0
     per_host: int = 0
-    inner: float = 3600
-    flops: float = 989
+    inner: float = 3600.0
+    flops: float = 989.0
     utilisation: float = 0.35
     price: float | None = None
 

@@ -109,7 +109,7 @@ class Foreseen:
 
     def _memory(self) -> Iterator[str]:
         peak = sum(self.step.peak.values())
-        unit, size = _unit(max(peak, self.step.preview))
+        unit, size = _unit(float(max(peak, self.step.preview)))
         yield f"memory      of each GPU, in {unit}, with {self.step.parameters:,} parameters that learn"
         rows = {NAMES[part]: self.step.peak.get(part, 0) for part in NAMES}
         whole = {"at the peak of a step": peak, "at a preview, or to save a model": self.step.preview}
@@ -201,7 +201,7 @@ def check_batch(settings: TrainSettings, cluster: Cluster) -> None:
 def _sizes(messages: "list[Message]", per_host: int) -> tuple[float, float, float]:
     """Of the messages themselves, and what of them goes over the links inside a host and between hosts, in bytes."""
     inside, between = (one.inside(per_host) for one in messages), (one.between(per_host) for one in messages)
-    return sum(one.size for one in messages), sum(inside), sum(between)
+    return float(sum(one.size for one in messages)), sum(inside), sum(between)
 
 
 def _unit(largest: float) -> tuple[str, float]:
