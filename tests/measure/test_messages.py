@@ -2,7 +2,7 @@
 
 import pytest
 
-from carrara.measure.messages import GLOO, Message, sent_by_rank, totals
+from carrara.measure.messages import GLOO, Message, sent_by_rank
 
 ALL = tuple(range(8))
 PER_HOST = 4
@@ -34,5 +34,4 @@ def test_rings_of_the_same_place_on_each_host_share_its_link() -> None:
 
 def test_sums() -> None:
     messages = [Message("reduce-scatter", 800, ALL), Message("all-gather", 80, ALL), Message("all-gather", 8, ALL)]
-    assert totals(messages) == {"reduce-scatter": (1, 800), "all-gather": (2, 88)}
     assert sent_by_rank(messages) == 7 * 888 / 8 and sent_by_rank(messages, GLOO) == 7 * (2 * 800 + 88) / 8

@@ -64,15 +64,6 @@ class Message:
         return max(own, self.between(per_host) / link)
 
 
-def totals(messages: Iterable[Message]) -> dict[Collective, tuple[int, int]]:
-    """How many messages there are of each kind, and their sizes together."""
-    found: dict[Collective, tuple[int, int]] = {}
-    for message in messages:
-        count, size = found.get(message.collective, (0, 0))
-        found[message.collective] = count + 1, size + message.size
-    return found
-
-
 def sent_by_rank(messages: Iterable[Message], times: Mapping[Collective, int] = RING) -> float:
     """Bytes that a rank sends in all."""
     return sum(message.sent(times) for message in messages)

@@ -3,14 +3,11 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from carrara.errors import UserError
+from carrara.measure.messages import Message
 from carrara.run.cluster import Cluster
 from carrara.train import TrainSettings
-
-if TYPE_CHECKING:
-    from carrara.measure.messages import Message
 
 UNITS = (("GB", 1e9), ("MB", 1e6))
 """Of memory and messages."""
@@ -42,7 +39,7 @@ class Step:
     state: dict[str, int]
     peak: dict[str, int]
     preview: int
-    messages: tuple["Message", ...]
+    messages: tuple[Message, ...]
     flops: int
 
 
@@ -138,7 +135,7 @@ class Foreseen:
         return "; ".join(said or ["take more GPUs, or larger ones"])
 
     def _messages(self) -> Iterator[str]:
-        per_host, kinds = self.cluster.per_host, dict[str, list["Message"]]()
+        per_host, kinds = self.cluster.per_host, dict[str, list[Message]]()
         for message in self.step.messages:
             kinds.setdefault(message.collective, []).append(message)
         rows = {kind: _sizes(own, per_host) for kind, own in {**kinds, "all": [*self.step.messages]}.items()}
@@ -198,7 +195,7 @@ def check_batch(settings: TrainSettings, cluster: Cluster) -> None:
         )
 
 
-def _sizes(messages: "list[Message]", per_host: int) -> tuple[float, float, float]:
+def _sizes(messages: list[Message], per_host: int) -> tuple[float, float, float]:
     """Of the messages themselves, and what of them goes over the links inside a host and between hosts, in bytes."""
     inside, between = (one.inside(per_host) for one in messages), (one.between(per_host) for one in messages)
     return float(sum(one.size for one in messages)), sum(inside), sum(between)
