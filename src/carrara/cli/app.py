@@ -123,6 +123,7 @@ def train(
     dry_run: bool = False,
     no_tune: bool = False,
     launch: int | None = None,
+    plan: str | None = None,
 ) -> int | None:
     """Trains a model on a folder, or on digits, openmoji or swissroll. Run it again to go on where it stopped.
 
@@ -132,6 +133,7 @@ def train(
         carrara train openmoji --preset sprites --run runs/sprites
         carrara train photos/ --dry-run
         carrara train photos/ --launch 4 train.shard=full
+        carrara train photos/ train.shard=full --plan gpus=128,memory=80,link=400
 
     Parameters
     ----------
@@ -151,15 +153,22 @@ def train(
     launch
         Train in so many processes of this machine, one for each GPU, which share every batch: prints what torchrun
         would be told, and runs it.
+    plan
+        Train nothing, but estimate memory, messages, time and costs on gpus=128 of memory=80 GB, on hosts of per_host=8
+        with a link=400 Gbit/s; inner=3600 Gbit/s between GPUs of a host, flops=989 TFLOP/s of a GPU at most, of which
+        utilisation=0.35 is reached, price=2.5 of a GPU's hour. All but gpus and price may be left out, with commas.
     """
-    from carrara.cli import commands
+    from carrara.cli import commands, planning
 
     if data is not None and "=" in data and "://" not in data.partition("=")[0] and not Path(data).exists():
         data, overrides = None, (data, *overrides)
     overrides = (*overrides, *(["train.tune=false"] if no_tune else []))
-    if launch is not None and not dry_run:
+    if plan is not None:
+        planning.print_plan(plan, data, overrides, preset, run, alone=launch is None and not dry_run)
+    elif launch is not None and not dry_run:
         return commands.train_together(launch, data, overrides, preset, run)
-    commands.train_or_rehearse(data, overrides, preset, run, dry_run)
+    else:
+        commands.train_or_rehearse(data, overrides, preset, run, dry_run)
     return None
 
 

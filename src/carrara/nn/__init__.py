@@ -1,6 +1,6 @@
 """Layers that the networks share."""
 
-from carrara.nn.attention import PixelAttention
+from carrara.nn.attention import PixelAttention, attending_as_gpus
 from carrara.nn.compiled import Compilable, compile_for_sampling, compile_for_training
 from carrara.nn.cross_attention import SpatialTransformer, Tokens
 from carrara.nn.embedding import NoiseEmbedding, ShareEmbedding, StepEmbedding, step_features
@@ -49,6 +49,7 @@ __all__ = [
     "WIDEST",
     "Tokens",
     "Upsample",
+    "attending_as_gpus",
     "bounded",
     "calls",
     "choose",

@@ -3,6 +3,9 @@ r"""Attention between rows of queries, keys and values, and that of a feature ma
 .. math:: A(Q, K, V) = \operatorname{softmax}(Q K^T / \sqrt d) V                                                (1)
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +15,7 @@ from carrara.shapes import expand_channels
 
 SCORES = 1 << 20
 """Products of queries and keys that may exist for each sample: 2 MiB."""
+_as_gpus = False
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, attended: Tensor | None = None) -> Tensor:
@@ -27,7 +31,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, attended: Tensor | None = None) -
     Returns:
         (B, heads, L, d).
     """
-    quick = q.dtype is torch.bfloat16 and q.device.type == "cpu"
+    quick = q.dtype is torch.bfloat16 and q.device.type == "cpu" and not _as_gpus
     if not (quick and q.shape[1:-1].numel() * k.shape[-2] <= SCORES):  # in this order: sizes may be open in an export
         q, k, v = (rows.contiguous() for rows in (q, k, v))  # its fused kernels want features side by side
         return F.scaled_dot_product_attention(q, k, v, attn_mask=attended)
@@ -35,6 +39,17 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, attended: Tensor | None = None) -
     if attended is not None:
         scores = scores.masked_fill(~attended, -torch.inf) if attended.dtype is torch.bool else scores + attended
     return scores.softmax(dim=-1) @ v
+
+
+@contextmanager
+def attending_as_gpus() -> Generator[None]:
+    """A block in which attention is torch's own everywhere, to foresee on a CPU what a GPU would do."""
+    global _as_gpus
+    before, _as_gpus = _as_gpus, True
+    try:
+        yield
+    finally:
+        _as_gpus = before
 
 
 class PixelAttention(nn.Module):

@@ -95,7 +95,8 @@ def replicated(objective: Objective) -> nn.Module:
     """The objective as it is called: its gradients are means over the ranks."""
     if world() == 1 or sharding.is_sharded(objective):
         return objective
-    return DistributedDataParallel(objective, find_unused_parameters=len(objective.roles()) > 1)
+    several, together = len(objective.roles()) > 1, dist.get_backend() != "fake"  # whose processes have no numbers
+    return DistributedDataParallel(objective, find_unused_parameters=several, init_sync=together)
 
 
 def synchronised(module: nn.Module, when: bool) -> AbstractContextManager[None]:
