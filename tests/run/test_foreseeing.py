@@ -44,7 +44,7 @@ def messages(step: Step) -> Counter[str]:
     return sizes
 
 
-@pytest.mark.parametrize("network", [DIT, UNET])
+@pytest.mark.parametrize("network", [DIT, pytest.param(UNET, marks=pytest.mark.slow)])
 def test_ddp_adds_each_gradient_once(photos: Path, network: str) -> None:
     step = foresee(recipe(photos, network), TWO).step
     assert step.parameters > 10_000 and not dist.is_initialized()
