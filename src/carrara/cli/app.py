@@ -9,13 +9,8 @@ import carrara
 from carrara.cli.benching import bench
 from carrara.cli.sharding import data as data_commands
 from carrara.cli.sharing import SHARING
-from carrara.cli.tuning import finetune
+from carrara.cli.tuning import Run, distill, finetune
 from carrara.errors import check_finite
-
-Run = Annotated[
-    Path, Parameter(help="A run's folder, its best/, a checkpoint in it, or the name of a model that ships.")
-]
-
 
 app = App(
     name="carrara",
@@ -91,6 +86,7 @@ for _name, (_place, _help) in LATER.items():
 app.command(bench)
 app.command(data_commands)
 app.command(finetune)
+app.command(distill)
 
 
 @app.command
@@ -245,46 +241,6 @@ def compare(*runs: Path, out: Path = Path("runs/comparison.html")) -> None:
     from carrara.cli import looking
 
     looking.write_comparison(runs, out)
-
-
-@app.command
-def distill(
-    teacher: Run,
-    /,
-    *overrides: str,
-    steps: int | None = None,
-    decoder: bool = False,
-    run: Path | None = None,
-    minutes: float | None = None,
-) -> None:
-    """Makes a faster model of a trained one. Run it again to go on where it stopped.
-
-    With --steps 4: a run of its own, whose model draws in 4 steps what this one draws in many. With --decoder: a tiny
-    decoder of the run's autoencoder, for previews, in the run's tiny-decoder/.
-
-    Examples:
-        carrara distill runs/photos --steps 4
-        carrara distill runs/photos --steps 1 --minutes 60 --run runs/quick
-        carrara distill runs/photos --decoder
-        carrara distill runs/photos --decoder train.minutes=20
-
-    Parameters
-    ----------
-    overrides
-        Changes to the recipe, key=value.
-    steps
-        How many steps the new model takes: 1, 2, 4, or up to 16.
-    decoder
-        Distil the decoder.
-    run
-        With --steps, the new run's folder; the old one's name and the steps, beside it, if not given.
-    minutes
-        How long to train, after the teacher's samples are made; as train.minutes.
-    """
-    from carrara.cli import commands
-
-    overrides = (*overrides, *([f"train.minutes={minutes}"] if minutes is not None else []))
-    commands.train_student(teacher, overrides, decoder, steps, run)
 
 
 @app.command

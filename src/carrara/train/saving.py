@@ -51,7 +51,7 @@ class Saving:
         if not distributed.anywhere(distributed.is_main() and checkpoint.is_missing(final), self._device):
             return
         if self._group is None:
-            self._group = dist.new_group(backend="gloo")
+            self._group = dist.new_group(backend="gloo", timeout=distributed.ALONE)
         copied = replace(moment, parts={part: sharding.copied(own) for part, own in moment.parts.items()})
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing = thread.submit(self._write, self._group, copied, keep)
