@@ -17,6 +17,9 @@ data=${1:?the data come first: sbatch slurm.sh DATA RUN}
 run=${2:?then the folder of the run: sbatch slurm.sh DATA RUN}
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=110    # torchrun gives a save so many seconds: 30, if nothing is said
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1  # who begins again meets the others at new addresses
+
 stopped=false
 stop() {
     stopped=true

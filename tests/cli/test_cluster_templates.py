@@ -27,7 +27,7 @@ SKYPILOT = {
     "SKYPILOT_NODE_IPS": "one\ntwo",
 }
 KNOWN: Mapping[str, Sequence[str]] = {
-    "skypilot": ("name", "num_nodes", "resources", "volumes", "setup", "run"),
+    "skypilot": ("name", "num_nodes", "resources", "envs", "volumes", "setup", "run"),
     "resources": ("accelerators", "use_spot", "job_recovery"),
     "pytorchjob": ("apiVersion", "kind", "metadata", "spec"),
     "spec": ("nprocPerNode", "elasticPolicy", "runPolicy", "pytorchReplicaSpecs"),
