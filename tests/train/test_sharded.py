@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from carrara.errors import spelled
 from carrara.store.runs import open_model
-from carrara.train import read_log
+from carrara.train import read_log, sharding
 
 DIFFUSION = """
 data: {size: 8, channels: 3, flip: true, held_out: 0.2}
@@ -122,3 +123,11 @@ def test_critics_are_sharded_too(photos: Path, tmp_path: Path) -> None:
     assert losses(two) == pytest.approx(losses(alone), rel=0, abs=2e-4)
     assert losses(two)[:4] == pytest.approx(losses(alone)[:4], rel=0, abs=1e-6)
     assert_same(alone, two, 2e-5)
+
+
+def test_one_process_has_nothing_to_part() -> None:
+    assert sharding.unused(None) is None
+    assert (
+        spelled(sharding.unused("full") or "")
+        == "train.shard=full parts nothing in one process: 'train DATA launch=2' starts two"
+    )

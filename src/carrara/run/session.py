@@ -49,7 +49,7 @@ from carrara.saved import config_json
 from carrara.store.best import LEADS, is_better, kept, leader, waited
 from carrara.store.latents import Encoding, captioned
 from carrara.store.runs import begun_about, is_sound, step_of
-from carrara.train import Incident, Log, LogLine, StepReport, Stopped, Training, distributed, read_log
+from carrara.train import Incident, Log, LogLine, StepReport, Stopped, Training, distributed, read_log, sharding
 from carrara.train.precision import emulation
 from carrara.train.runner import Sums
 from carrara.types import Batch
@@ -116,7 +116,10 @@ class Session:
         if self._forecast is not None and self._forecast.holds(self.recipe.train):
             self.warnings.append(self._forecast.text(self.recipe.train))
         unpredicted = None if self._is_part else memorising.unpredicted(self.recipe.train, self._forecast)
-        self.warnings += filter(None, [emulation(self.recipe.train.precision, device), unpredicted])
+        settings = self.recipe.train
+        self.warnings += filter(
+            None, [emulation(settings.precision, device), sharding.unused(settings.shard), unpredicted]
+        )
         self._said = set[str]()
 
     def _check(self, whole: Dataset, device: torch.device) -> None:

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from carrara.errors import UserError
+from carrara.errors import UserError, command
 from carrara.objective.base import Objective
 from carrara.ranks import average, world
 from carrara.train.settings import Shard
@@ -42,6 +42,13 @@ def shard(objective: Objective, how: Shard | None) -> None:
         if any(p.requires_grad and p.ndim for p in block.parameters()):
             fully_shard(block, mesh=mesh, ignored_params=whole)
     fully_shard(objective, mesh=mesh, ignored_params=whole)
+
+
+def unused(how: Shard | None) -> str | None:
+    """A sentence, if parting is wanted and there is nobody to part with."""
+    if how is None or dist.is_initialized():
+        return None
+    return f"train.shard={how} parts nothing in one process: '{command('train DATA', launch=2)}' starts two"
 
 
 def is_sharded(module: nn.Module) -> bool:
