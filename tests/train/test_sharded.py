@@ -89,12 +89,14 @@ def test_losses_do_not_depend_on_the_number_of_processes(photos: Path, tmp_path:
         trainings.run("two of muon", 2, "train.optimizer=muon"): muon,
         trainings.run("two in parts", 2, "train.optimizer=muon", *less): muon,
     }
-    for processes, end, how in ((4, 20, SHARDED), (2, 30, SHARDED), (1, 40, "train.shard=null"), (2, 50, SHARDED)):
+    for processes, end, how in ((4, 25, SHARDED), (1, 40, "train.shard=null"), (2, 50, SHARDED)):
         others[trainings.run("several", processes, "train.optimizer=muon", f"train.steps={end}", how)] = muon
     for run, alone in others.items():
         assert losses(run) == pytest.approx(losses(alone), rel=0, abs=1e-6), run.name
-        for one, several in zip(*(list(read_log(each / "held_out.jsonl")) for each in (alone, run)), strict=True):
-            assert several == pytest.approx(one, rel=0, abs=1e-5), run.name
+        one, several = ({line["step"]: line for line in read_log(each / "held_out.jsonl")} for each in (alone, run))
+        for step in one.keys() & several.keys():  # who is to end before measures there, too
+            assert several[step] == pytest.approx(one[step], rel=0, abs=1e-5), run.name
+        assert several.keys() >= {25, 50}
         assert_same(alone, run, 1e-5)
     written_in_parts(tmp_path / "four of adamw")
     for run in list(others)[:3]:

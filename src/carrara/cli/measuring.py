@@ -9,8 +9,7 @@ import torch
 from carrara.cli import looking
 from carrara.cli.launching import launch
 from carrara.cli.progress import counted
-from carrara.cli.terminal import bold, console
-from carrara.cli.together import together
+from carrara.cli.terminal import bold, console, together
 from carrara.measure import MeasureSettings, measure_run
 from carrara.ranks import in_all, rank
 

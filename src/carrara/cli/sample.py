@@ -12,8 +12,7 @@ from carrara import pixels
 from carrara.cli.launching import launch
 from carrara.cli.options import RUN, Output, made_of, typed, value, with_options
 from carrara.cli.progress import watched
-from carrara.cli.terminal import bold, console
-from carrara.cli.together import together
+from carrara.cli.terminal import bold, console, together
 from carrara.draw import Ask, Request, collect_together, draw_variation, read_variation, record, request, result_of
 from carrara.files import check_place
 from carrara.ranks import in_all, rank

@@ -1,17 +1,22 @@
-"""Where the command prints, and how it writes messages for a shell.
+"""Where the command prints, how it writes messages for a shell, and which of several processes speaks.
 
 What is printed may have names in it that anybody chose. So nothing in it is read as markup, and what would steer a
 terminal is written out.
 """
 
+import os
 import unicodedata
-from collections.abc import Mapping
-from typing import Any, final
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from rich.console import Console
 from rich.text import Text
 
-from carrara.errors import PLAIN, Spelling, spelled
+from carrara.errors import PLAIN, Spelling, UserError, spelled
+
+if TYPE_CHECKING:
+    import torch
 
 FLAGS: Mapping[str, str] = {"label": "class", "compiled": "compile", "as_json": "json"}
 """Options that are not called as their arguments are."""
@@ -71,3 +76,47 @@ _TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """These turn the direction of what follows."""
 
 console = Terminal()
+
+
+@contextmanager
+def together() -> "Generator[torch.device]":
+    """Joins the processes that were started with this one, if there are any, of which one speaks; yields the device to
+    work on.
+
+    Within it they speak to each other by ``ranks.from_all`` and its kin alone, so that a mistake of one of them is
+    known to all, and said once.
+    """
+    from carrara.device import default_device
+    from carrara.train import distributed, launched
+
+    if "WORLD_SIZE" not in os.environ:  # nobody else was started
+        yield default_device()
+        return
+    with launched() as device:
+        console.quiet = not distributed.is_main()
+        try:
+            yield device
+        except UserError as error:
+            if distributed.world() == 1:
+                raise
+            _end(error)
+
+
+def _end(error: UserError) -> NoReturn:
+    """Ends all of the processes, when one has said what is wrong."""
+    from carrara.ranks import from_all, rank
+    from carrara.train.distributed import leave, wait
+
+    def tell() -> None:
+        raise error
+
+    if error.rank is None:
+        try:
+            from_all(tell)
+        except UserError as first:
+            error = first
+    if error.rank == rank():
+        Terminal(stderr=True).print(error.message, style="red")
+    with suppress(RuntimeError):  # one of them has gone already
+        wait()
+    leave(2)
