@@ -83,18 +83,23 @@ def _consolidate(run: Path, out: Path | None, others: Sequence[str]) -> None:
     if others:
         raise UserError(f"{option('consolidate')} writes a run's own model: leave {option(others[0])} out")
     weights, place = newest(run), run / "model"
-    if out is not None:
-        with whole(out) as folder:
-            open_model(weights).save(folder)
-    elif weights == place:
+    if weights == place and out is None:
         print(f"'{place}' is whole, and there is nothing newer")
         return
+    model = open_model(weights)
+    if model.config.kind == "autoencoder" and weights != place:  # else it would count as one that is finished
+        raise UserError(
+            f"an autoencoder's latents are measured when its training ends: end it with '{command('train', run=run)}'"
+        )
+    if out is not None:
+        with whole(out) as folder:
+            model.save(folder)
     elif not lies_in(weights, run / "checkpoints"):
         raise UserError(
             f"'{run}' is no run's folder, which has a place for its model: {option('out', 'FOLDER')} names one"
         )
     else:
-        model, lock = open_model(weights), Lock(run)
+        lock = Lock(run)
 
         def write(folder: Path) -> None:
             model.write(folder)
