@@ -19,16 +19,18 @@ ENVIRONMENT = ("lucidrains", f"{NAME}==2.3.4", ("einops", "ema-pytorch==0.8.3", 
 
 @dataclass(frozen=True, kw_only=True)
 class Lucidrains:
-    """What its trainer trains; in bfloat16, as ``amp=True, mixed_precision_type="bf16"`` have it."""
+    """What its trainer trains; in bfloat16, as ``amp=True, mixed_precision_type="bf16"`` have it, unless it is told not
+    to."""
 
     diffusion: Any
     optimizer: torch.optim.Optimizer
     average: Any
+    bfloat16: bool
 
     def step(self, x: Tensor) -> float:
         """A step with pictures (B, 3, H, W) in [0, 1]; the loss."""
         self.diffusion.train()
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bfloat16):
             loss = self.diffusion(x)
         found = loss.item()
         loss.backward()
@@ -41,17 +43,19 @@ class Lucidrains:
     @torch.no_grad()
     def answer(self, x: Tensor, t: Tensor) -> Tensor:
         """The averaged network, evaluated once."""
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bfloat16):
             return self.average.ema_model.eval().model(x, t).float()
 
     @torch.inference_mode()
     def sample(self, count: int) -> Tensor:
         """Pictures (count, 3, H, W) in [0, 1]."""
-        with torch.autocast(self.diffusion.betas.device.type, torch.bfloat16):
+        with torch.autocast(self.diffusion.betas.device.type, torch.bfloat16, enabled=self.bfloat16):
             return self.average.ema_model.eval().sample(batch_size=count).float()
 
 
-def lucidrains(edge: int, multipliers: Sequence[int], steps: int, device: torch.device) -> Lucidrains:
+def lucidrains(
+    edge: int, multipliers: Sequence[int], steps: int, device: torch.device, bfloat16: bool = True
+) -> Lucidrains:
     """A network of 64 channels and more, and what trains it, with the defaults of the package for all the rest."""
     torchvision = ModuleType("torchvision")
     torchvision.transforms, torchvision.utils = ModuleType("transforms"), ModuleType("utils")  # type: ignore[attr-defined]
@@ -62,4 +66,5 @@ def lucidrains(edge: int, multipliers: Sequence[int], steps: int, device: torch.
     network = Unet(dim=64, dim_mults=tuple(multipliers), flash_attn=True)
     diffusion = GaussianDiffusion(network, image_size=edge, timesteps=1000, sampling_timesteps=steps).to(device)
     optimizer = torch.optim.Adam(diffusion.parameters(), lr=1e-4, betas=(0.9, 0.99))
-    return Lucidrains(diffusion=diffusion, optimizer=optimizer, average=EMA(diffusion, beta=0.995, update_every=10))
+    average = EMA(diffusion, beta=0.995, update_every=10)
+    return Lucidrains(diffusion=diffusion, optimizer=optimizer, average=average, bfloat16=bfloat16)

@@ -42,11 +42,11 @@ def model(name: str) -> DiffusionModel:
 @NAMES
 def test_samples_are_those_of_their_seeds_and_written_as_numbers(name: str, tmp_path: Path) -> None:
     opened = OpenModel(model=model(name))
-    made = collect(opened, request(opened, Ask(count=5)))
+    made = collect(opened, request(opened, Ask(count=5)), strip=True)
     assert made.values.shape == (5, *SHAPES[name])
     alone = collect(opened, request(opened, Ask(count=1, seed=3)))
     torch.testing.assert_close(alone.values[0], made.values[3])
-    paths = made.save(tmp_path, {}, strip=True)
+    paths = made.save(tmp_path, {})
     assert [path.name for path in paths] == ["grid.png", "strip.png", "samples.npy"]
     np.testing.assert_array_equal(np.load(paths[-1]), made.values.numpy())
 

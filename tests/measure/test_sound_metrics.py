@@ -51,8 +51,8 @@ def test_samples_are_written_as_sounds(run: Path, tmp_path: Path) -> None:
     soundfile = pytest.importorskip("soundfile")
     opened = Store().open(run)
     wanted = request(opened, Ask(count=2, seed=7))
-    samples = collect(opened, wanted)
-    paths = samples.save(tmp_path, record(opened, wanted), strip=True)
+    samples = collect(opened, wanted, strip=True)
+    paths = samples.save(tmp_path, record(opened, wanted))
     assert [path.name for path in paths] == ["grid.png", "strip.png", "0000.wav", "0001.wav"]
     values, rate = soundfile.read(paths[3], dtype="float32")
     assert rate == 8000

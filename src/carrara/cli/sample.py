@@ -71,11 +71,11 @@ def draw(folder: Path, ask: Ask, output: SampleOutput | None = None) -> Path:
                 f"guided by {asked.settings.guidance:g} away from what the model was early in its training: "
                 "--guidance 1 switches it off, and is faster"
             )
-        samples = collect_together(opened, asked, watched)
+        samples = collect_together(opened, asked, watched, strip=output.strip)
 
         def write() -> None:
             about = record(opened, asked)
-            paths = samples.save(out, about, strip=output.strip)
+            paths = samples.save(out, about)
             if variation is not None:
                 picture = result_of(watched(draw_variation(opened, asked, ask.changes, variation)))
                 paths.insert(0, pixels.save_png(picture, out / "sheet.png", {"vary": output.vary, "of": about}))

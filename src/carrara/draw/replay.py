@@ -161,7 +161,7 @@ def _sampled(image: Path, record: Record, opened: OpenModel, pictures: Path, siz
     shown = {"sample": 1, "strip": min(count, STRIP_SAMPLES)}.get(kind, max(count, request.columns or 1))
     check_extent(image, [each] * shown, size)
     with _understood(image):
-        return collect(opened, request).picture(kind)
+        return collect(opened, request, strip=kind == "strip").picture(kind)
 
 
 def _edited(image: Path, record: Record, opened: OpenModel, pictures: Path, size: Size) -> Image.Image:

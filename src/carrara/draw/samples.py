@@ -30,7 +30,7 @@ class Samples:
 
     Attributes:
         values: (N, *S).
-        states: a few samples on their way, from noise to data: (n, *S) each.
+        states: a few samples on their way, from noise to data, if they were asked for: (n, *S) each.
     """
 
     request: Request
@@ -39,21 +39,27 @@ class Samples:
     states: tuple[Tensor, ...] = ()
 
     def picture(self, kind: PictureKind) -> Image.Image:
-        """All samples, their way from noise, or the only sample."""
+        """All samples, their way from noise, or the only sample.
+
+        Raises:
+            ValueError: no states were collected, of which a strip is made.
+        """
         if kind == "strip":
+            if not self.states:
+                raise ValueError("a strip is made of states on the way: collect(..., strip=True) keeps them")
             return self.medium.strip(self.states)
         alone = self.medium.single(self.values[0]) if kind == "sample" else None
         return alone or self.medium.grid(self.values, self.request.columns, self.request.labels)
 
-    def save(self, folder: Path, about: Mapping[str, Any], *, strip: bool = False) -> list[Path]:
-        """Writes all samples as one ``grid.png``, each as a file of its own, and their way from noise if asked for.
+    def save(self, folder: Path, about: Mapping[str, Any]) -> list[Path]:
+        """Writes all samples as one ``grid.png``, each as a file of its own, and their way from noise if it was kept.
 
         Pictures become PNGs that carry their recipe, and other samples files of their own formats; points, and
         pictures that PNG cannot hold, become ``.npy``.
         Nothing is overwritten.
         """
         paths = [pixels.save_png(self.picture("grid"), folder / "grid.png", about)]
-        if strip:
+        if self.states:
             paths.append(pixels.save_png(self.picture("strip"), folder / "strip.png", {**about, "picture": "strip"}))
         return paths + self.medium.write_all(self.values, folder, lambda k: self._about(k, about))
 
@@ -62,38 +68,44 @@ class Samples:
         return {**about, "picture": "sample", "request": dump_request(self.request.only(k))}
 
 
-def collect(opened: OpenModel, request: Request, progress: Iterable[Progress] | None = None) -> Samples:
+def collect(
+    opened: OpenModel, request: Request, progress: Iterable[Progress] | None = None, *, strip: bool = False
+) -> Samples:
     """Runs a request to its end.
 
     Args:
         progress: what ``sample`` yields, for a caller who wants to watch it.
+        strip: a few samples are kept on their way, too, which have to be decoded for that.
     """
     steps = sample(opened, request) if progress is None else progress
-    return _samples(opened, request, [_drawn(opened, request, steps)])
+    return _samples(opened, request, [_drawn(opened, request, steps, strip)])
 
 
 def collect_together(
-    opened: OpenModel, request: Request, watched: Callable[[Iterator[Progress]], Iterable[Progress]]
+    opened: OpenModel, request: Request, watched: Callable[[Iterator[Progress]], Iterable[Progress]], *, strip: bool
 ) -> Samples:
     """Runs a request to its end on all ranks, each of which draws its part; all have the samples of one process.
 
     Args:
         watched: passes on what ``sample`` yields.
+        strip: see ``collect``.
     """
 
     def mine() -> tuple[list[Tensor], list[Tensor]]:
         steps = sample(opened, request, rank=ranks.rank(), world=ranks.world())
-        return _drawn(opened, request, watched(steps))
+        return _drawn(opened, request, watched(steps), strip)
 
     return _samples(opened, request, ranks.from_all(mine))
 
 
-def _drawn(opened: OpenModel, request: Request, progress: Iterable[Progress]) -> tuple[list[Tensor], list[Tensor]]:
-    """Finished batches, and a few samples on their way where the first batch is among them."""
+def _drawn(
+    opened: OpenModel, request: Request, progress: Iterable[Progress], strip: bool
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Finished batches; and for a strip a few samples on their way, where the first batch is among them."""
     finished: list[Tensor] = []
     states: list[Tensor] = []
     for at in progress:
-        if at.first == 0 and _is_shown(at.step):
+        if strip and at.first == 0 and _is_shown(at.step):
             few = opened.model.medium.few(at.step.x)
             seen = opened.model.visible(few, at.step.t, fast=request.fast, size=request.pixel_size)
             states.append(seen.cpu())

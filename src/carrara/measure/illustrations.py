@@ -80,7 +80,7 @@ def _manner(wanted: Request) -> tuple[object, ...]:
 
 def _draw(opened: OpenModel, kinds: Sequence[PictureKind], wanted: Request) -> dict[PictureKind, _Shown | None]:
     """Draws, and keeps it for the next time where that can be written."""
-    samples, found = collect(opened, wanted), dict[PictureKind, _Shown | None]()
+    samples, found = collect(opened, wanted, strip="strip" in kinds), dict[PictureKind, _Shown | None]()
     for kind in kinds:
         image, path = samples.picture(kind), opened.folder / "samples" / "report" / f"{kind}.png"
         about, where = record(opened, wanted, kind), ""
