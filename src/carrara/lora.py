@@ -290,7 +290,10 @@ def weight_of(network: torch.nn.Module, layer: str, one: Factors, name: str) -> 
     Raises:
         UserError: it is not there, or has another shape.
     """
-    weight = getattr(dict(network.named_modules()).get(layer), "weight", None)
+    try:
+        weight = getattr(network.get_submodule(layer), "weight", None)
+    except AttributeError:
+        raise unfit(name, layer) from None
     if not isinstance(weight, Tensor):
         raise unfit(name, layer)
     if one.shape != tuple(weight.shape):

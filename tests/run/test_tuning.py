@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from carrara.data import batch_of
+from carrara.measure import threads
 from carrara.measure import ways as measuring
+from carrara.measure.threads import as_before, fastest_count
 from carrara.measure.timing import Timing, Work
 from carrara.measure.ways import Measured, Ways, read_ways
 from carrara.nn import Size, Upsample, calls, choose, conv3, native
+from carrara.recipe import build
 from carrara.recipe.loading import load
 from carrara.run import tuning
 from carrara.run.compilation import Note
@@ -50,6 +54,7 @@ def timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.delenv("CARRARA_TUNE", raising=False)
     monkeypatch.setattr(measuring, "time_in_turns", timings)
     monkeypatch.setattr(native, "missing", lambda: "there is no C++ compiler g++")
+    monkeypatch.setattr(tuning, "fastest_count", lambda *_: torch.get_num_threads())
     return seen
 
 
@@ -91,6 +96,49 @@ def test_what_is_of_another_machine_or_damaged_is_measured_again(tmp_path: Path,
     notes, _ = trained(tmp_path / "run", "train.tune=true")
     mended = read_ways(tmp_path / "run" / "ways.json")
     assert "measuring" in notes[0] and mended is not None and mended.measured
+
+
+def test_as_many_threads_as_are_the_fastest(tmp_path: Path, timed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are kept, taken again by who goes on, and given back at the end."""
+    with as_before():
+        torch.set_num_threads(2)
+        monkeypatch.setattr(tuning, "fastest_count", lambda *_: 1)
+        (stage,) = plan("digits", "digits", tmp_path / "run", [*SMALL, "train.tune=true"]).stages
+        counts = [torch.get_num_threads() for event in Session(stage, CPU) if getattr(event, "step", 0) in (1, 6)]
+        assert set(counts) == {1} and torch.get_num_threads() == 2
+        kept = read_ways(tmp_path / "run" / "ways.json")
+        assert kept is not None and kept.threads == 1
+        monkeypatch.setattr(tuning, "fastest_count", lambda *_: pytest.fail("it was measured before"))
+        notes, _ = trained(tmp_path / "run", "train.tune=true", "train.steps=8")
+        assert "steps are faster on 1 of 2 threads here, and are made so" in notes
+
+
+@pytest.mark.parametrize(
+    ("seconds", "found"),
+    [({4: 0.2, 2: 0.1, 1: 0.15}, 2), ({4: 0.2, 2: 0.1, 1: 0.05}, 1), ({4: 0.2, 2: 0.19}, 4), ({4: 0.4}, 4)],
+)
+def test_threads_are_halved_as_long_as_it_is_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], found: int
+) -> None:
+    def timings(works: Sequence[Work], rounds: int, device: torch.device) -> list[Timing]:
+        for work in works:
+            work.do()
+        return [Timing.of(work, [seconds[int(work.name)]] * 2) for work in works]
+
+    monkeypatch.setattr(threads, "time_in_turns", timings)
+    monkeypatch.setattr(threads, "seconds_of", lambda do, device: seconds[4])
+    monkeypatch.setattr(threads, "others_at_work", lambda: 0.0)
+    recipe = plan("digits", "digits", tmp_path / "run", SMALL).recipe
+    with as_before():
+        torch.set_num_threads(4)
+        objective = build.objective(recipe, build.model(recipe))
+        before = [p.clone() for p in objective.parameters()]
+        batch = batch_of(build.dataset(recipe), build.transform(recipe), range(4))
+        assert fastest_count(objective, batch, recipe.train) == found
+        assert torch.get_num_threads() == 4
+        assert all(map(torch.equal, objective.parameters(), before)), "a copy makes the steps"
+        monkeypatch.setattr(threads, "others_at_work", lambda: 1.0)
+        assert fastest_count(objective, batch, recipe.train) == 4, "what others do is not measured"
 
 
 def test_kernels_that_are_gone_are_said(tmp_path: Path, timed: list[str]) -> None:

@@ -73,10 +73,15 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Ways:
-    """What was measured on a machine."""
+    """What was measured on a machine.
+
+    Attributes:
+        threads: on which a step is the fastest; None leaves them as they are.
+    """
 
     machine: str
     measured: tuple[Measured, ...] = ()
+    threads: int | None = None
 
     @property
     def fastest(self) -> dict[Size, str]:

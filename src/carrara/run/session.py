@@ -30,6 +30,7 @@ from carrara.data import Dataset, Loader, fingerprint
 from carrara.errors import UserError
 from carrara.files import NotWritten
 from carrara.files.writing import sweep_all
+from carrara.measure import threads
 from carrara.model import AnySaved
 from carrara.ranks import from_all
 from carrara.recipe import build
@@ -206,6 +207,10 @@ class Session:
         return step > 0 and (preview.is_due(step) or (preview.every > 0 and self._progress == 1))
 
     def __iter__(self) -> Iterator[Event]:
+        with threads.as_before():
+            yield from self._events()
+
+    def _events(self) -> Iterator[Event]:
         if not distributed.anywhere(not self.finished, self.model.device):  # nobody writes before all have looked
             return
         yield from self._prepare()

@@ -1,14 +1,17 @@
-"""A long training takes the fastest way through each layer on its machine, which is measured before it begins.
+"""A long training takes the fastest way through each layer on its machine, and as many threads as are the fastest for
+its steps; both are measured before it begins.
 
 The ways differ by rounding, so a run keeps those that it began with: they are in its folder, and hold wherever the
 machine is the same. ``train.tune=false`` and the environment's ``CARRARA_TUNE=0`` turn all of it off.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from carrara.measure.threads import fastest_count
 from carrara.measure.timing import machine
 from carrara.measure.ways import Ways, keep_ways, measure_ways, read_ways, turned_off
 from carrara.nn import choose, native
@@ -39,11 +42,19 @@ def tuned(objective: Objective, batch: Batch, settings: TrainSettings, folder: P
         ways, why = measure_ways(objective, batch, settings)
         if why:
             yield Note(text=f"convolutions are torch's own: the faster kernels are not here ({why})")
+        choose(objective, ways.fastest)
+        there, threads = torch.get_num_threads(), fastest_count(objective, batch.to(device), settings)
+        ways = replace(ways, threads=None if threads == there else threads)
         keep_ways(folder / FILE, ways)
     elif ways.needs_kernels and (why := native.missing()):
         yield Note(text=f"the kernels with which this run began are not here ({why}): it goes on with torch's own")
-        ways = Ways(machine=ways.machine)
+        ways = Ways(machine=ways.machine, threads=ways.threads)
     choose(objective, ways.fastest)
+    if ways.threads is not None:
+        yield Note(
+            text=f"steps are faster on {ways.threads} of {torch.get_num_threads()} threads here, and are made so"
+        )
+        torch.set_num_threads(ways.threads)
     other = [one for one in ways.measured if one.gain > 1]
     if other:
         most = max(other, key=lambda one: one.gain)
