@@ -1,8 +1,7 @@
 // 3x3 convolutions of float32 pictures by Winograd's F(4x4, 3x3); nn/winograd.py has the equations.
 //
-// All vectors are along channels, in blocks. Tiles are dealt with in chunks: some rows of tiles, of one picture or of
-// several. Their transforms lie as (36, tiles, channels), those of kernels as (36, blocks of channels, other channels,
-// block), and are multiplied as they lie.
+// All vectors are along channels, in blocks. Chunks are some rows of tiles, of one picture or of several: transformed
+// they lie as (36, tiles, channels), kernels as (36, blocks of channels, other channels, block).
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -330,7 +329,8 @@ at::Tensor of_sums(const std::vector<at::Tensor>& parts, int64_t out, int64_t in
     for (int64_t k = begin; k < end; ++k) {
       float sum[kPlaces * kBlock] = {}, whole[kWeights * kBlock];
       for (const float* part : from)
-        for (int j = 0; j < kPlaces * kBlock; ++j) sum[j] += part[j / kBlock * place + k * kBlock + j % kBlock];
+        for (int p = 0; p < kPlaces; ++p)
+          for (int j = 0; j < kBlock; ++j) sum[p * kBlock + j] += part[p * place + k * kBlock + j];
       transform<OfSum>(sum, kWindow * kBlock, kBlock, whole, kKernel * kBlock, kBlock);
       const int64_t first = k / out * kBlock;
       float* kernels = to + (k % out * inp + first) * kWeights;
