@@ -9,6 +9,7 @@ against float64, as a part of the result's norm. A fast machine can be held to a
 """
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,7 @@ SIZES = (
     (16, 512, 16, 256),
     (16, 256, 8, 256),
     (16, 512, 4, 256),
+    (4, 256, 8, 256),
     (16, 64, 32, 64),
     (32, 32, 32, 32),
     (32, 128, 8, 128),
@@ -88,9 +90,9 @@ def main(rounds: int, threads: int | None, name: str) -> None:
     lines = [
         f"# {(__doc__ or '').splitlines()[0]}",
         "",
-        "`python benchmarks/convolutions.py`",
+        f"`python benchmarks/convolutions.py --rounds {rounds}{f' --threads {threads}' if threads else ''}`",
         "",
-        machine.described(),
+        f"{machine.described()}; 1-minute load {os.getloadavg()[0]:.1f}",
         "",
         "| B, C, edge, O | torch, GFLOP/s | forward: torch, ms | ours | ratio "
         "| with gradients: torch, ms | ours | ratio | error: torch | ours |",

@@ -17,6 +17,7 @@ from carrara.measure.timing import (
     peak_memory,
     processor,
     roofline,
+    seconds_until_clear,
     time_in_turns,
 )
 
@@ -77,6 +78,32 @@ def test_works_take_turns_and_the_first_rounds_do_not_count(monkeypatch: pytest.
     assert first.speed == 6
     assert first.spread == 0.4
     assert second.median == 0
+
+
+@pytest.mark.parametrize(
+    ("took", "done", "medians"),
+    [
+        ({"a": [9, 2, 2, 2], "b": [1, 1, 1, 1]}, "abab", {"a": 2, "b": 1}),
+        ({"a": [9, 1.2, 2, 4], "b": [1, 1, 1, 1]}, "abababab", {"a": 2, "b": 1}),
+        ({"a": [9, 2, 1, 2], "b": [9, 1, 2, 1]}, "abababab", {"a": 2, "b": 1}),
+        ({"a": [2, 2, 0, 0], "b": [1, 1, 1, 1], "c": [1, 1.1, 1.1, 1.3]}, "abcabcbcbc", {"a": 2, "b": 1, "c": 1.1}),
+    ],
+    ids=["clear", "close at first", "in turns", "a third one is out"],
+)
+def test_a_work_drops_out_when_it_is_clearly_slower(
+    took: dict[str, list[float]], done: str, medians: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, now = list[str](), 0.0
+    monkeypatch.setattr(timing, "perf_counter", lambda: now)
+
+    def do(name: str) -> None:
+        nonlocal now
+        now += took[name][seen.count(name)]
+        seen.append(name)
+
+    works = [Work(name=name, do=lambda name=name: do(name)) for name in took]
+    assert seconds_until_clear(works, 3, 1.3, CPU) == pytest.approx(medians)
+    assert "".join(seen) == done
 
 
 def test_rates() -> None:

@@ -9,7 +9,7 @@ from carrara.measure.timing import flops_of
 from carrara.nn import conv3, native, winograd
 
 pytestmark = pytest.mark.slow  # compiles, which takes a quarter of a minute
-SIZES = ((3, 5, 7, 6, 6), (1, 1, 1, 1, 1), (2, 4, 65, 3, 9), (2, 16, 8, 8, 24), (1, 3, 4, 130, 2))
+SIZES = ((3, 5, 7, 6, 6), (1, 1, 1, 1, 1), (2, 4, 65, 3, 9), (2, 16, 8, 8, 24), (1, 3, 4, 130, 2), (2, 70, 33, 19, 37))
 """B, C, H, W, O."""
 
 

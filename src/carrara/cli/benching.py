@@ -113,10 +113,11 @@ def _show_ways(ways: "Ways", console: "Terminal") -> None:
     """What was measured of each size of layer; a long training takes the fastest."""
     from rich.table import Table
 
-    table = Table("layer", "kernel", "places", "ways, ms forward and backward", "gain", box=None, padding=(0, 1, 0, 0))
+    titles = "layer", "kernel", "maps", "ways, ms forward and backward", "gain"
+    table = Table(*titles, box=None, padding=(0, 1, 0, 0))
     for one in ways.measured:
         took = ", ".join(f"{way} {took:.3g}" for way, took in one.milliseconds.items())
-        sizes = ("x".join(map(str, size)) for size in (one.weight, one.places))
+        sizes = ("x".join(map(str, size)) for size in (one.weight, (one.pictures, one.weight[1], *one.places)))
         table.add_row(one.kind, *sizes, took, f"{one.gain:.2f}")
     console.print("\nthe ways through each layer; a training of 10 minutes or more takes the fastest")
     console.print(table)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 from time import perf_counter
 from typing import Any
 
@@ -138,6 +138,25 @@ def time_in_turns(works: Sequence[Work], rounds: int, device: torch.device) -> l
             if k >= WARM:
                 times.append(taken)
     return [Timing.of(work, times) for work, times in zip(works, seconds, strict=True)]
+
+
+def seconds_until_clear(works: Sequence[Work], rounds: int, clear: float, device: torch.device) -> dict[str, float]:
+    """The median seconds of works that take turns, by their names, after a round that does not count.
+
+    A work that takes ``clear`` times as long as the fastest one, twice in a row, drops out; and where one is left, no
+    other round is begun.
+    """
+    seconds: dict[str, list[float]] = {work.name: [] for work in works}
+    left, behind = list(works), set[str]()
+    for _ in range(1 + rounds):
+        for work in left:
+            seconds[work.name].append(seconds_of(work.do, device))
+        last = {work.name: seconds[work.name][-1] for work in left}
+        before, behind = behind, {name for name, took in last.items() if took > clear * min(last.values())}
+        left = [work for work in left if work.name not in before & behind]
+        if len(left) == 1:
+            break
+    return {name: median(times[1:]) for name, times in seconds.items()}
 
 
 def seconds_of(do: Callable[[], object], device: torch.device) -> float:

@@ -7,21 +7,20 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from carrara.errors import UserError
 from carrara.files import BadFile, cache_folder, make_folder, read_as, replacing
-from carrara.measure.timing import Work, machine, time_in_turns
-from carrara.nn import Choosing, Size, calls, native
+from carrara.measure.timing import Work, machine, seconds_until_clear
+from carrara.nn import Calls, Size, calls, native
 from carrara.objective import Objective
 from carrara.seeds import Draws
 from carrara.train import TrainSettings, autocast
@@ -29,10 +28,16 @@ from carrara.train.precision import matmul_dtype
 from carrara.types import Batch
 
 SECONDS = 15.0
-"""After these no other layer is begun to be measured; the largest come first. Compiling kernels is not counted."""
-ROUNDS = 3
+"""After these no other size is begun to be measured. Compiling kernels is not counted."""
+ROUNDS, CLEAR = 3, 1.3
+"""At most, after one that does not count; and the ratio at which fewer will do."""
 WORTH = 1.05
 """A way that is taken in the place of the first one is so many times as fast."""
+FEW = 2
+"""Pictures that show which sizes a network meets."""
+PLACES = 8192
+"""Of all maps, for each thread, by which ways are measured at most. They are 512 tiles of Winograd's: with more of them
+its time by torch's stays within 6 %, and with fewer it may be five times as much (``benchmarks/convolutions.py``)."""
 KERNELS = "winograd"
 """Ways of this name need ``native``."""
 _OFF = {"0", "false", "no", "off"}
@@ -45,6 +50,7 @@ class Measured:
     Attributes:
         kind, weight, places: see ``Size``.
         precision: what was multiplied in.
+        pictures: how many.
         milliseconds: forward and backward, by the way's name; the first way is the first.
     """
 
@@ -53,6 +59,7 @@ class Measured:
     places: tuple[int, ...]
     precision: str
     milliseconds: Mapping[str, float]
+    pictures: int = 0
 
     @property
     def size(self) -> Size:
@@ -106,52 +113,75 @@ def measure_ways(objective: Objective, batch: Batch, settings: TrainSettings) ->
     why = native.missing() if precision == "float32" else ""
     place = cache_folder() / f"ways-{_digest(device)}.json"
     kept = (read_ways(place) or Ways(machine="")).measured
-    known = {(one.size, one.precision): one for one in kept if not (why and KERNELS in one.fastest)}
-    twin, found, until = deepcopy(objective), list[Measured](), perf_counter() + SECONDS
-    micro = next(iter(batch.to(device).split(math.ceil(len(batch) / settings.accumulate))))
-    with calls(twin) as met, torch.no_grad(), autocast(settings.precision, device):
-        for role in twin.roles():
-            twin(micro, role, Draws(0, micro.position))
-    for size, (layer, inputs) in sorted(met.items(), key=lambda item: -_work(item[0], item[1][1][0])):
-        one = known.get((size, precision))
+    known = {_key(one): one for one in kept if not (why and KERNELS in one.fastest)}
+    found, until = list[Measured](), perf_counter() + SECONDS
+    for size, met in _by_worth(_met(objective, batch, settings)):
+        asked = Measured(
+            kind=size.kind,
+            weight=size.weight,
+            places=size.places,
+            precision=precision,
+            pictures=len(met.inputs[0]),
+            milliseconds={},
+        )
+        one = known.get(_key(asked))
         if one is None and perf_counter() < until:
-            one = _trial(size, layer, inputs, settings, precision, without=bool(why))
-        found += [] if one is None else [one]
-    known |= {(one.size, one.precision): one for one in found}
+            one = replace(asked, milliseconds=_trial(met, settings, without=bool(why) or precision != "float32"))
+        found += [] if one is None or len(one.milliseconds) < 2 else [one]
+    known |= {_key(one): one for one in found}
     keep_ways(place, Ways(machine=machine(device), measured=tuple(known.values())))
     return Ways(machine=machine(device), measured=tuple(found)), why
 
 
-def _work(size: Size, x: Tensor) -> int:
-    """What a layer's time grows with."""
-    return len(x) * math.prod(size.weight) * math.prod(size.places)
+def _key(one: Measured) -> tuple[Size, str, int]:
+    return one.size, one.precision, one.pictures
 
 
-def _trial(
-    size: Size, layer: Choosing, inputs: Sequence[Any], settings: TrainSettings, precision: str, without: bool
-) -> Measured | None:
-    """Times the ways of a layer in turns."""
-    x = torch.randn_like(inputs[0], dtype=torch.float32).requires_grad_()
+def _met(objective: Objective, batch: Batch, settings: TrainSettings) -> dict[Size, Calls]:
+    """What a step's micro-batch meets, with as many pictures as are to be measured: a few tell the sizes."""
+    twin, device = deepcopy(objective), next(objective.parameters()).device
+    micro = math.ceil(len(batch) / settings.accumulate)
+    few = next(iter(batch.to(device).split(min(FEW, micro))))
+    with calls(twin) as met, torch.no_grad(), autocast(settings.precision, device):
+        for role in twin.roles():
+            twin(few, role, Draws(0, few.position))
+    for size, found in met.items():
+        x, *others = found.inputs
+        most = math.ceil(PLACES * torch.get_num_threads() / math.prod(size.places))
+        shape = min(most, len(x) * micro // len(few)), *x.shape[1:]
+        met[size] = replace(found, inputs=(x.new_empty(shape), *others))
+    return met
+
+
+def _by_worth(met: Mapping[Size, Calls]) -> Iterable[tuple[Size, Calls]]:
+    """What wins the most for each second of measuring comes first: time is won by each layer of a size, and spent by
+    one. Then the largest."""
+
+    def worth(item: tuple[Size, Calls]) -> tuple[int, int]:
+        size, found = item
+        return found.count, len(found.inputs[0]) * math.prod(size.places) * math.prod(size.weight)
+
+    return sorted(met.items(), key=worth, reverse=True)
+
+
+def _trial(met: Calls, settings: TrainSettings, without: bool) -> dict[str, float]:
+    """The milliseconds of a layer's ways, ``without`` those that need kernels; nothing where it has one way."""
+    layer, (maps, *others) = met.layer, met.inputs
+    x = torch.randn_like(maps, dtype=torch.float32).requires_grad_()
     learning = [x, *(p for p in layer.parameters() if p.requires_grad)]
-    ways = [way for way in layer.ways if not (KERNELS in way and (without or precision != "float32"))]
+    ways = [way for way in layer.ways if not (without and KERNELS in way)]
     if len(ways) < 2:
-        return None
+        return {}
 
-    def run(way: str) -> object:
-        layer.chosen = {size.places: way}
+    def run(way: str) -> tuple[Tensor, ...]:
+        layer.chosen = {tuple(x.shape[2:]): way}
         with autocast(settings.precision, x.device):
-            out = layer(x, *inputs[1:])
+            out = layer(x, *others)
         return torch.autograd.grad(out, learning, torch.ones_like(out))
 
     works = [Work(name=way, do=lambda way=way: run(way)) for way in ways]
-    took = time_in_turns(works, ROUNDS, x.device)
-    return Measured(
-        kind=size.kind,
-        weight=size.weight,
-        places=size.places,
-        precision=precision,
-        milliseconds={timing.name: round(1e3 * timing.median, 3) for timing in took},
-    )
+    took = seconds_until_clear(works, ROUNDS, CLEAR, x.device)
+    return {way: round(1e3 * seconds, 3) for way, seconds in took.items()}
 
 
 def _digest(device: torch.device) -> str:

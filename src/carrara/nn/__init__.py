@@ -26,13 +26,14 @@ from carrara.nn.limits import BESIDE, DEEPEST, WIDEST, TooLarge, bounded, rehear
 from carrara.nn.recompute import Recomputed, recompute
 from carrara.nn.residual import ResidualBlock
 from carrara.nn.transformer import Attention
-from carrara.nn.ways import Choosing, Size, calls, choose
+from carrara.nn.ways import Calls, Choosing, Size, calls, choose
 
 __all__ = [
     "BESIDE",
     "DEEPEST",
     "RANKS",
     "Attention",
+    "Calls",
     "Choosing",
     "Compilable",
     "Convolution3",

@@ -4,9 +4,9 @@ Which way is the fastest depends on the machine and on the size: ``measure/ways.
 measured, a layer takes the first of its ways.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -55,14 +55,30 @@ class Choosing(nn.Module):
         return Size(kind=type(self).__name__, weight=self.kernel_shape, places=tuple(x.shape[2:]))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Calls:
+    """Of layers of one size.
+
+    Attributes:
+        layer, inputs: the first one, and what it was given.
+        count: how many there were.
+    """
+
+    layer: Choosing
+    inputs: Sequence[Any]
+    count: int
+
+
 @contextmanager
-def calls(network: nn.Module) -> Generator[dict[Size, tuple[Choosing, tuple[Any, ...]]]]:
-    """Watches a network; knows at the end, for each size that was met, a layer of it and what that was given."""
-    seen: dict[Size, tuple[Choosing, tuple[Any, ...]]] = {}
+def calls(network: nn.Module) -> Generator[dict[Size, Calls]]:
+    """Watches a network; knows at the end how often each size was met."""
+    seen: dict[Size, Calls] = {}
 
     def remember(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         assert isinstance(layer, Choosing)
-        seen.setdefault(layer.size(inputs[0]), (layer, inputs))
+        size = layer.size(inputs[0])
+        known = seen.get(size, Calls(layer=layer, inputs=inputs, count=0))
+        seen[size] = replace(known, count=known.count + 1)
 
     with ExitStack() as hooks:
         for layer in network.modules():
