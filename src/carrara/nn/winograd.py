@@ -12,7 +12,7 @@ matrix product of kernels and tiles. With U, V and M for the transforms of kerne
           \partial g = G^T \Big[ \sum_{tiles} (A \, \partial y \, A^T) \odot V \Big] G,                            (2)
 
 which are as much cheaper. The price is exactness: transforms add values that nearly cancel. With random numbers of 64
-to 512 channels the error is 2 to 4 millionths of the result's size, where torch's own convolutions leave .2 to 3
+to 512 channels the error is 2 millionths of the result's size, where torch's own convolutions leave .2 to 3
 (``benchmarks/convolutions.py``).
 
 The kernels are in ``native/winograd.cpp``; ``native.missing`` says whether they can be had.
