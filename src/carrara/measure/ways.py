@@ -37,7 +37,8 @@ FEW = 2
 """Pictures that show which sizes a network meets."""
 PLACES = 8192
 """Of all maps, for each thread, by which ways are measured at most. They are 512 tiles of Winograd's: with more of them
-its time by torch's stays within 6 %, and with fewer it may be five times as much (``benchmarks/convolutions.py``)."""
+its time by torch's stays within 6 %, and with fewer it was up to five times as much (32 to 256 channels, a core with
+AVX2)."""
 KERNELS = "winograd"
 """Ways of this name need ``native``."""
 _OFF = {"0", "false", "no", "off"}
