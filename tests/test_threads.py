@@ -1,6 +1,7 @@
 """How torch's threads wait."""
 
 import os
+from itertools import cycle
 
 import pytest
 
@@ -23,7 +24,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def running(monkeypatch: pytest.MonkeyPatch, *counts: float) -> None:
     """As many threads run at each look."""
-    looks = iter(counts * 5)
+    looks = cycle(counts)
     monkeypatch.setattr(threads, "_running", lambda: float(next(looks)))
 
 
@@ -33,8 +34,15 @@ def said() -> list[str | None]:
 
 @pytest.mark.parametrize(
     ("counts", "then"),
-    [((1,), LOOPING), ((2,), LOOPING), ((3,), SLEEPING), ((9,), SLEEPING), ((1, 1, 9, 1, 9), LOOPING)],
-    ids=["nobody", "one of four", "half", "many", "only now and then"],
+    [
+        ((1,), LOOPING),
+        ((2,), LOOPING),
+        ((3,), SLEEPING),
+        ((9,), SLEEPING),
+        ((1, 1, 9, 1, 9), LOOPING),
+        ((9, 9, 9, 9, 1, 1, 1, 1, 1), LOOPING),
+    ],
+    ids=["nobody", "one of four", "half", "many", "only now and then", "only as the command begins"],
 )
 def test_threads_sleep_where_others_are_at_work(silent, counts, then):
     running(silent, *counts)

@@ -17,8 +17,9 @@ _WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 """As GNU's library and Intel's read it, once, when torch loads them."""
 _SAID = (*_WAITING, "GOMP_SPINCOUNT")
 _rested = list[bool]()
-_LOOKS, _BETWEEN = 5, 0.004
-"""So often is it looked who else would run, with so many seconds between."""
+_LOOKS, _BETWEEN = 9, 0.006
+"""So often is it looked who else would run, with so many seconds between: what a command that begins sets going in the
+system runs for up to 20 milliseconds."""
 
 
 def rest() -> None:
