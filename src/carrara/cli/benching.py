@@ -104,7 +104,7 @@ def _show(of: "RecipeSpeed", console: "Terminal") -> None:
     if speed.ways is not None and speed.ways.measured:
         _show_ways(speed.ways, console)
     if speed.ways is not None and speed.ways.threads is not None:
-        console.print(f"threads     {speed.ways.threads} are the fastest for a step; a long training takes so many")
+        console.print(f"threads     {speed.ways.threads} make a step faster than all; a long training takes so many")
     if speed.memory:
         console.print(f"memory      {speed.memory / 2**30:.2f} GiB at the peak of training")
 

@@ -18,7 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 from carrara.draw import Drawing, Request, cycled
 from carrara.draw.image_input import seen
 from carrara.errors import UserError, option
-from carrara.measure.threads import fastest_count
+from carrara.measure import threads
 from carrara.measure.timing import Timing, Work, flops_of, peak_memory, roofline, time_in_turns
 from carrara.measure.ways import Ways, measure_ways, turned_off
 from carrara.model import AnySaved, DiffusionModel
@@ -103,7 +103,7 @@ def measure_model_speed(
     works, steps, ways = [step, _update(state, len(batch))], 0, None
     if tune and device.type == "cpu" and not (compiled or turned_off()):
         ways, _ = measure_ways(objective, batch, settings)
-        ways = replace(ways, threads=fastest_count(objective, batch, settings))
+        ways = replace(ways, threads=threads.fewer(objective, batch, settings))
         works.insert(1, _tuned(step, objective, ways))
     if isinstance(model, DiffusionModel):
         sampled, steps = deepcopy(model).eval(), model.config.sample.steps

@@ -26,14 +26,14 @@ WORTH = 1.1
 _ROUNDS, _FOREVER = 5, 10**9
 
 
-def fastest_count(objective: Objective, batch: Batch, settings: TrainSettings) -> int:
-    """So many threads: those that there are, or half of them as long as that makes a step ``WORTH`` times as fast.
+def fewer(objective: Objective, batch: Batch, settings: TrainSettings) -> int | None:
+    """On how many threads a step is ``WORTH`` times as fast, which are halved as long as it is; None: on all of them.
 
     Where other programs are at work nothing is measured, as it would say how busy they are. Steps are made with a copy.
     """
     count = before = torch.get_num_threads()
     if count == 1 or others_at_work() >= 1:
-        return count
+        return None
     settings = replace(settings, steps=_FOREVER, minutes=None, compile=False)
     state = TrainState(deepcopy(objective), settings)
     steps = train(state, lambda _: repeat(batch), settings, seed=0)
@@ -53,7 +53,7 @@ def fastest_count(objective: Objective, batch: Batch, settings: TrainSettings) -
             count, took = count // 2, half
     finally:
         torch.set_num_threads(before)
-    return count
+    return count if count < before else None
 
 
 @contextmanager

@@ -84,7 +84,7 @@ class Ways:
     """What was measured on a machine.
 
     Attributes:
-        threads: on which a step is the fastest; None leaves them as they are.
+        threads: on which a step is the fastest; None: on all.
     """
 
     machine: str

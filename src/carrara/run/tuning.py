@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from carrara.measure.threads import fastest_count
+from carrara.measure import threads
 from carrara.measure.timing import machine
 from carrara.measure.ways import Ways, keep_ways, measure_ways, read_ways, turned_off
 from carrara.nn import choose, native
@@ -43,8 +43,7 @@ def tuned(objective: Objective, batch: Batch, settings: TrainSettings, folder: P
         if why:
             yield Note(text=f"convolutions are torch's own: the faster kernels are not here ({why})")
         choose(objective, ways.fastest)
-        there, threads = torch.get_num_threads(), fastest_count(objective, batch.to(device), settings)
-        ways = replace(ways, threads=None if threads == there else threads)
+        ways = replace(ways, threads=threads.fewer(objective, batch.to(device), settings))
         keep_ways(folder / FILE, ways)
     elif ways.needs_kernels and (why := native.missing()):
         yield Note(text=f"the kernels with which this run began are not here ({why}): it goes on with torch's own")
