@@ -239,22 +239,21 @@ def test_folders_are_offered_and_what_is_built_in(tmp_path: Path, photos: Path) 
 
 def test_what_was_asked_about_last_is_looked_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who walks through a list with arrow keys asks about all, and waits for where they stopped."""
-    looked_at, goes_on = list[str](), Event()
+    looked_at, begun, goes_on = list[str](), Event(), Event()
 
     def look(found: inspections.Inspection) -> None:
         looked_at.append(found.offered.id)
+        begun.set()
         goes_on.wait(60)
         found.state = "ready"
 
     monkeypatch.setattr(inspections, "_look", look)
     with asked(tmp_path) as client:
-        for name in ("digits", "openmoji", "chorales", "moons", "openmoji"):
+        assert client.get("/api/data/digits").json()["state"] == "looking"
+        assert begun.wait(60), "looking does not begin"
+        for name in ("openmoji", "chorales", "moons", "openmoji"):
             assert client.get(f"/api/data/{name}").json()["state"] == "looking"
-        while not looked_at:
-            time.sleep(0.01)
         goes_on.set()
-        while len(looked_at) < 4:
-            time.sleep(0.01)
         assert all(looked(client, name)["state"] == "ready" for name in ("chorales", "moons", "openmoji"))
     assert looked_at == ["digits", "openmoji", "moons", "chorales"]
 
