@@ -30,6 +30,8 @@ demo: .venv/.stamp
 # One thread each: sums are added in the same order everywhere, and two workers do not fight for two cores.
 test test-slow test-browser: export CARRARA_TEST_THREADS ?= 1
 test test-slow test-browser: export OMP_NUM_THREADS ?= 1
+# Compiled once, and not again by each of the hundreds of processes that tests begin, whatever the environment says.
+test test-slow test-browser: export PYTHONDONTWRITEBYTECODE :=
 
 test: .venv/.stamp-dev
 	$(BIN)/python -m pytest --numprocesses $(WORKERS)
