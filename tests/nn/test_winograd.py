@@ -1,5 +1,10 @@
 """Winograd's convolutions are those of torch: values, gradients, gradients of gradients, derivatives."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -116,3 +121,12 @@ def test_its_products_are_counted() -> None:
     once = 2 * 36 * (2 * 3 * 4) * 8 * 12  # of 24 tiles
     assert flops_of(lambda: winograd.convolved(x, kernel, None)) == once
     assert flops_of(lambda: winograd.convolved(x, kernel, None).sum().backward()) == 3 * once
+
+
+def test_vectors_of_the_other_width_do_the_same() -> None:
+    """Of AVX-512 where a processor has AVX2 alone, made of two, and of AVX2 where it has both."""
+    wide = "avx512f" in Path("/proc/cpuinfo").read_text()
+    environ = {**os.environ, "CXXFLAGS": "-mno-avx512f" if wide else "-DSIXTEEN_LANES"}
+    call = (sys.executable, "-m", "pytest", "-q", "-m", "slow", "-p", "no:xdist", __file__)
+    done = subprocess.run([*call, "-k", "sums or other_numbers"], env=environ, capture_output=True, text=True)
+    assert done.returncode == 0 and "13 passed" in done.stdout, done.stdout
