@@ -18,6 +18,7 @@ Only the kernel distance is meant where the data are others than digits.
 """
 
 import argparse
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -101,6 +102,8 @@ def trained(folder: Path, data: str, preset: str, changes: Sequence[str]) -> flo
 def drawn(opened: OpenModel, folder: Path, way: str, each: int) -> Tensor:
     """So many samples of each class, the same seeds for each way; as many in all of a model that knows no classes."""
     said: dict[str, Any] = dict(part.split("=") for part in way.split())
+    if said.get("grid", "").startswith("{"):
+        said["grid"] = json.loads(said["grid"])
     if "weak" in said:
         said["weak"] = folder / said["weak"]
     if "interval" in said:

@@ -41,6 +41,7 @@ class Guard:
         self.readable = (*self.writable, *(os.path.realpath(path) for path in readable), *SYSTEM)
         self.events: list[str] = []
         self._armed = self._busy = False
+        sys.dont_write_bytecode = True  # of what is imported on the way
         sys.addaudithook(self._hook)
 
     @contextmanager

@@ -35,7 +35,7 @@ def begun(client: httpx.Client, /, **said: Any) -> dict[str, Any]:
 
 
 def over(client: httpx.Client, name: str, state: str = "done") -> dict[str, Any]:
-    for _ in range(1200):
+    for _ in range(6000):
         one = client.get(f"/api/evaluations/{name}").json()
         if one["state"] not in ("queued", "running"):
             assert one["state"] == state, one
@@ -97,7 +97,7 @@ def test_a_measurement_can_be_stopped_and_others_wait(studio: tuple[httpx.Client
     client, folder = studio
     first = begun(client, models=["two"], metrics=["kid"], samples=50_000)
     second = begun(client, models=["two"], kind="report")
-    for _ in range(600):
+    for _ in range(3000):
         one = client.get(f"/api/evaluations/{first['id']}").json()
         if one["total"]:
             break
@@ -158,7 +158,7 @@ def test_what_fails_says_why_without_a_folder(tmp_path: Path) -> None:
     one = all_.begin(
         ("a",), Task(kind="report", folders=(str(tmp_path / "nothing"),)), {str(tmp_path / "nothing"): "a"}
     )
-    for _ in range(600):
+    for _ in range(3000):
         if one.over:
             break
         time.sleep(0.1)
