@@ -3,7 +3,8 @@
     python benchmarks/digits.py OUT [--steps 300] [--seeds 0,1] [--name NAME] [--draw "steps=12"] [key=value ...]
 
 Trains the preset ``digits``, or another (``--preset``, ``--data``), with ``key=value`` changed, and draws 64 of each of
-its ten classes in each way that ``--draw`` says (``weak=early``: led away from its earlier self). Prints a row each:
+its ten classes in each way that ``--draw`` says (``weak=early``: led away from its earlier self; a ``grid`` with
+settings is JSON without spaces). Prints a row each:
 
 * read: the share of samples that a classifier reads as the digit that was asked for, and the digit that it reads worst.
   It is a small convolutional network of its own, trained on four fifths of the real digits, shifted and noised a

@@ -43,4 +43,4 @@ def test_sixteen_pictures_by_heart_are_called_memorised_and_a_sound_run_is_not(t
         Image.fromarray(np.asarray(digits().pixels(k))[..., 0]).save(folder / f"{k}.png")
     few = ("train.batch=16", "train.steps=1000", "data.held_out=0.75")
     assert verdict(str(folder), tmp_path / "by-heart", *few) == "memorised"
-    assert verdict("digits", tmp_path / "sound", "train.steps=400", "data.held_out=0.2") == "sound"
+    assert verdict("digits", tmp_path / "sound", "train.steps=1000", "data.held_out=0.2") == "sound"

@@ -36,7 +36,7 @@ class Studio:
         command = [sys.executable, "-m", "carrara", "serve", "given", "--port", str(self.port), "--data", "pictures"]
         with (self.folder / "serve.log").open("a") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
-        for _ in range(3000):
+        for _ in range(600):
             try:
                 if self.client.get("/readyz").is_success:
                     return
@@ -115,7 +115,7 @@ def stated(page: Any, name: str, *states: str) -> None:
 
 
 def waits(page: Any, until: Callable[[], bool]) -> None:
-    for _ in range(3000):
+    for _ in range(600):
         if until():
             return
         page.wait_for_timeout(100)

@@ -281,7 +281,7 @@ def saved_now(client: Any, folder: Path) -> None:
     before = set((folder / "checkpoints").glob("step-*"))
     answer = client.post(f"/api/trainings/{folder.name}/save")
     assert (answer.status_code, answer.json()["state"]) in ((202, "saving"), (202, "running"))
-    for _ in range(3000):
+    for _ in range(600):
         new = [path for path in set((folder / "checkpoints").glob("step-*")) - before if int(path.name[5:]) % 50]
         if new:
             break
